@@ -1,0 +1,376 @@
+"""Every exception and warning of rewind, as one tree; this module imports nothing of the package.
+
+::
+
+    RewindError
+    ├── ArgumentError (ValueError)            an argument with a value that cannot be meant
+    ├── ArgumentTypeError (TypeError)         an argument of a type that cannot be meant
+    ├── StepRangeError (IndexError)           a step outside the run
+    ├── SizeLimitError (ValueError)           an answer that would fill the memory
+    ├── StateError (TypeError)                a state that no checkpoint can hold
+    ├── StateClassError (ImportError)         a state's class that has not been imported here
+    ├── MetricError (TypeError)               a metric that does not give numbers of one shape
+    ├── UnknownMetricError (KeyError)         a metric this run did not observe
+    ├── MissingStepError (RuntimeError)       a question that needs the step function
+    ├── MissingCodecError (RuntimeError)      a question that needs the codec the run was recorded with
+    ├── StepError (RuntimeError)              step_fn raised; ``.run`` holds the finished part
+    │   └── StepReturnError (TypeError)       step_fn returned None
+    ├── RecordingInterrupted (KeyboardInterrupt)   Ctrl-C; ``.run`` holds the finished part
+    ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
+    │   ├── NondeterministicStepError         found while recording (``self_check=True``)
+    │   └── NondeterministicReplayError       found by ``verify``
+    └── ArtifactError                         a file
+        ├── ArtifactFormatError (ValueError)      not a `.replay` file, or damaged
+        ├── ArtifactVersionError (ValueError)     a `.replay` file of a later format
+        ├── ArtifactIntegrityError (ValueError)   contents that differ from their digest
+        ├── UnsafeArtifactError (ValueError)      a pickle that was not allowed
+        └── ArtifactIOError (OSError)             the operating system said no
+            ├── ArtifactNotFoundError (FileNotFoundError)
+            ├── ArtifactIsADirectoryError (IsADirectoryError)
+            └── ArtifactPermissionError (PermissionError)
+
+    RewindWarning (UserWarning)
+    └── StepSourceWarning                     the step function is not the one recorded
+
+Exceptions take facts and build their own text here, so both kernels and every caller say the same words.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from typing import Any
+
+
+def show(value: object, limit: int = 60) -> str:
+    """Return ``repr(value)``, shortened in the middle to about `limit` characters, and never raising."""
+    try:
+        text = repr(value)
+    except Exception as error:  # a broken __repr__ must not hide the message it was meant for
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[: limit - 15]} ... {text[-10:]}"
+
+
+def _restore(cls: type[RewindError], args: tuple[object, ...], facts: dict[str, Any]) -> RewindError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class RewindError(Exception):
+    """Base class of every exception rewind raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the text is already built: do not build it again from itself
+        facts = {name: value for name, value in self.__dict__.items() if name != "run"}
+        return _restore, (type(self), self.args, facts)
+
+
+class ArgumentError(RewindError, ValueError):
+    """An argument with a value that cannot be meant."""
+
+    def __init__(self, name: str, value: object, expected: str, advice: str = "") -> None:
+        self.name, self.value = name, value
+        super().__init__(f"{name} is {show(value)}; expected {expected}{'. ' + advice if advice else ''}")
+
+
+class ArgumentTypeError(RewindError, TypeError):
+    """An argument of a type that cannot be meant."""
+
+    def __init__(self, name: str, value: object, expected: str, advice: str = "") -> None:
+        self.name, self.value = name, value
+        super().__init__(
+            f"{name} is {show(value)} ({type(value).__name__}); expected {expected}"
+            f"{'. ' + advice if advice else ''}"
+        )
+
+
+class StepRangeError(RewindError, IndexError):
+    """A step outside the run."""
+
+    def __init__(self, t: int, n_steps: int) -> None:
+        self.t, self.n_steps = t, n_steps
+        super().__init__(f"step {t} is outside this run, which holds steps 0 to {n_steps - 1}")
+
+
+class SizeLimitError(RewindError, ValueError):
+    """An answer that would fill the memory."""
+
+    def __init__(self, n_bytes: int, limit: int) -> None:
+        self.n_bytes, self.limit = n_bytes, limit
+        super().__init__(
+            f"this run as one array takes {n_bytes:,} bytes, more than the limit of {limit:,}. Ask for what you "
+            "need: run.series(f) for one number a step, run[a:b:s] for a window, iter(run) for one state at a time"
+        )
+
+
+class StateError(RewindError, TypeError):
+    """A state that no checkpoint can hold; `path` says where in the state."""
+
+    def __init__(self, path: str, problem: str, advice: str = "") -> None:
+        self.path = path
+        where = f"the state has {problem}" if not path else f"state{path}: {problem}"
+        cure = advice or (
+            "pass codec=(encode, decode) to record, where encode makes a tree of arrays and plain values of the state"
+        )
+        super().__init__(f"{where}. The cure: {cure}")
+
+
+class StateClassError(RewindError, ImportError):
+    """A state's class that has not been imported here; nothing is imported because a file says so."""
+
+    def __init__(self, module: str, qualname: str) -> None:
+        self.module, self.qualname = module, qualname
+        root = qualname.split(".")[0]
+        if module == "__main__":
+            cure = f"it was defined in the recording script; define or import {root} in your own script first"
+        else:
+            cure = f"run `from {module} import {root}` first"
+        super().__init__(
+            f"the states of this run are {module}:{qualname}, and that class is not imported here: {cure}"
+        )
+
+
+class MetricError(RewindError, TypeError):
+    """A metric that does not give numbers of one shape."""
+
+    def __init__(self, name: str, step: int | None, problem: str) -> None:
+        self.name, self.step = name, step
+        at = "" if step is None else f" at step {step}"
+        super().__init__(f"metric {name!r}{at} {problem}; expected a number or an array of numbers of one shape")
+
+
+class UnknownMetricError(RewindError, KeyError):
+    """A metric this run did not observe."""
+
+    def __init__(self, name: object, known: list[str]) -> None:
+        self.name, self.known = name, known
+        have = ", ".join(map(repr, known)) if known else "none; pass observe={name: function} to record"
+        self.text = f"this run observed no metric {name!r}; it observed {have}"
+        super().__init__(self.text)
+
+    def __str__(self) -> str:  # KeyError would show the repr
+        return self.text
+
+
+class MissingStepError(RewindError, RuntimeError):
+    """A question that needs the step function of a run loaded without one."""
+
+    def __init__(self, what: str, step_id: str | None) -> None:
+        self.what, self.step_id = what, step_id
+        hint = f" (it was recorded with {step_id})" if step_id else ""
+        super().__init__(
+            f"{what} needs a replay, and this run was loaded without its step function: "
+            f"rewind.load(path, step_fn=...){hint}"
+        )
+
+
+class MissingCodecError(RewindError, RuntimeError):
+    """A question that needs the codec the run was recorded with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this run was recorded with codec=(encode, decode), and its states cannot be had without it: "
+            "rewind.load(path, codec=(encode, decode))"
+        )
+
+
+class StepError(RewindError, RuntimeError):
+    """``step_fn`` raised; the finished part of the recording is in ``.run``."""
+
+    def __init__(self, t: int, error: BaseException | None, run: Any = None) -> None:
+        self.t, self.run = t, run
+        what = self._what(t) if error is None else f"step_fn raised {type(error).__name__} at step {t}: {error}"
+        if run is not None and len(run) > t:
+            what += f". The finished part is in .run: .run.get({t}) is the state it was given"
+        elif run is not None:
+            what += f". Steps 0 to {len(run) - 1} are in .run; the replay does not reach step {t} again"
+        super().__init__(what)
+
+    def _what(self, t: int) -> str:
+        return f"step_fn failed at step {t}"
+
+
+class StepReturnError(StepError, TypeError):
+    """``step_fn`` returned None where the state was something."""
+
+    def __init__(self, t: int, run: Any = None) -> None:
+        super().__init__(t, None, run)
+
+    def _what(self, t: int) -> str:
+        return f"step_fn returned None at step {t} (did it forget to return the state?)"
+
+
+class RecordingInterrupted(RewindError, KeyboardInterrupt):
+    """Ctrl-C while recording; the finished blocks are in ``.run``."""
+
+    def __init__(self, t: int, n_steps: int, run: Any = None) -> None:
+        self.t, self.n_steps, self.run = t, n_steps, run
+        super().__init__(
+            f"interrupted with steps 0 to {t} of {n_steps} recorded. They are in .run: "
+            f"save it with .run.save(path), or go on with .run.extend({n_steps})"
+        )
+
+
+class NondeterminismError(RewindError, RuntimeError):
+    """A replay that does not reproduce the recording.
+
+    Parameters
+    ----------
+    block, step : int
+        The block, and the first step of it known to differ.
+    path, expected, got
+        Path of the first differing field of the state, what the recording has, what the replay gave.
+    exact : bool
+        Whether `step` is the first differing step, or only the next stored state after it.
+    recorded, present : dict
+        ``python``, ``numpy``, ``platform`` and ``source`` (hash of the step's source) then and now.
+    global_rng : sequence of str
+        Global generators the step drew from.
+    meddler : (str, int), optional
+        Name of an observed metric that changes the state, and the step.
+    """
+
+    def __init__(
+        self,
+        block: int,
+        step: int,
+        path: str,
+        expected: object,
+        got: object,
+        *,
+        exact: bool = False,
+        recorded: dict[str, str] | None = None,
+        present: dict[str, str] | None = None,
+        global_rng: tuple[str, ...] = (),
+        meddler: tuple[str, int] | None = None,
+    ) -> None:
+        self.block, self.step, self.path = block, step, path
+        self.expected, self.got, self.global_rng = expected, got, global_rng
+        self.recorded, self.present, self.meddler = recorded or {}, present or {}, meddler
+        field = path or "the state"
+        text = f"block {block} does not reproduce step {step}: {field} is {show(got)}, "
+        if exact:
+            text += f"and {show(expected)} when the block is run again; this is the first step that differs"
+        else:
+            text += f"the recording has {show(expected)}; no state between this one and the block's first is stored"
+        if self.recorded or self.present:
+            text += f" (recorded with {_versions(self.recorded)}; here {_versions(self.present)})"
+        if self.recorded.get("source") and self.present.get("source"):
+            if self.recorded["source"] != self.present["source"]:
+                text += ". The source of step_fn is not the source that was recorded"
+        if global_rng:
+            text += f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given"
+        elif meddler is not None:
+            text += f". metric {meddler[0]!r} changed the state it was given at step {meddler[1]}; it may only look"
+        else:
+            text += ". step_fn depends on something that is not its state, rng or params"
+        super().__init__(text)
+
+
+def _versions(facts: dict[str, str]) -> str:
+    named = [f"{name} {facts[name]}" for name in ("python", "numpy") if facts.get(name)]
+    text = " ".join(named) or "unknown versions"
+    if facts.get("platform"):
+        text += f" on {facts['platform']}"
+    if facts.get("source"):
+        text += f", step source {facts['source'][:12]}"
+    return text
+
+
+class NondeterministicStepError(NondeterminismError):
+    """Found while recording, by ``self_check=True``; ``.run`` holds what was recorded and is not to be trusted."""
+
+    run: Any = None
+
+
+class NondeterministicReplayError(NondeterminismError):
+    """Found by ``verify``."""
+
+
+class ArtifactError(RewindError):
+    """A file that cannot be read or written as asked."""
+
+
+class ArtifactFormatError(ArtifactError, ValueError):
+    """Not a `.replay` file, or a damaged one."""
+
+    def __init__(self, problem: str, path: object = None) -> None:
+        self.problem, self.path = problem, path
+        super().__init__(f"{path if path is not None else 'this file'}: {problem}")
+
+
+class ArtifactVersionError(ArtifactError, ValueError):
+    """A `.replay` file of a later format."""
+
+    def __init__(self, found: int, known: int, path: object = None) -> None:
+        self.found, self.known, self.path = found, known, path
+        super().__init__(
+            f"{path if path is not None else 'this file'} has format version {found}; this rewind reads versions up "
+            f"to {known}. Install a later rewind-engine to read it"
+        )
+
+
+class ArtifactIntegrityError(ArtifactError, ValueError):
+    """Contents that differ from their digest; `what` names them."""
+
+    def __init__(self, what: str, path: object = None) -> None:
+        self.what, self.path = what, path
+        super().__init__(
+            f"{path if path is not None else 'this file'}: {what}. The file was damaged or altered after it was saved"
+        )
+
+
+class UnsafeArtifactError(ArtifactError, ValueError):
+    """A pickle that was not allowed."""
+
+    def __init__(self, n_pickled: int, n_checkpoints: int, path: object = None) -> None:
+        self.n_pickled, self.n_checkpoints, self.path = n_pickled, n_checkpoints, path
+        super().__init__(
+            f"{path if path is not None else 'this file'} holds {n_pickled} of {n_checkpoints} checkpoints as pickles, "
+            "and unpickling runs code the file brings along. Pass allow_pickle=True (--allow-pickle) only for a file "
+            "you or someone you trust made"
+        )
+
+
+class ArtifactIOError(ArtifactError, OSError):
+    """The operating system said no; nothing that was there before has changed."""
+
+    def __init__(self, doing: str, path: object, error: OSError) -> None:
+        ArtifactError.__init__(self, f"cannot {doing} {path}: {error.strerror or error}")
+        self.errno, self.strerror, self.filename = error.errno, error.strerror, str(path)
+
+    def __str__(self) -> str:  # OSError would show only the errno
+        return str(self.args[0])
+
+    @staticmethod
+    def of(doing: str, path: object, error: OSError) -> ArtifactIOError:
+        """Return the class of this family that is also the builtin class of `error`."""
+        family: dict[int | None, type[ArtifactIOError]] = {
+            _errno.ENOENT: ArtifactNotFoundError,
+            _errno.EISDIR: ArtifactIsADirectoryError,
+            _errno.EACCES: ArtifactPermissionError,
+            _errno.EPERM: ArtifactPermissionError,
+            _errno.EROFS: ArtifactPermissionError,
+        }
+        return family.get(error.errno, ArtifactIOError)(doing, path, error)
+
+
+class ArtifactNotFoundError(ArtifactIOError, FileNotFoundError):
+    """There is no such file."""
+
+
+class ArtifactIsADirectoryError(ArtifactIOError, IsADirectoryError):
+    """The path is a folder."""
+
+
+class ArtifactPermissionError(ArtifactIOError, PermissionError):
+    """The file or folder may not be read or written."""
+
+
+class RewindWarning(UserWarning):
+    """Something to know that is not an error."""
+
+
+class StepSourceWarning(RewindWarning):
+    """The step function is not the one that was recorded."""

@@ -1,0 +1,49 @@
+"""Shared by every test: which kernels are here, the `core` fixture, and how Hypothesis runs."""
+
+import importlib
+import importlib.util
+import os
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, print_blob=True)
+settings.register_profile("long", deadline=None, max_examples=5000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def why_not_compiled():
+    """Return why tests of the compiled kernel do not run, None if they do.
+
+    REWIND_KERNEL=compiled runs them always, so that a kernel that is missing fails instead of going unnoticed.
+    """
+    wanted = os.environ.get("REWIND_KERNEL", "")
+    if wanted == "python":
+        return "REWIND_KERNEL=python"
+    if wanted != "compiled" and importlib.util.find_spec("rewind._core") is None:
+        return "it is not built"
+    return None
+
+
+def pytest_report_header():
+    why = why_not_compiled()
+    return f"rewind kernels: {'compiled, python' if why is None else f'python; compiled is deselected: {why}'}"
+
+
+def pytest_collection_modifyitems(config, items):
+    if why_not_compiled() is None:
+        return
+    gone = [item for item in items if item.get_closest_marker("compiled")]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if not item.get_closest_marker("compiled")]
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param("rewind._core", marks=pytest.mark.compiled), "rewind._core_py"],
+    ids=["compiled", "python"],
+)
+def core(request):
+    """The kernel under test: a test that asks for it runs on both twins."""
+    return importlib.import_module(request.param)
