@@ -1,0 +1,1 @@
+"""Pure computation: blocks, states, sweeps and replays; no file, clock, environment or global."""
