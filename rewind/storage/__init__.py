@@ -1,0 +1,12 @@
+"""Bytes on disk: the container of a `.replay` file, and what is read from and written to it.
+
+::
+
+    files.py         a regular file read whole; a file written whole or not at all
+    seal.py          the first 512 bytes: length and digest of the rest
+    container.py     what a file holds (named arrays and one JSON text), and the limits on it
+    hdf5_messages.py, hdf5_subset.py   the strict parser of the part of HDF5 that writer.py uses
+    reader.py        bytes -> Container, nothing but Python and numpy
+    rewritten.py     the same for files that an HDF5 tool rewrote, with h5py, when asked
+    writer.py        arrays -> bytes, with h5py
+"""
