@@ -1,5 +1,89 @@
-"""Time-travel for long, seeded stochastic loops."""
+"""Time-travel for long, seeded stochastic loops.
 
+A run of millions of steps is kept as about sqrt(n) checkpoints and one seed. Any step comes back exactly, any step
+can be forked, statistics are exact, and the file proves itself::
+
+    run = rewind.record(step, init_state=0, n_steps=1_000_000, seed=42)
+    run.get(842_137)
+"""
+
+from .engine.moments import Stats
+from .engine.recording import Ancestor
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ArtifactError,
+    ArtifactFormatError,
+    ArtifactIntegrityError,
+    ArtifactIOError,
+    ArtifactIsADirectoryError,
+    ArtifactNotFoundError,
+    ArtifactPermissionError,
+    ArtifactVersionError,
+    MetricError,
+    MissingCodecError,
+    MissingStepError,
+    NondeterminismError,
+    NondeterministicReplayError,
+    NondeterministicStepError,
+    RecordingInterrupted,
+    RewindError,
+    RewindWarning,
+    SizeLimitError,
+    StateClassError,
+    StateError,
+    StepError,
+    StepRangeError,
+    StepReturnError,
+    StepSourceWarning,
+    UnknownMetricError,
+    UnsafeArtifactError,
+)
 from .kernel import kernel_name
+from .loader import load
+from .progress import Progress
+from .recorder import record
+from .run import Run
+from .source import VERSION as __version__
+from .views import Observed, View
 
-__all__ = ["kernel_name"]
+__all__ = [
+    "Ancestor",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "ArtifactError",
+    "ArtifactFormatError",
+    "ArtifactIOError",
+    "ArtifactIntegrityError",
+    "ArtifactIsADirectoryError",
+    "ArtifactNotFoundError",
+    "ArtifactPermissionError",
+    "ArtifactVersionError",
+    "MetricError",
+    "MissingCodecError",
+    "MissingStepError",
+    "NondeterminismError",
+    "NondeterministicReplayError",
+    "NondeterministicStepError",
+    "Observed",
+    "Progress",
+    "RecordingInterrupted",
+    "RewindError",
+    "RewindWarning",
+    "Run",
+    "SizeLimitError",
+    "StateClassError",
+    "StateError",
+    "Stats",
+    "StepError",
+    "StepRangeError",
+    "StepReturnError",
+    "StepSourceWarning",
+    "UnknownMetricError",
+    "UnsafeArtifactError",
+    "View",
+    "__version__",
+    "kernel_name",
+    "load",
+    "record",
+]

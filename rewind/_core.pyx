@@ -19,6 +19,7 @@ import random
 
 import numpy as np
 
+from .blockseed import BlockSeed
 from .errors import ArgumentError, MetricError, StepError, StepReturnError
 
 __all__ = [
@@ -374,6 +375,7 @@ cdef class BlockRng:
 
     cdef readonly object rng
     cdef object seed
+    cdef object point  # of the BlockSeed the bit generator was made with
     cdef object reseed  # of a random.Random, else None
     cdef Pool pool
     cdef Pcg64* pcg  # NULL where it is not to be written
@@ -388,7 +390,9 @@ cdef class BlockRng:
             self.rng = random.Random(0)
             self.reseed = self.rng.seed
         elif backend == "numpy":
-            bit_generator = np.random.PCG64(0)
+            block_seed = BlockSeed(self.seed)
+            self.point = block_seed.point
+            bit_generator = np.random.PCG64(block_seed)
             self.rng = np.random.Generator(bit_generator)
             if self.layout != UNKNOWN:
                 self.pcg = pcg_of(bit_generator)
@@ -409,6 +413,8 @@ cdef class BlockRng:
             Always the same object. Numbers it had buffered are dropped.
         """
         cdef Pool pool = self.pool
+        if self.point is not None:
+            self.point(j)
         if self.pcg != NULL:
             absorb_block(&pool, j)
             pcg_seed(self.pcg, self.layout, &pool)

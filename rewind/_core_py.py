@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .blockseed import BlockSeed
 from .errors import ArgumentError, MetricError, StepError, StepReturnError
 
 __all__ = [
@@ -129,10 +130,11 @@ class BlockRng:
     def __init__(self, seed: int, backend: str) -> None:
         self._seed = operator.index(seed)
         np.random.SeedSequence(self._seed)  # says no to a negative seed
+        self._block_seed = BlockSeed(self._seed)
         if backend == "python":
             self.rng = random.Random(0)
         elif backend == "numpy":
-            self.rng = np.random.Generator(np.random.PCG64(0))
+            self.rng = np.random.Generator(np.random.PCG64(self._block_seed))
         else:
             raise ArgumentError("backend", backend, "'python' or 'numpy'")
 
@@ -155,8 +157,8 @@ class BlockRng:
         if isinstance(self.rng, random.Random):
             self.rng.seed(block_integer(self._seed, (j,)))
         else:
-            sequence = np.random.SeedSequence(entropy=self._seed, spawn_key=(j,))
-            self.rng.bit_generator.state = np.random.PCG64(sequence).state
+            self._block_seed.point(j)
+            self.rng.bit_generator.state = np.random.PCG64(self._block_seed.sequence).state
         return self.rng
 
 

@@ -38,6 +38,7 @@ Exceptions take facts and build their own text here, so both kernels and every c
 from __future__ import annotations
 
 import errno as _errno
+import pickle
 from typing import Any
 
 
@@ -51,10 +52,19 @@ def show(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 15]} ... {text[-10:]}"
 
 
+def _portable(value: object) -> object:
+    try:
+        pickle.dumps(value)
+    except Exception:  # what an error is about may be the very thing that cannot be pickled
+        return show(value)
+    return value
+
+
 def _restore(cls: type[RewindError], args: tuple[object, ...], facts: dict[str, Any]) -> RewindError:
     error = cls.__new__(cls, *args)
     error.args = args
-    error.__dict__.update(facts)
+    for name, value in facts.items():
+        setattr(error, name, value)
     return error
 
 
@@ -62,7 +72,7 @@ class RewindError(Exception):
     """Base class of every exception rewind raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:  # the text is already built: do not build it again from itself
-        facts = {name: value for name, value in self.__dict__.items() if name != "run"}
+        facts = {name: _portable(value) if name != "run" else None for name, value in self.__dict__.items()}
         return _restore, (type(self), self.args, facts)
 
 
@@ -80,8 +90,7 @@ class ArgumentTypeError(RewindError, TypeError):
     def __init__(self, name: str, value: object, expected: str, advice: str = "") -> None:
         self.name, self.value = name, value
         super().__init__(
-            f"{name} is {show(value)} ({type(value).__name__}); expected {expected}"
-            f"{'. ' + advice if advice else ''}"
+            f"{name} is {show(value)} ({type(value).__name__}); expected {expected}{'. ' + advice if advice else ''}"
         )
 
 
@@ -126,9 +135,7 @@ class StateClassError(RewindError, ImportError):
             cure = f"it was defined in the recording script; define or import {root} in your own script first"
         else:
             cure = f"run `from {module} import {root}` first"
-        super().__init__(
-            f"the states of this run are {module}:{qualname}, and that class is not imported here: {cure}"
-        )
+        super().__init__(f"the states of this run are {module}:{qualname}, and that class is not imported here: {cure}")
 
 
 class MetricError(RewindError, TypeError):
@@ -342,6 +349,11 @@ class ArtifactIOError(ArtifactError, OSError):
 
     def __str__(self) -> str:  # OSError would show only the errno
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:  # OSError keeps these three outside its __dict__
+        restore, (cls, args, facts) = super().__reduce__()
+        names = ("errno", "strerror", "filename")
+        return restore, (cls, args, {**facts, **{name: getattr(self, name) for name in names}})
 
     @staticmethod
     def of(doing: str, path: object, error: OSError) -> ArtifactIOError:

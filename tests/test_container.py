@@ -547,7 +547,7 @@ def test_lookup3_gives_the_values_of_its_author():
 
 
 def test_json_comes_back():
-    value = {"a": [1, 2.5, None, True, "é [{"], "b": {"c": "\\\"}"}}
+    value = {"a": [1, 2.5, None, True, "é [{"], "b": {"c": '\\"}'}}
     assert reader.load_json(json.dumps(value).encode()) == value
     nested = json.loads('{"a":' * 64 + "1" + "}" * 64)
     assert reader.load_json(json.dumps(nested).encode()) == nested

@@ -59,11 +59,17 @@ def _float(value: float) -> bytes:
 
 
 def name_of(thing: Any) -> str:
-    """Return ``module:qualname`` of a class or function."""
+    """Return the name a class or function counts as: its qualname, and for a builtin function its module, too.
+
+    The module of a class does not count: ``__main__`` in the script that recorded is ``walk`` for whoever imports it.
+    """
+    name = getattr(thing, "__qualname__", None) or thing.__name__
+    if isinstance(thing, (type, types.FunctionType)):
+        return str(name)
     module = getattr(thing, "__module__", None) or type(thing).__module__
     if module.startswith("numpy.core."):  # numpy 1; the same objects are in numpy._core since numpy 2
         module = "numpy._core." + module[len("numpy.core.") :]
-    return f"{module}:{getattr(thing, '__qualname__', None) or thing.__name__}"
+    return f"{module}:{name}"
 
 
 def class_token(cls: type) -> bytes:

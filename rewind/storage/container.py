@@ -98,9 +98,7 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     if _json_depth(text) > MAX_JSON_DEPTH:
         raise ArtifactFormatError(f"its metadata is nested deeper than {MAX_JSON_DEPTH} levels", path)
     try:
-        value = json.loads(
-            text.decode("utf-8"), object_pairs_hook=object_without_twins, parse_constant=refuse_constant
-        )
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=object_without_twins, parse_constant=refuse_constant)
     except ArtifactFormatError:
         raise
     except (ValueError, RecursionError, MemoryError) as error:  # ValueError: also an int of more than 4300 digits

@@ -1,0 +1,131 @@
+"""Arguments, checked at the door."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .engine.states import UserCodec
+from .errors import ArgumentError, ArgumentTypeError
+
+
+def integer(name: str, value: object, least: int | None = None) -> int:
+    """Return `value` as an int; numpy integers are integers, bools and floats are not.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        If it is no integer, or below `least`.
+    """
+    expected = "an integer" if least is None else f"an integer >= {least}"
+    if isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(name, value, expected)
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentTypeError(name, value, expected) from None
+    if least is not None and number < least:
+        raise ArgumentError(name, value, expected)
+    return number
+
+
+def slice_of(value: slice) -> slice:
+    """Return a slice that a list would take, too."""
+    ends = {"start": value.start, "stop": value.stop, "step": value.step}
+    clean = {name: None if end is None else integer(f"the {name} of a slice", end) for name, end in ends.items()}
+    if clean["step"] == 0:
+        raise ArgumentError("the step of a slice", 0, "an integer other than 0")
+    return slice(*clean.values())
+
+
+def seed_of(value: object) -> int:
+    """Return a master seed: an integer of any size, not negative."""
+    return integer("seed", value, 0)
+
+
+def block_size_of(value: object) -> int:
+    """Return a block size: at least 1; more than the run is long is one block."""
+    return _length("block_size", value, 1)
+
+
+def n_steps_of(value: object, least: int | None = 1) -> int:
+    """Return a number of states."""
+    return _length("n_steps", value, least)
+
+
+def _length(name: str, value: object, least: int | None) -> int:
+    length = integer(name, value, least)
+    if length >= 1 << 62:
+        raise ArgumentError(name, value, "an integer below 2**62, the most a file holds")
+    return length
+
+
+def params_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return `params` as they come back from a file: JSON scalars, and lists of them.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        Naming the parameter that is neither.
+    """
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise ArgumentTypeError("params", params, "a dict of names to JSON scalars or lists of them")
+    plain: dict[str, Any] = {}
+    for name, value in params.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ArgumentError("a name in params", name, "a name that can be a keyword argument")
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
+        clean = [item.item() if isinstance(item, np.generic) else item for item in items]
+        for item in clean:
+            if not (item is None or isinstance(item, (bool, int, float, str))):
+                advice = "Put anything else in the state"
+                raise ArgumentTypeError(f"params[{name!r}]", value, "a JSON scalar or a list of them", advice)
+        try:
+            text = json.dumps(clean, allow_nan=False, ensure_ascii=False)
+            text.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError(f"params[{name!r}]", value, "text without half a surrogate pair") from None
+        except ValueError:
+            expected = "a finite number: JSON has no NaN and no infinity"
+            raise ArgumentError(f"params[{name!r}]", value, expected) from None
+        restored = json.loads(text)
+        plain[name] = restored if isinstance(value, (list, tuple)) else restored[0]
+    return plain
+
+
+def codec_of(codec: Any) -> UserCodec | None:
+    """Return `codec` as a pair of callables, or None."""
+    if codec is None:
+        return None
+    if not isinstance(codec, (tuple, list)) or len(codec) != 2 or not all(map(callable, codec)):
+        raise ArgumentTypeError("codec", codec, "a pair of callables (encode, decode)")
+    return codec[0], codec[1]
+
+
+def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return `step_fn` if it can be called as ``step_fn(state, rng, **params)``.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it cannot.
+    """
+    call = ", ".join(["state", "rng", *(f"{name}={value!r}" for name, value in params.items())])
+    if not callable(step_fn):
+        raise ArgumentTypeError("step_fn", step_fn, f"a callable: step_fn({call}) -> state")
+    try:
+        signature = inspect.signature(step_fn)
+    except (ValueError, TypeError):  # some builtins have none; the first call will tell
+        return step_fn  # type: ignore[no-any-return]
+    try:
+        signature.bind(None, None, **params)
+    except TypeError as error:
+        raise ArgumentTypeError("step_fn", step_fn, f"a callable that takes ({call})", f"It has {error}") from None
+    return step_fn  # type: ignore[no-any-return]

@@ -1,0 +1,209 @@
+"""Metrics: named functions of the state, and the table of what they gave, one row per block."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError, MetricError, show
+from .blocks import Grid
+from .columns import Array
+from .moments import Moments, ScalarMoments, Stats, VectorMoments
+from .states import StateCodec
+
+#: The columns of a table, as they are called in the file and in ``overview``.
+COLUMNS = ("mean", "m2", "min", "max", "argmin", "argmax", "last", "nan_count")
+_INTEGER = frozenset({"argmin", "argmax", "nan_count"})
+_NAME = re.compile(r"[^\W\d][\w.-]{0,63}")
+
+#: What a user may give: a callable, None (the state itself), or the name of an attribute or key of the state.
+Metric = Any
+MetricFunction = Callable[[Any], Any]
+
+
+def resolve(metrics: Mapping[str, Metric], init_state: Any, codec: StateCodec) -> dict[str, MetricFunction | None]:
+    """Return the metrics as functions (None: the state itself), each tried once on a copy of `init_state`.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        If this is no mapping of names to metrics.
+    MetricError
+        If a metric raises, changes the state, or gives something that is no number or array of numbers.
+    """
+    if not isinstance(metrics, Mapping):
+        raise ArgumentTypeError("observe", metrics, "a dict of names to metrics, such as {'x': lambda state: state.x}")
+    resolved: dict[str, MetricFunction | None] = {}
+    for name, metric in metrics.items():
+        if not isinstance(name, str):
+            raise ArgumentTypeError("a name in observe", name, "a str")
+        if not _NAME.fullmatch(name):
+            raise ArgumentError(
+                "a name in observe", name, "letters, digits, '_', '.' and '-', at most 64, a letter first"
+            )
+        resolved[name] = resolve_one(name, metric, init_state, codec)
+    return resolved
+
+
+def resolve_one(
+    name: str, metric: Metric, init_state: Any, codec: StateCodec, numbers: bool = True
+) -> MetricFunction | None:
+    """Return one metric as a function, tried once on a copy of `init_state`; with `numbers` it must give numbers."""
+    if isinstance(metric, str):
+        if isinstance(init_state, Mapping) or (
+            isinstance(init_state, (np.ndarray, np.void)) and init_state.dtype.names
+        ):
+            function: MetricFunction | None = operator.itemgetter(metric)
+        else:
+            function = operator.attrgetter(metric)
+    elif metric is None or callable(metric):
+        function = metric
+    else:
+        raise ArgumentTypeError(f"metric {name!r}", metric, "a callable, None (the state itself) or a name")
+    state = codec.copy(init_state)
+    before = codec.digest(codec.encode(state))
+    try:
+        value = state if function is None else function(state)
+    except Exception as error:
+        raise MetricError(name, 0, f"raised {type(error).__name__}: {error}") from error
+    if numbers:
+        as_values(name, [value], 0)
+    if codec.digest(codec.encode(state)) != before:
+        raise MetricError(name, 0, CHANGED)
+    if not numbers or isinstance(value, (bool, int, float, np.generic)) or isinstance(function, _Snapshot):
+        return function
+    return _Snapshot(function)
+
+
+#: What is said of a metric that is no pure question.
+CHANGED = "changed the state it was given"
+
+
+class _Snapshot:
+    """A metric whose values are arrays: each is copied at once, since an in-place step goes on writing into it."""
+
+    def __init__(self, function: MetricFunction | None) -> None:
+        self.function = function
+
+    def __call__(self, state: Any) -> Array:
+        return np.array(state if self.function is None else self.function(state))
+
+
+def as_values(name: str, values: Sequence[Any], step: int, shape: tuple[int, ...] | None = None) -> Array:
+    """Return what a metric gave, from `step` on, as float64 of shape (n, *shape); integers are rounded to doubles.
+
+    Raises
+    ------
+    MetricError
+        Naming the first step whose value is no number, or has another shape.
+    """
+    try:
+        array = np.array(values)
+        if array.dtype.kind in "biuf" and (shape is None or array.shape[1:] == shape) and array.size:
+            return np.ascontiguousarray(array, np.float64)
+    except (ValueError, OverflowError):
+        pass
+    rows = []
+    for i, value in enumerate(values):
+        row = _as_row(name, value, step + i)
+        shape = row.shape if shape is None else shape
+        if row.shape != shape:
+            raise MetricError(name, step + i, f"gave an array of shape {row.shape}, and shape {shape} before")
+        rows.append(row)
+    return np.array(rows, np.float64)
+
+
+def _as_row(name: str, value: Any, step: int) -> Array:
+    try:
+        row = np.asarray(float(value)) if isinstance(value, int) else np.array(value)
+    except (ValueError, OverflowError) as error:
+        raise MetricError(name, step, f"gave {show(value)}: {error}") from error
+    if row.dtype.kind not in "biuf":
+        raise MetricError(name, step, f"gave {show(value)} ({type(value).__name__})")
+    if not row.size:
+        raise MetricError(name, step, "gave an empty array")
+    return row.astype(np.float64)
+
+
+def moments_of(values: Array, step: int, shift: Array | None) -> Moments:
+    """Return the moments of `values` of shape (n,) or (n, ...), whose first belongs to `step`."""
+    if values.ndim == 1:
+        return ScalarMoments.of(values, step)
+    assert shift is not None
+    return VectorMoments.of(values.reshape(len(values), -1), step, shift)
+
+
+def first_shift(values: Array) -> Array | None:
+    """Return what is subtracted from a metric with several components: its first value, 0 where that is not finite."""
+    return None if values.ndim == 1 else np.where(np.isfinite(values[0]), values[0], 0.0).reshape(-1)
+
+
+def merge(moments: Sequence[Moments]) -> Moments:
+    """Return the moments of one or more stretches, merged in order."""
+    total = moments[0]
+    for part in moments[1:]:
+        total = total.merge(part)  # type: ignore[arg-type]
+    return total
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """What one metric gave over a run.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of one value; () for a scalar metric.
+    rows : mapping of str to ndarray, shape (n_blocks, *shape)
+        `COLUMNS`, one row per block.
+    closed, tail : ScalarMoments or VectorMoments
+        Exact moments of all blocks but the last (None for one block), and of the last: so that a run can grow and
+        keep the bits of one that was recorded in one piece.
+    """
+
+    shape: tuple[int, ...]
+    rows: Mapping[str, Array]
+    closed: Moments | None
+    tail: Moments
+
+    @property
+    def stats(self) -> Stats:
+        """Statistics over all blocks."""
+        return Stats(merge([self.tail] if self.closed is None else [self.closed, self.tail]), self.shape)
+
+    def overview(self, grid: Grid) -> Array:
+        """Return one row per block: ``start, count, mean, m2, min, max, argmin, argmax, last, nan_count``."""
+        names = ["start", "count", *COLUMNS]
+        kinds = [np.dtype("i8") if name in _INTEGER or i < 2 else np.dtype("f8") for i, name in enumerate(names)]
+        shapes = [() if i < 2 else self.shape for i, _ in enumerate(names)]
+        table = np.zeros(grid.n_blocks, np.dtype(list(zip(names, kinds, shapes, strict=True))))
+        table["start"] = [grid.start(j) for j in range(grid.n_blocks)]
+        table["count"] = [grid.stop(j) - grid.start(j) for j in range(grid.n_blocks)]
+        for name in COLUMNS:
+            table[name] = self.rows[name]
+        return table
+
+
+def table_row(moments: Moments, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return one row of a table: `COLUMNS` of one block."""
+    if isinstance(moments, ScalarMoments):
+        return {name: getattr(moments, name) for name in COLUMNS}
+    row = {name: getattr(moments, name) for name in COLUMNS if name != "m2"}
+    with np.errstate(invalid="ignore"):
+        row["mean"] = moments.mean + moments.shift
+        row["m2"] = moments.comoment.diagonal()
+    return {name: value.reshape(shape) for name, value in row.items()}
+
+
+def table_of(
+    shape: tuple[int, ...], rows: Sequence[Mapping[str, Any]], closed: Moments | None, tail: Moments
+) -> MetricTable:
+    """Return the table of these rows."""
+    kinds = {name: np.int64 if name in _INTEGER else np.float64 for name in COLUMNS}
+    columns = {name: np.array([row[name] for row in rows], kinds[name]) for name in COLUMNS}
+    return MetricTable(shape, columns, closed, tail)

@@ -1,0 +1,83 @@
+"""Dataclasses and namedtuples: which are no more than their fields, and how their class is found again by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from ..errors import StateClassError
+
+
+def class_kind(cls: type) -> str | None:
+    """Return ``"dataclass"`` or ``"namedtuple"`` where instances of `cls` are no more than their fields, else None."""
+    if issubclass(cls, tuple):
+        plain = cls is not tuple and "__new__" in vars(cls) and cls.__mro__[1:] == (tuple, object)
+        return "namedtuple" if plain and hasattr(cls, "_fields") and "__getnewargs__" in vars(cls) else None
+    if not dataclasses.is_dataclass(cls) or cls.__new__ is not object.__new__ or _hidden_slots(cls):
+        return None
+    if any(hasattr(cls, name) for name in ("__getnewargs__", "__getnewargs_ex__", "__reduce_cython__")):
+        return None
+    if cls.__reduce__ is not object.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__:
+        return None
+    for name in ("__getstate__", "__setstate__"):
+        method = getattr(cls, name, None)  # dataclass(frozen=True, slots=True) writes a pair of its own
+        if method is not None and method is not getattr(object, name, None):
+            if getattr(method, "__module__", None) != "dataclasses":
+                return None
+    return "dataclass"
+
+
+def _hidden_slots(cls: type) -> bool:
+    """Whether an instance may keep something in a slot that is no field."""
+    known = {*class_fields(cls), "__dict__", "__weakref__"}
+    for base in cls.__mro__:
+        slots = vars(base).get("__slots__", ())
+        if not known.issuperset((slots,) if isinstance(slots, str) else slots):
+            return True
+    return False
+
+
+def only_fields(value: object, fields: tuple[str, ...]) -> bool:
+    """Return whether the attributes a dataclass instance has are its fields, all of them and no others."""
+    attributes = getattr(value, "__dict__", None)
+    if attributes is None:
+        return all(hasattr(value, name) for name in fields)
+    return len(attributes) == len(fields) and all(name in attributes for name in fields)
+
+
+def find_class(name: str, kind: str, fields: tuple[str, ...]) -> type:
+    """Return the class ``module:qualname`` among the modules already imported; import nothing, run nothing.
+
+    Raises
+    ------
+    StateClassError
+        If its module is not imported, has no such class, or the class has other fields.
+    """
+    module, _, qualname = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for piece in qualname.split("."):
+        found = _namespace(found).get(piece)
+    if not _is_class(found) or class_kind(found) != kind or class_fields(found) != fields:
+        raise StateClassError(module, qualname)
+    return found
+
+
+def _is_class(found: object) -> TypeGuard[type[Any]]:
+    return issubclass(type(found), type)  # isinstance would ask what is no class for its __class__
+
+
+def _namespace(found: object) -> Mapping[str, Any]:
+    """Return what stands in a module or class: a lazy module, or an instance, would run code if it were asked."""
+    if _is_class(found):
+        return type.__getattribute__(found, "__dict__")  # type: ignore[no-any-return]
+    if issubclass(type(found), types.ModuleType):
+        return object.__getattribute__(found, "__dict__")  # type: ignore[no-any-return]
+    return {}
+
+
+def class_fields(cls: Any) -> tuple[str, ...]:
+    """Return the field names of a dataclass or namedtuple, in order."""
+    return tuple(cls._fields) if issubclass(cls, tuple) else tuple(f.name for f in dataclasses.fields(cls))

@@ -1,0 +1,163 @@
+"""`record`: run a seeded loop once and keep what any state can be made from again."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+
+import numpy as np
+
+from .checks import block_size_of, codec_of, n_steps_of, params_of, seed_of, step_function
+from .engine.blocks import default_block_size
+from .engine.metrics import Metric, resolve
+from .engine.seeds import BACKENDS
+from .engine.states import StateCodec, UserCodec
+from .engine.steps import Step
+from .engine.sweep import Plan, sweep
+from .errors import ArgumentError, ArgumentTypeError
+from .progress import ProgressOption, reporter
+from .run import Run, swept
+from .source import describe, versions
+
+S = TypeVar("S")
+P = ParamSpec("P")
+
+
+@overload
+def record(
+    step_fn: Callable[Concatenate[S, random.Random, P], S],
+    init_state: S,
+    n_steps: int,
+    seed: int | None,
+    *,
+    block_size: int | None = None,
+    backend: Literal["python"] = "python",
+    observe: Mapping[str, Metric] | None = None,
+    self_check: bool = False,
+    params: Mapping[str, Any] | None = None,
+    codec: UserCodec | None = None,
+    progress: ProgressOption = None,
+    step_id: str | None = None,
+) -> Run[S]: ...
+@overload
+def record(
+    step_fn: Callable[Concatenate[S, np.random.Generator, P], S],
+    init_state: S,
+    n_steps: int,
+    seed: int | None,
+    *,
+    block_size: int | None = None,
+    backend: Literal["numpy"],
+    observe: Mapping[str, Metric] | None = None,
+    self_check: bool = False,
+    params: Mapping[str, Any] | None = None,
+    codec: UserCodec | None = None,
+    progress: ProgressOption = None,
+    step_id: str | None = None,
+) -> Run[S]: ...
+def record(
+    step_fn: Callable[..., S],
+    init_state: S,
+    n_steps: int,
+    seed: int | None,
+    *,
+    block_size: int | None = None,
+    backend: str = "python",
+    observe: Mapping[str, Metric] | None = None,
+    self_check: bool = False,
+    params: Mapping[str, Any] | None = None,
+    codec: UserCodec | None = None,
+    progress: ProgressOption = None,
+    step_id: str | None = None,
+) -> Run[S]:
+    """Run a seeded loop once and keep about ``sqrt(n_steps)`` states of it, from which any state comes back exactly.
+
+    Parameters
+    ----------
+    step_fn : callable
+        ``step_fn(state, rng, **params) -> state``, pure or in place. Everything random is drawn from `rng`.
+    init_state
+        State 0. Copied: an in-place `step_fn` cannot reach into the recording.
+    n_steps : int
+        Number of states, state 0 included, ``>= 1``.
+    seed : int or None
+        Master seed, ``>= 0``, of any size. None draws 128 bits from the operating system, and keeps them.
+    block_size : int, optional
+        Steps from one checkpoint, and one stream of random numbers, to the next. Default ``ceil(sqrt(n_steps))``.
+        Part of what the trajectory is a function of: give it to compare runs of different length.
+    backend : {"python", "numpy"}
+        Whether `rng` is a ``random.Random`` or a ``numpy.random.Generator``.
+    observe : mapping of str to metric, optional
+        Statistics to keep on the way, see `Run.observed`. A metric is a callable of the state, None (the state
+        itself) or the name of an attribute or key of the state. It must not change the state.
+    self_check : bool
+        Run every block twice and refuse at the first that differs. Twice the time.
+    params : mapping of str to JSON scalars or lists of them, optional
+        Keyword arguments of every call, kept in the file.
+    codec : (encode, decode), optional
+        For states that cannot be stored: ``encode(state)`` gives a tree of arrays and plain values, ``decode(tree)``
+        the state.
+    progress : bool or callable, optional
+        True shows a bar; a callable is given a `Progress` at block ends. Raising from it stops the recording.
+    step_id : str, optional
+        Name of the step function for people. Default ``module:qualname``.
+
+    Returns
+    -------
+    run : Run
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument cannot be meant.
+    StepError
+        If `step_fn` raises; ``.run`` holds the finished part.
+    RecordingInterrupted
+        At Ctrl-C; ``.run`` holds the finished blocks.
+    StateError
+        If a state cannot be kept; names the attribute that is to blame.
+    MetricError
+        If a metric does not give numbers.
+    NondeterministicStepError
+        With `self_check`, at the first block that differs when it is run again.
+
+    Notes
+    -----
+    O(n_steps) calls of `step_fn` and O(sqrt(n_steps)) states in memory, after [1]_.
+
+    References
+    ----------
+    .. [1] T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174.
+
+    Examples
+    --------
+    >>> run = record(lambda x, rng: x + rng.choice((-1, 1)), init_state=0, n_steps=10_000, seed=42)
+    >>> run.get(1234) == run[1234]
+    True
+    """
+    if backend not in BACKENDS:
+        raise ArgumentError("backend", backend, "'python' or 'numpy'")
+    n = n_steps_of(n_steps)
+    step = Step(step_function(step_fn, params_of(params)), params_of(params))
+    user = codec_of(codec)
+    master = secrets.randbits(128) if seed is None else seed_of(seed)
+    length = default_block_size(n) if block_size is None else block_size_of(block_size)
+    if step_id is not None and not isinstance(step_id, str):
+        raise ArgumentTypeError("step_id", step_id, "a str")
+    kept = StateCodec.of(init_state, user)
+    plan = Plan(
+        step=step,
+        codec=kept,
+        n_steps=n,
+        block_size=length,
+        seed=master,
+        backend=backend,
+        metrics=resolve(observe, init_state, kept) if observe is not None else {},
+        self_check=bool(self_check),
+        hints=describe(step_fn, step_id),
+        versions=versions(),
+    )
+    report = reporter(progress, "record", n)
+    return swept(plan, lambda: sweep(plan, plan.codec.encode(init_state), report))

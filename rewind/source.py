@@ -1,0 +1,63 @@
+"""Where a step function came from: hints for people, and the versions it ran with."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import platform
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .engine.recording import Recording
+
+VERSION = "0.1.0"
+
+
+def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[str, str]:
+    """Return what is known of a step function: ``id`` (module:qualname), ``file``, ``source`` (blake2b of its text)."""
+    function: Any = step_fn
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    function = inspect.unwrap(function)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    name = f"{named.__module__}:{named.__qualname__}"
+    if hasattr(step_fn, "func"):  # its arguments are not part of the name: that must not pass for the function itself
+        name = f"functools.partial({name})"
+    hints = {"id": step_id or name}
+    try:
+        file = inspect.getsourcefile(named)
+        text = textwrap.dedent(inspect.getsource(named))
+    except (OSError, TypeError):  # a builtin, or typed at a prompt
+        return hints
+    if file is not None and os.path.exists(file):
+        hints["file"] = os.path.basename(file)
+    hints["source"] = hashlib.blake2b(text.rstrip().encode(), digest_size=16).hexdigest()
+    return hints
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a run depends on, as they are here."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "rewind": VERSION,
+    }
+
+
+def facts(recording: Recording) -> dict[str, str]:
+    """Return the versions of the recording program, with the hash of its step's source."""
+    return _facts(dict(recording.versions), dict(recording.step))
+
+
+def facts_here(step_fn: Callable[..., Any]) -> dict[str, str]:
+    """Return the versions here, with the hash of the source of `step_fn`."""
+    return _facts(versions(), describe(step_fn))
+
+
+def _facts(versions: dict[str, str], step: dict[str, str]) -> dict[str, str]:
+    return {**versions, **({"source": step["source"]} if "source" in step else {})}

@@ -1,0 +1,105 @@
+"""What a `Run` hands out lazily: some of its steps, and the statistics it observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast, overload
+
+import numpy as np
+
+from .checks import integer, slice_of
+from .engine.columns import Array
+from .engine.moments import Stats
+from .engine.recording import Recording
+from .engine.replay import Reader
+from .errors import ArgumentError, ArgumentTypeError, SizeLimitError, StepRangeError, UnknownMetricError
+
+S = TypeVar("S")
+
+#: Largest array, in bytes, that ``numpy.asarray`` makes of a run.
+ARRAY_LIMIT = 1 << 28
+
+
+_ADVICE = "run.series(f) gives an array of f(state)"
+
+
+def _as_array(state: Any) -> Array:
+    if not isinstance(state, (bool, int, float, complex, np.ndarray, np.generic)):
+        raise ArgumentTypeError("the state", state, "a number or an array, to make one array of all", _ADVICE)
+    return np.asarray(state)
+
+
+def common_dtype(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that holds both; integers stay integers, where numpy would round them to doubles."""
+    common = np.result_type(a, b)
+    return np.dtype(object) if common.kind == "f" and a.kind in "iu" and b.kind in "iu" else common
+
+
+class View(Sequence[S]):
+    """Some steps of a run, as ``run[start:stop:step]`` gives them: states are made when they are asked for."""
+
+    def __init__(self, reader: Reader, steps: range) -> None:
+        self._reader, self.steps = reader, steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, i: int) -> S: ...
+    @overload
+    def __getitem__(self, i: slice) -> View[S]: ...
+    def __getitem__(self, i: int | slice) -> S | View[S]:
+        if isinstance(i, slice):
+            return View(self._reader, self.steps[slice_of(i)])
+        try:
+            t = self.steps[integer("i", i)]
+        except IndexError:
+            raise StepRangeError(integer("i", i), len(self.steps)) from None
+        return cast(S, self._reader.get(t))
+
+    def __iter__(self) -> Iterator[S]:
+        steps = self.steps
+        if steps.step < 0:
+            return (self._reader.get(t) for t in steps)
+        return (state for _, state in self._reader.each(steps.start, steps.stop, steps.step))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("the states of a run are not in memory, so an array of them is always a new one")
+        first = _as_array(self._reader.get(self.steps[0] if self.steps else 0))
+        if first.nbytes * len(self.steps) > ARRAY_LIMIT:
+            raise SizeLimitError(first.nbytes * len(self.steps), ARRAY_LIMIT)
+        array = np.empty((len(self.steps), *first.shape), first.dtype)
+        for i, state in enumerate(self):
+            value = _as_array(state)
+            if value.shape != first.shape:  # which numpy might broadcast
+                expected = f"{first.shape}, as at the first step, to make one array of all"
+                raise ArgumentError("the shape of a state", value.shape, expected, _ADVICE)
+            if value.dtype != array.dtype:
+                array = array.astype(common_dtype(array.dtype, value.dtype))
+            array[i] = value
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"<View: {len(self)} states of a run of {self._reader.recording.n_steps:,}>"
+
+
+class Observed(Mapping[str, Stats]):
+    """Statistics of the metrics a run observed, by name."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._metrics = recording.metrics
+
+    def __getitem__(self, name: str) -> Stats:
+        if name not in self._metrics:
+            raise UnknownMetricError(name, list(self._metrics))
+        return self._metrics[name].stats
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metrics)
+
+    def __len__(self) -> int:
+        return len(self._metrics)
+
+    def __repr__(self) -> str:
+        return f"Observed({', '.join(self._metrics)})"

@@ -1,0 +1,173 @@
+"""Small runs of every kind of state, metric and branch: for test_artifact.py, and for the files in golden/."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import rewind
+
+
+def walk(x: int, rng: random.Random) -> int:
+    return x + (1 if rng.random() < 0.5 else -1)
+
+
+def drift(x: Any, rng: np.random.Generator, rate: float, kicks: list[int]) -> Any:
+    """In place, with parameters."""
+    x *= rate
+    x += rng.integers(-8, 9, 4) / kicks[0]
+    return x
+
+
+class Mood(NamedTuple):
+    name: str
+    since: int
+
+
+@dataclass
+class Town:
+    people: list[float] = field(default_factory=lambda: [0.0, 0.5, 1.0])
+    mood: Mood = Mood("calm", 0)
+    grid: Any = field(default_factory=lambda: np.zeros((2, 3), "i2"))
+    news: dict[str, Any] = field(default_factory=lambda: {"Zürich 🏔": "", "z": 0j, "raw": b"\0"})
+
+
+def live(town: Town, rng: random.Random) -> Town:
+    i = rng.randrange(3)
+    town.people[i] += rng.randrange(8) / 8
+    town.grid[i % 2, i] += 1
+    if rng.random() < 0.25:
+        town.mood = Mood(rng.choice(["calm", "böse", "🎉"]), town.mood.since + 1)
+    town.news["Zürich 🏔"] = town.mood.name * i
+    town.news["z"] += complex(i, -1)
+    town.news["raw"] = bytes(i)
+    return town
+
+
+def grow(numbers: list[int], rng: random.Random) -> list[int]:
+    """A list that outgrows its layout."""
+    return [*numbers, rng.randrange(1 << 70)] if rng.random() < 0.2 else numbers
+
+
+def collect(seen: set[int], rng: random.Random) -> set[int]:
+    seen.add(rng.randrange(100))
+    return seen
+
+
+def gauss(x: float, rng: random.Random) -> float:
+    """Holds a normal draw back in the generator."""
+    return x + round(rng.gauss(0, 1) * 8) / 8
+
+
+def spin(state: Any, rng: np.random.Generator) -> Any:
+    state["angle"] += rng.integers(0, 2**32, dtype=np.uint32) / 2**32  # buffers half a word
+    state["flag"] = ~state["flag"]
+    return state
+
+
+def walk_run(**options: Any) -> rewind.Run[Any]:
+    return rewind.record(walk, 0, 1000, 42, **options)
+
+
+def drift_run(**options: Any) -> rewind.Run[Any]:
+    return rewind.record(
+        drift,
+        np.zeros(4),
+        300,
+        7,
+        backend="numpy",
+        block_size=25,
+        params={"rate": 0.5, "kicks": [4, 5]},
+        observe={"all": None, "first": lambda x: x[0], "Σ": lambda x: x.sum()},
+        **options,
+    )
+
+
+def town_run(**options: Any) -> rewind.Run[Any]:
+    return rewind.record(
+        live, Town(), 120, 2**70 + 1, observe={"people": "people", "since": lambda s: s.mood.since}, **options
+    )
+
+
+def grow_run(**options: Any) -> rewind.Run[Any]:
+    return rewind.record(grow, [1, 2], 40, 3, block_size=4, **options)
+
+
+def collect_run(**options: Any) -> rewind.Run[Any]:
+    return rewind.record(collect, {5}, 30, 9, **options)
+
+
+def same_branch(**options: Any) -> rewind.Run[Any]:
+    """Starts inside a block, with its parent's noise and a normal draw held back."""
+    return rewind.record(gauss, 0.0, 100, 5, observe={"x": None}, **options).branch(33, lambda x: x + 1, noise="same")
+
+
+def numpy_branch(**options: Any) -> rewind.Run[Any]:
+    first = np.zeros(2, [("angle", "f8"), ("flag", "?")])
+    return (
+        rewind.record(spin, first, 60, 8, backend="numpy", **options)
+        .branch(11, turn, noise="same")
+        .branch(6, turn, noise="same")
+    )
+
+
+def turn(state: Any) -> None:
+    state["angle"] += 0.25
+
+
+def lead_branch(**options: Any) -> rewind.Run[Any]:
+    """Starts inside a block and changes nothing: it goes its parent's own way there."""
+    run = rewind.record(live, Town(), 50, 1, observe={"people": "people"}, **options)
+    return run.branch(12, noise="same").branch(1, noise="same")
+
+
+def fresh_branch(**options: Any) -> rewind.Run[Any]:
+    return walk_run(**options).branch(500, lambda x: x + 100, n_steps=200)
+
+
+def thinned(**options: Any) -> rewind.Run[Any]:
+    """Extended so far that checkpoints were dropped."""
+    return rewind.record(walk, 0, 20, 4, block_size=2, observe={"x": None}, **options).extend(400)
+
+
+def stopped() -> rewind.Run[Any]:
+    try:
+        rewind.record(fail, 0, 100, 6, block_size=10)
+    except rewind.StepError as error:
+        return error.run  # type: ignore[no-any-return]
+    raise AssertionError
+
+
+def fail(x: int, rng: random.Random) -> int:
+    if x == 44:
+        raise ValueError("forty-four")
+    return x + 1
+
+
+def empty() -> rewind.Run[Any]:
+    """States without a single number in them."""
+    return rewind.record(stay, {"a": [], "b": None, "c": np.zeros((0, 3))}, 10, 0)
+
+
+def stay(x: Any, rng: Any) -> Any:
+    return x
+
+
+#: name -> (make the run, its step function, the metrics to hand to `load`)
+KINDS: dict[str, Any] = {
+    "walk": (walk_run, walk),
+    "drift": (drift_run, drift),
+    "town": (town_run, live),
+    "grow": (grow_run, grow),
+    "collect": (collect_run, collect),
+    "same_branch": (same_branch, gauss),
+    "numpy_branch": (numpy_branch, spin),
+    "lead_branch": (lead_branch, live),
+    "fresh_branch": (fresh_branch, walk),
+    "thinned": (thinned, walk),
+    "stopped": (stopped, fail),
+    "empty": (empty, stay),
+}

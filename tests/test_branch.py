@@ -1,0 +1,204 @@
+"""branch: another future from any step, with new noise or the same, and the parent as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from plain import (
+    BACKENDS,
+    Crowd,
+    Frozen,
+    Walker,
+    branch_seed,
+    bytes_of,
+    crowd,
+    digest,
+    kept,
+    noisy,
+    normal,
+    rng_of_block,
+    tree,
+)
+
+import rewind
+
+backends = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def continued(step, state, run, t, n, backend, params=None):
+    """Return the plain loop from `state` at step `t` of a run, on the run's own noise."""
+    b, states = run.block_size, []
+    rng = rng_of_block(run.seed, t // b, backend)
+    before = kept(run.get(t - t % b))
+    for _ in range(t % b):  # bring the generator to where it stood
+        before = step(before, rng, **(params or {}))
+    state = kept(state)
+    for u in range(t, t + n):
+        if u % b == 0:
+            state, rng = kept(state), rng_of_block(run.seed, u // b, backend)
+        states.append(kept(state))
+        state = step(state, rng, **(params or {}))
+    return states
+
+
+@backends
+@pytest.mark.parametrize("t", [0, 1, 6, 7, 8, 13, 14, 22])
+def test_with_the_same_noise_every_difference_is_the_intervention(backend, t, tmp_path):
+    run = rewind.record(noisy, 0.0, 23, 5, block_size=7, backend=backend)
+    parent = bytes_of(run)
+    fork = run.branch(t, lambda x: x + 100, noise="same")
+    want = bytes_of(continued(noisy, run.get(t) + 100, run, t, 23 - t, backend))
+    assert bytes_of(fork) == want and fork.verify(full=True) and bytes_of(fork[::-1]) == want[::-1]
+    fork.save(tmp_path / "fork.replay")
+    loaded = rewind.load(tmp_path / "fork.replay", noisy)
+    assert bytes_of(loaded) == want and loaded.verify(full=True)
+    for u in range(0, 23 - t):
+        assert bytes_of(loaded.branch(u, noise="same")) == want[u:]
+    longer = run.branch(t, lambda x: x + 100, noise="same", n_steps=40)
+    assert bytes_of(longer) == bytes_of(continued(noisy, run.get(t) + 100, run, t, 40, backend))
+    assert bytes_of(fork.extend(40)) == bytes_of(longer) == bytes_of(loaded.extend(40))
+    assert bytes_of(run) == parent
+
+
+@backends
+def test_siblings_share_their_noise_and_seeds_make_them_independent(backend):
+    run = rewind.record(noisy, 0.0, 50, 5, block_size=7, backend=backend)
+    a, b = run.branch(20), run.branch(20, lambda x: x)
+    assert a.seed == b.seed == branch_seed(5, 20) and bytes_of(a) == bytes_of(b)
+    assert bytes_of(a)[0] == digest(run.get(20)) and bytes_of(a)[1:] != bytes_of(run)[21:]
+    assert bytes_of(run.branch(20, n_steps=9)) == bytes_of(a)[:9]
+    c = run.branch(20, seed=np.uint64(9))
+    assert c.seed == 9 and bytes_of(c)[1:] != bytes_of(a)[1:]
+    # A branch of a same-noise branch at the same absolute step is a sibling, too.
+    assert run.branch(13, noise="same").branch(7).seed == a.seed
+
+
+def test_mutate_returns_the_new_state_or_changes_its_copy():
+    init = {"a": np.zeros(2), "n": 0, "list": [0.0, 1.0], "deep": {"t": (np.zeros(2), np.ones(2))}}
+    run = rewind.record(tree, init, 30, 5)
+    parent = bytes_of(run)
+
+    def clamp(s):
+        s["a"][:] = 7
+
+    for t in (0, 7, 12):
+        a, b = run.branch(t, clamp), run.branch(t, lambda s: {**s, "a": np.full(2, 7.0)})
+        assert bytes_of(a) == bytes_of(b) and a.get(0)["a"].tolist() == [7, 7]
+    assert bytes_of(run) == parent
+    kept_alive = []
+    fork = run.branch(3, lambda s: kept_alive.append(s) or s)
+    kept_alive[0]["a"][:] = -1
+    assert bytes_of(fork)[0] == parent[3]
+
+
+@pytest.mark.parametrize("state", [1, 1.0, "a", b"a", (1, 2), True, 1j, np.float64(1), Frozen(0.0, (1, 2.0))])
+def test_a_mutate_that_forgets_to_return_is_told_so_where_it_cannot_have_meant_it(state):
+    run = rewind.record(lambda s, rng: s, state, 5, 1)
+    if isinstance(state, Frozen):
+        assert digest(run.branch(2, lambda s: None).get(0)) == digest(state)
+    else:
+        with pytest.raises(rewind.StateError, match="return the new state from mutate"):
+            run.branch(2, lambda s: None)
+
+
+def test_what_mutate_raises_comes_through():
+    run = rewind.record(noisy, 0.0, 20, 5)
+    with pytest.raises(ZeroDivisionError):
+        run.branch(3, lambda x: 1 / 0)
+    with pytest.raises(rewind.StateError, match="a lambda"):
+        run.branch(3, lambda x: lambda: x)
+    assert run.verify(full=True)
+
+
+def test_a_mutate_may_change_what_a_state_is():
+    run = rewind.record(lambda s, rng: s * 2, 1, 20, 5)
+    assert run.branch(3, lambda s: np.ones(2)).get(2).tolist() == [4.0, 4.0]
+    assert run.branch(3, lambda s: "ab", n_steps=3).get(2) == "ab" * 4
+
+
+def pull(x, rng, k=1.0, b=0):
+    return x * k + b + normal(rng)
+
+
+@backends
+def test_parameters_are_inherited_and_new_ones_win(backend):
+    run = rewind.record(pull, 0.0, 30, 5, block_size=7, backend=backend, params={"k": 0.5})
+    fork = run.branch(10, params={"b": 2}, noise="same")
+    assert fork.params == {"k": 0.5, "b": 2} and run.params == {"k": 0.5}
+    b = run.block_size
+    rng = rng_of_block(5, 1, backend)
+    state = run.get(7)
+    for _ in range(3):
+        state = pull(state, rng, k=0.5)
+    want = []
+    for u in range(10, 30):
+        if u % b == 0:
+            rng = rng_of_block(5, u // b, backend)
+        want.append(state)
+        state = pull(state, rng, k=0.5, b=2)
+    assert bytes_of(fork) == bytes_of(want) and fork.verify(full=True)
+    assert bytes_of(run.branch(10, params={"k": 0.5}, noise="same")) == bytes_of(run)[10:]
+    whole = rewind.record(pull, 0.0, 30, 5, block_size=7, backend=backend, params={"k": 1})
+    assert type(whole.branch(10, params={"k": True}, noise="same").params["k"]) is bool
+    assert run.branch(10, params={"k": 0.25}).branch(3, params={"b": 1}).params == {"k": 0.25, "b": 1}
+    with pytest.raises(rewind.ArgumentTypeError, match="step_fn.*unexpected keyword argument 'z'"):
+        run.branch(10, params={"z": 1})
+
+
+@backends
+def test_another_step_may_take_over(backend):
+    run = rewind.record(noisy, 0.0, 30, 5, block_size=7, backend=backend)
+    fork = run.branch(10, step_fn=lambda x, rng: noisy(x, rng) / 2, noise="same")
+    halved = continued(noisy, run.get(10), run, 10, 1, backend)
+    assert digest(fork.get(0)) == digest(halved[0]) and fork.get(1) == run.get(11) / 2
+    assert fork.verify(full=True) and fork.step_id != run.step_id
+
+
+def test_a_lineage_walks_to_the_root(tmp_path):
+    run = rewind.record(noisy, 0.0, 50, 5)
+    assert run.lineage == () and run.parent_hash is None and run.branch_point is None and run.start == 0
+    chain = [run]
+    for t in (10, 5, 3, 2):
+        chain.append(chain[-1].branch(t, lambda x: x + 1, noise="same" if t % 2 else "fresh"))
+        chain[-1].save(tmp_path / "a.replay")
+        chain[-1] = rewind.load(tmp_path / "a.replay", noisy)
+    last = chain[-1]
+    assert [a.content_hash for a in last.lineage] == [r.content_hash() for r in chain[-2::-1]]
+    assert [a.branch_point for a in last.lineage] == [2, 3, 5, 10] and last.start == 20
+    assert len({r.content_hash() for r in chain}) == 5
+
+
+def test_a_branch_holds_nothing_of_its_parent(tmp_path):
+    heavy = {"a": np.random.default_rng(1).random(5000)}
+
+    def step(s, rng):
+        return {"a": s["a"] + 1}
+
+    run = rewind.record(step, heavy, 100, 1)
+    small = run.branch(99, lambda s: {"a": s["a"][:2]}, n_steps=1)
+    run.save(tmp_path / "run.replay")
+    small.save(tmp_path / "small.replay")
+    assert (tmp_path / "small.replay").stat().st_size < 20_000 < (tmp_path / "run.replay").stat().st_size
+
+
+def test_metrics_are_observed_in_a_branch_too():
+    observe = {"n": lambda s: len(s.walkers), "one": lambda s: 1}
+    run = rewind.record(crowd, Crowd([Walker(), Walker()]), 30, 5, observe=observe)
+    fork = run.branch(7, lambda s: s.walkers.pop() and None)
+    assert fork.observed["n"].max == 1.0 and fork.observed["n"].count == 23
+    assert fork.branch(3).observed["n"].count == 20
+    assert fork.overview("n")["start"].tolist() == [0, 6, 12, 18]
+
+
+@backends
+def test_a_branch_of_a_stopped_run_goes_on_with_a_repaired_step(backend):
+    def broken(x, rng):
+        if normal(rng) > 2.2:
+            raise ArithmeticError("too far")
+        return x + 1
+
+    with pytest.raises(rewind.StepError) as caught:
+        rewind.record(broken, 0, 100_000, 3, block_size=50, backend=backend)
+    run, t = caught.value.run, caught.value.t
+    repaired = run.branch(t, step_fn=lambda x, rng: normal(rng) * 0 + x + 1, noise="same", n_steps=10)
+    assert [int(x) for x in repaired] == list(range(t, t + 10))
