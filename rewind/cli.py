@@ -1,0 +1,218 @@
+"""The command ``rewind``: argv in, exit code out; results on stdout, all else on stderr. The only place that prints."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from . import verbs
+from .errors import (
+    MetricError,
+    MissingCodecError,
+    RewindError,
+    RewindWarning,
+    StepError,
+    StepRangeError,
+    UnsafeArtifactError,
+)
+from .kernel import kernel_name
+from .rendering import JSON_RULES, printable, to_json
+from .source import VERSION
+from .stepcode import FORMS, CodeError, Importer
+from .verbs import Answer, NotFound, UsageError
+
+OK, DIFFERENT, CANNOT_RUN, REFUSED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(CANNOT_RUN, printable(f"rewind: error: {message} (see {self.prog} --help)") + "\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parts = [f"{kernel_name} kernel"]
+        for name in ("numpy", "h5py"):  # asked of the installation: h5py takes as long to import as numpy
+            try:
+                parts.append(f"{name} {importlib.metadata.version(name)}")
+            except importlib.metadata.PackageNotFoundError:
+                parts.append(f"no {name}")
+        sys.stdout.write(f"rewind {VERSION} ({', '.join(parts)})\n")
+        parser.exit(OK)
+
+
+_STEPS = "T: an integer, negative to count from the end, a share like 50%%, start or end"
+_EPILOG = """exit codes: 0 same, found, ok; 1 different, not reproduced, damaged, no such step or field;
+2 cannot run (usage, missing or bad file, missing step code); 3 refused (pickles, without --allow-pickle).
+
+Step code is imported when --step names it. Without --step, the recorded step function is imported, after saying so, if
+it is in the working directory and its source is the recorded source."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = _Parser(
+        prog="rewind",
+        description="Time-travel for long, seeded simulations: any step again, any step forked, from one small file.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument(
+        "--version", action=_Version, nargs=0, help="show the versions of rewind, its kernel, numpy and h5py"
+    )
+    subparsers = top.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+
+    def verb(function: Callable[[argparse.Namespace, Importer], Answer], replays: bool) -> argparse.ArgumentParser:
+        text = (function.__doc__ or "").rstrip(".")
+        new = subparsers.add_parser(function.__name__, help=text[0].lower() + text[1:], description=f"{text}.")
+        new.set_defaults(function=function, verb=function.__name__)
+        new.add_argument("file", metavar="FILE", help="a .replay file")
+        new.add_argument("--json", action="store_true", help=f'one JSON object with "schema": 1. {JSON_RULES}')
+        new.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+        new.add_argument(
+            "--reader",
+            choices=("strict", "h5py"),
+            default="strict",
+            help="h5py reads what an HDF5 tool rewrote; only for files you trust",
+        )
+        if replays:
+            new.add_argument("--step", metavar="CODE", help=f"the step function: {FORMS}")
+            new.add_argument("--codec", metavar="CODE", help="the pair (encode, decode) it was recorded with")
+            new.add_argument(
+                "--allow-pickle",
+                action="store_true",
+                help="unpickle checkpoints, which runs what the file brings along; only for files you trust",
+            )
+        return new
+
+    verb(verbs.info, False)
+    new = verb(verbs.get, True)
+    new.add_argument("steps", metavar="T", nargs="+", help=_STEPS)
+    new.add_argument("--field", metavar="PATH", help="a part of the state, for example agents[3].x")
+    new = verb(verbs.verify, True)
+    new.add_argument("--full", action="store_true", help="every block, instead of 33")
+    new = verb(verbs.stats, True)
+    new.add_argument(
+        "--metric",
+        metavar="CODE|NAME",
+        help="a function of the state, or the name of an attribute or key of it. Default: what was observed while "
+        "recording, without a replay; if that is nothing, or there is a window, the state itself",
+    )
+    new.add_argument("--start", metavar="T", help="first step of a window")
+    new.add_argument("--stop", metavar="T", help="step behind the window")
+    new = verb(verbs.branch, True)
+    new.add_argument("step_t", metavar="T", help=_STEPS)
+    new.add_argument("-o", "--output", metavar="OUT", required=True, help="file of the branch")
+    new.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    new.add_argument(
+        "--mutate", metavar="CODE", help="the intervention: a function that changes the state or returns a new one"
+    )
+    new.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the branch; default: the same for every branch from T"
+    )
+    new.add_argument("--n-steps", type=int, metavar="N", help="number of states; default: up to the last step of FILE")
+    new.add_argument(
+        "--noise", choices=("fresh", "same"), default="fresh", help="same: the noise FILE drew at each step"
+    )
+    new.add_argument("--param", metavar="NAME=JSON", action="append", default=[], help="a new value of a parameter")
+    verb(verbs.fsck, False)
+    verb(verbs.diff, False).add_argument("other", metavar="OTHER", help="another .replay file")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Default ``sys.argv[1:]``.
+    """
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else CANNOT_RUN
+    try:
+        with _one_line_warnings(), Importer(_say) as importer:
+            # What step code prints is no answer of ours.
+            with contextlib.redirect_stdout(sys.stderr):
+                answer: Answer = args.function(args, importer)
+            facts = {"schema": 1, "verb": args.verb, **answer.facts}
+            return _print(_json(facts) if args.json else printable(answer.text)) or answer.code
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return _fail("interrupted; nothing was written", INTERRUPTED)
+    except UnsafeArtifactError as error:
+        return _fail(error, REFUSED)
+    except (StepRangeError, NotFound) as error:
+        return _fail(error, DIFFERENT)
+    except MissingCodecError as error:
+        return _fail(f"{error}; here: --codec {FORMS}", CANNOT_RUN)
+    except (RewindError, UsageError, CodeError, OSError) as error:
+        sys.stderr.write(printable(_details(error)))
+        return _fail(error, CANNOT_RUN)
+    except Exception:  # a bug, here or in the user's code: all there is to know of it
+        traceback.print_exc()
+        return CANNOT_RUN
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(to_json(facts), allow_nan=False)
+
+
+def _print(text: str) -> int:
+    """Write to stdout and return 0, or the exit code that says why this did not work."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more at exit, and would complain again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return BROKEN_PIPE
+        return _fail(f"cannot write the result: {error.strerror}", CANNOT_RUN)
+    return OK
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(printable(f"rewind: {text}").replace("\n", " ") + "\n")
+    sys.stderr.flush()
+
+
+def _fail(error: object, code: int) -> int:
+    _say(f"error: {error}")
+    return code
+
+
+def _details(error: BaseException) -> str:
+    """Return the traceback of the user's own code, where that is what failed."""
+    if isinstance(error, CodeError):
+        return error.details
+    cause = error.__cause__
+    if isinstance(error, (StepError, MetricError)) and cause is not None:
+        return "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+    return ""
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    def shown(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+    ) -> None:
+        where = "" if issubclass(category, RewindWarning) else f"{category.__name__} ({filename}:{lineno}): "
+        _say(f"warning: {where}{message}")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=RewindWarning)
+        warnings.showwarning = shown
+        yield
