@@ -430,6 +430,10 @@ class Run(Generic[S]):
         if mutate is not None:
             state = self._mutated(mutate, state)
         grid = recording.origin.grid + point
+        if noise == "same":
+            master = recording.seed
+        else:
+            master = branch_seed(recording.seed, grid) if seed is None else seed_of(seed)
         lead, rng_state = 0, None
         goes_on = noise == "same" and mutate is None and step.same(cursor.step)
         if goes_on:  # nothing but the parent's own way leads to the state as the parent has it inside a block
@@ -452,11 +456,7 @@ class Run(Generic[S]):
             codec=kept,
             n_steps=length,
             block_size=recording.block_size,
-            seed=recording.seed
-            if noise == "same"
-            else branch_seed(recording.seed, grid)
-            if seed is None
-            else seed_of(seed),
+            seed=master,
             backend=recording.backend,
             origin=origin,
             metrics={name: resolve_one(name, metric, state, kept) for name, metric in self._metrics.items()},

@@ -166,8 +166,8 @@ def replays_part(cursor: Cursor, block: int, step: int, most: int | None = None)
 
 
 def _global_generators() -> dict[str, Any]:
-    numpy_state = np.random.get_state()  # noqa: NPY002
+    numpy_state: Any = np.random.get_state()
     return {
         "random's global generator": global_random.getstate(),
-        "numpy.random's global generator": (numpy_state[1].tobytes(), numpy_state[2:]),  # type: ignore[index]
+        "numpy.random's global generator": (numpy_state[1].tobytes(), numpy_state[2:]),
     }
