@@ -263,16 +263,19 @@ class NondeterminismError(RewindError, RuntimeError):
             text += f"the recording has {show(expected)}; no state between this one and the block's first is stored"
         if self.recorded or self.present:
             text += f" (recorded with {_versions(self.recorded)}; here {_versions(self.present)})"
-        if self.recorded.get("source") and self.present.get("source"):
-            if self.recorded["source"] != self.present["source"]:
-                text += ". The source of step_fn is not the source that was recorded"
+        other = {name for name in ("source", "python", "numpy", "platform") if self._differs(name)}
+        if "source" in other:
+            text += ". The source of step_fn is not the source that was recorded"
         if global_rng:
             text += f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given"
         elif meddler is not None:
             text += f". metric {meddler[0]!r} changed the state it was given at step {meddler[1]}; it may only look"
-        else:
+        elif exact or not other:
             text += ". step_fn depends on something that is not its state, rng or params"
         super().__init__(text)
+
+    def _differs(self, name: str) -> bool:
+        return self.recorded.get(name, "") != self.present.get(name, "") != ""
 
 
 def _versions(facts: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ The environment variable ``REWIND_KERNEL`` is ``compiled`` (an ImportError where
 compiled where it was built, else Python. Both give the same bits.
 """
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ elif _wanted == "python":
     from . import _core_py as _core
 else:
     try:
-        from . import _core
+        _core = importlib.import_module("._core", __package__)
     except ImportError as error:
         if _wanted == "compiled":
             raise ImportError(

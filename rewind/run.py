@@ -210,9 +210,11 @@ class Run(Generic[S]):
         """
         first, behind = self._window(start, stop)
         stride = integer("every", every, 1)
-        function = self._metric("f", f)
+        codec = self._recording.checkpoints.codec
+        function = f if first >= behind else resolve_one("f", f, self._reader.get(first), codec, first, numbers=False)
         values: list[Any] = []
-        for _, state in self._reader.each(first, behind, stride, copy=False):
+        copies = callable(f)  # which may change what it is given
+        for _, state in self._reader.each(first, behind, stride, copies):
             value = state if function is None else function(state)
             values.append(np.array(value) if isinstance(value, (np.ndarray, list)) else private_copy(value))
         try:
@@ -227,10 +229,6 @@ class Run(Generic[S]):
             self.n_steps
         )
         return first, behind
-
-    def _metric(self, name: str, metric: Metric) -> Callable[[Any], Any] | None:
-        checkpoints = self._recording.checkpoints
-        return resolve_one(name, metric, checkpoints.restore(0), checkpoints.codec, numbers=False)
 
     # ---- its statistics
 
@@ -269,7 +267,7 @@ class Run(Generic[S]):
         first, behind = self._window(start, stop)
         if first >= behind:
             raise ArgumentError("the window", (start, stop), f"at least one step of 0 to {self.n_steps - 1}")
-        function = resolve_one("f", f, self._recording.checkpoints.restore(0), self._recording.checkpoints.codec)
+        function = resolve_one("f", f, self._reader.get(first), self._recording.checkpoints.codec, first)
         report = reporter(progress, "stats", behind - first) or (lambda done, block: None)
         shape: tuple[int, ...] | None = None
         shift: Array | None = None
@@ -339,9 +337,10 @@ class Run(Generic[S]):
 
         Notes
         -----
-        Last block first, each behind a false start, so that state hidden outside the state cannot be where it was; the
-        last and the first block are compared step by step. O(n_steps) steps when full, else about
-        ``60 * block_size``.
+        Last block first, each twice with a false start between, so that state hidden outside the state is not where it
+        was; the last and the first block are compared step by step. About ``2 * n_steps`` steps when full, else
+        ``75 * block_size``. What no replay in this process can see is a cache that the recording filled: verify a run
+        whose step keeps one in a new process, too.
         """
         cursor = self._reader.cursor("verify")
         recording = self._recording
@@ -460,12 +459,17 @@ class Run(Generic[S]):
             backend=recording.backend,
             origin=origin,
             metrics={name: resolve_one(name, metric, state, kept) for name, metric in self._metrics.items()},
-            hints=dict(recording.step) if step_fn is None else describe(step_fn),
+            hints=self._hints(step.function),
             versions=versions(),
         )
         report = reporter(progress, "branch", length)
         row = cursor.row(cursor.block) if goes_on else plan.codec.encode(state)
         return swept(plan, lambda: sweep(plan, row, report))
+
+    def _hints(self, function: Callable[..., Any]) -> dict[str, str]:
+        """Return what is known of a step function: what the file says, if it is the one that was recorded."""
+        here, recorded = describe(function), dict(self._recording.step)
+        return recorded if here.get("source") == recorded.get("source") else here
 
     def _branch_step(self, params: Mapping[str, Any] | None, step_fn: Callable[..., Any] | None) -> Step:
         assert self._step is not None
@@ -506,10 +510,14 @@ class Run(Generic[S]):
         ------
         ArgumentError
             If there are as many steps already, or metrics were observed whose functions are not here.
+        NondeterministicReplayError
+            If the last block does not give the last state again: the step is not the one recorded, or hides something.
+        MetricError
+            If a metric does not give what it gave in the last block.
 
         Notes
         -----
-        ``n_steps - len(run)`` steps, and one block that is run again.
+        ``n_steps - len(run)`` steps, and one block that is run again twice: to check it, and to go on from it.
         """
         recording = self._recording
         n = n_steps_of(n_steps, None)
@@ -538,11 +546,14 @@ class Run(Generic[S]):
             stride=stride,
             origin=recording.origin,
             metrics={name: self._metrics[name] for name in recording.metrics},
-            hints=dict(recording.step),
+            hints=self._hints(self._step.function),
             versions=versions(),
         )
         report = reporter(progress, "extend", n)
-        return swept(plan, lambda: go_on(recording, plan, report))
+        try:
+            return swept(plan, lambda: go_on(recording, plan, report))
+        except Parted as parted:
+            raise self._not_reproduced(parted) from None
 
     # ---- its file
 

@@ -274,9 +274,9 @@ def test_verify_costs_what_it_says():
     run = rewind.record(step, 0, 250_000, 5)
     step.since()
     run.verify()
-    assert step.since() < 60 * 500
+    assert step.since() < 75 * 500  # 33 blocks twice, the first and the last three times more
     run.verify(full=True)
-    assert step.since() < 1.1 * 250_000
+    assert step.since() < 2.1 * 250_000
 
 
 def test_a_step_that_raises_when_it_is_run_again_does_not_pass():

@@ -51,9 +51,9 @@ def resolve(metrics: Mapping[str, Metric], init_state: Any, codec: StateCodec) -
 
 
 def resolve_one(
-    name: str, metric: Metric, init_state: Any, codec: StateCodec, numbers: bool = True
+    name: str, metric: Metric, init_state: Any, codec: StateCodec, step: int = 0, numbers: bool = True
 ) -> MetricFunction | None:
-    """Return one metric as a function, tried once on a copy of `init_state`; with `numbers` it must give numbers."""
+    """Return one metric as a function, tried on a copy of the state at `step`; with `numbers` it must give numbers."""
     if isinstance(metric, str):
         if isinstance(init_state, Mapping) or (
             isinstance(init_state, (np.ndarray, np.void)) and init_state.dtype.names
@@ -70,11 +70,11 @@ def resolve_one(
     try:
         value = state if function is None else function(state)
     except Exception as error:
-        raise MetricError(name, 0, f"raised {type(error).__name__}: {error}") from error
+        raise MetricError(name, step, f"raised {type(error).__name__}: {error}") from error
     if numbers:
-        as_values(name, [value], 0)
+        as_values(name, [value], step)
     if codec.digest(codec.encode(state)) != before:
-        raise MetricError(name, 0, CHANGED)
+        raise MetricError(name, step, CHANGED)
     if not numbers or isinstance(value, (bool, int, float, np.generic)) or isinstance(function, _Snapshot):
         return function
     return _Snapshot(function)

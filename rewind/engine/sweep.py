@@ -11,13 +11,13 @@ from ..kernel import BlockRng, advance, advance_observed
 from .blocks import Grid
 from .columns import Array
 from .metrics import CHANGED, MetricTable, as_values, first_shift, merge, moments_of, table_of, table_row
-from .moments import Moments, VectorMoments
+from .moments import Moments, Stats, VectorMoments
 from .recording import Origin, Recording
-from .replay import Cursor, meddles
+from .replay import Cursor, Parted, meddles
 from .seeds import set_state
 from .states import Row, StateCodec, stack
 from .steps import Step
-from .verify import TRACE, Mismatch, false_start, find_mismatch, replays_part
+from .verify import TRACE, Mismatch, compared_step, find_mismatch, replays_part
 
 Report = Callable[[int, int], None]
 
@@ -94,6 +94,7 @@ def go_on(before: Recording, plan: Plan, report: Report | None = None) -> Record
     ``plan.stride`` is a multiple of ``before.stride``; the checkpoints between are dropped.
     """
     last = before.grid.n_blocks - 1
+    _check_past(before, plan, last)
     row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
     again = _Sweep(plan, report)
     thinned = before.checkpoints.every(plan.stride // before.stride)
@@ -104,6 +105,23 @@ def go_on(before: Recording, plan: Plan, report: Report | None = None) -> Record
         again.table_rows[name] = [{c: values[j] for c, values in table.rows.items()} for j in range(last)]
     closed = {name: table.closed for name, table in before.metrics.items() if table.closed is not None}
     return again.run(last, row, closed)
+
+
+def _check_past(before: Recording, plan: Plan, last: int) -> None:
+    """Refuse to go on where the last block does not give its last state and its statistics again."""
+    cursor = Cursor(before, plan.step)
+    cursor.restore(last)
+    start, names, codec = cursor.t, list(before.metrics), before.checkpoints.codec
+    n_states = before.n_steps - start
+    buffers = cursor.observe(names, [plan.metrics[name] for name in names], n_states, n_states - 1)
+    got = codec.encode(cursor.state)
+    if codec.digest(got) != before.tail_digest:
+        raise Parted(last, before.n_steps - 1, None, got)
+    for (name, table), buffer in zip(before.metrics.items(), buffers, strict=True):
+        shift = table.tail.shift if isinstance(table.tail, VectorMoments) else None
+        again = moments_of(as_values(name, buffer, start, table.shape), start, shift)
+        if Stats(again) != Stats(table.tail):
+            raise MetricError(name, start, "does not give what was observed from here on; it is another function")
 
 
 class _Sweep:
@@ -198,7 +216,7 @@ class _Sweep:
             parted = replays_part(self._cursor(), block, start + n_steps, TRACE)
             if parted is not None:
                 self._refuse(block, *parted)
-        reach = false_start(block, n_steps)
+        reach = compared_step(block, n_steps)
         step_fn, state, rng = self._enter(block, row)
         before = codec.encode(advance(step_fn, state, rng, reach, start, self.none_allowed))
         step_fn, state, rng = self._enter(block, row)

@@ -51,10 +51,10 @@ def find_failure(
 ) -> Mismatch | None:
     """Return the first block found that is not reproduced, None if all that were replayed are.
 
-    Last block first, each behind a false start: state hidden outside the state (a counter, a cache, an environment's
-    own rng) is then not where it was when the block was recorded, so it cannot pass unseen. A false start goes to a
-    step inside the block that is compared, too: what comes once in every block leaves its end as it was, wherever in
-    it it comes. And the last and the first block are compared step by step, see `replays_part`.
+    Last block first, each twice with a false start between: state hidden outside the state (a counter, a cache, an
+    environment's own rng) is not where it was when the block was recorded in both replays, whatever it is taken modulo
+    and however seldom it comes. A state inside the block is compared, too: what comes once in every block may leave
+    its end as it was. And the last and the first block are compared step by step, see `replays_part`.
     """
     recording = cursor.recording
     codec, stride, grid = recording.checkpoints.codec, recording.stride, recording.grid
@@ -67,34 +67,31 @@ def find_failure(
             parted = replays_part(cursor, block, grid.start(block) + room, TRACE)
             if parted is not None:
                 return find_mismatch(cursor, block, *parted)
-        cursor.restore(block)
-        if room:
-            reach = false_start(done, room)
-            cursor.run(reach)
-            before = codec.encode(cursor.state)
+        expected = recording.checkpoints.row(end // stride) if stored else None
+        reach, before = compared_step(done, room) if room else 0, None
+        for again in (False, True) if room else (False,):
             cursor.restore(block)
+            if again:
+                cursor.run(min(1 + done % 3, room))
+                cursor.restore(block)
             cursor.run(reach)
-            now = codec.encode(cursor.state)
-            if not codec.same(before, now):
-                return find_mismatch(cursor, block, cursor.t, before, now)
-        _to_end(cursor, min(end, grid.n_blocks) - 1, stored)
-        got = codec.encode(cursor.state)
-        if stored:
-            expected: Row | None = recording.checkpoints.row(end // stride)
-            same = codec.same(expected, got)
-        else:
-            expected, same = None, codec.digest(got) == tail_digest
-        if not same:
-            return find_mismatch(cursor, block, cursor.t, expected, got)
+            inside = codec.encode(cursor.state)
+            if again and not codec.same(before, inside):
+                return find_mismatch(cursor, block, cursor.t, before, inside)
+            before = inside
+            _to_end(cursor, min(end, grid.n_blocks) - 1, stored)
+            got = codec.encode(cursor.state)
+            if not (codec.digest(got) == tail_digest if expected is None else codec.same(expected, got)):
+                return find_mismatch(cursor, block, cursor.t, expected, got)
         if report is not None:
             report(done + 1, block)
     return None
 
 
-def false_start(i: int, room: int) -> int:
-    """Return the length of the `i`-th false start: anything from 1 to `room`, but after the first ones 1, 2 or 3."""
+def compared_step(i: int, room: int) -> int:
+    """Return where in the `i`-th block a state is compared, too: anything from 1 to `room`."""
     # Multiples of the golden ratio, modulo 1, are spread evenly however many there are (Knuth, TAOCP 6.4).
-    return 1 + (0x9E3779B9 * (i + 1) % (1 << 32) * room >> 32) if i <= SAMPLE else min(1 + i % 3, room)
+    return 1 + (0x9E3779B9 * (i + 1) % (1 << 32) * room >> 32)
 
 
 def _to_end(cursor: Cursor, block: int, into_next: bool) -> None:
