@@ -48,6 +48,11 @@ def seed_of(value: object) -> int:
     return integer("seed", value, 0)
 
 
+def seed_text(seed: int) -> str:
+    """Return a seed for people: in decimal, the longest ones shortened."""
+    return str(seed) if seed < 10**40 else f"{hex(seed)[:20]}... ({seed.bit_length()} bits)"
+
+
 def block_size_of(value: object) -> int:
     """Return a block size: at least 1; more than the run is long is one block."""
     return _length("block_size", value, 1)
@@ -126,6 +131,8 @@ def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]
         return step_fn  # type: ignore[no-any-return]
     try:
         signature.bind(None, None, **params)
-    except TypeError as error:
-        raise ArgumentTypeError("step_fn", step_fn, f"a callable that takes ({call})", f"It has {error}") from None
+    except TypeError:
+        raise ArgumentTypeError(
+            "step_fn", step_fn, f"a callable that takes ({call})", f"Its signature is {signature}"
+        ) from (None)
     return step_fn  # type: ignore[no-any-return]

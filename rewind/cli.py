@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
         "--mutate", metavar="CODE", help="the intervention: a function that changes the state or returns a new one"
     )
     new.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the branch; default: the same for every branch from T"
+        "--seed", type=_integer, metavar="N", help="seed of the branch; default: the same for every branch from T"
     )
     new.add_argument("--n-steps", type=int, metavar="N", help="number of states; default: up to the last step of FILE")
     new.add_argument(
@@ -159,9 +159,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RewindError, UsageError, CodeError, OSError) as error:
         sys.stderr.write(printable(_details(error)))
         return _fail(error, CANNOT_RUN)
-    except Exception:  # a bug, here or in the user's code: all there is to know of it
+    except Exception as error:  # a bug, here or in the user's code: all there is to know of it
         traceback.print_exc()
-        return CANNOT_RUN
+        return _fail(f"{type(error).__name__}: {error}", CANNOT_RUN)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 16 if text.lower().startswith("0x") else 10)
+    except ValueError:
+        said = "an integer; with more than 4,300 digits in hexadecimal, 0x..."
+        raise argparse.ArgumentTypeError(f"expected {said}") from None
 
 
 def _json(facts: Mapping[str, Any]) -> str:
@@ -170,6 +178,8 @@ def _json(facts: Mapping[str, Any]) -> str:
 
 def _print(text: str) -> int:
     """Write to stdout and return 0, or the exit code that says why this did not work."""
+    if sys.stdout is None:
+        return _fail("cannot write the result: stdout is closed", CANNOT_RUN)
     encoding = sys.stdout.encoding or "utf-8"
     try:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

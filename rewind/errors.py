@@ -15,7 +15,6 @@
     ├── MissingCodecError (RuntimeError)      a question that needs the codec the run was recorded with
     ├── StepError (RuntimeError)              step_fn raised; ``.run`` holds the finished part
     │   └── StepReturnError (TypeError)       step_fn returned None
-    ├── RecordingInterrupted (KeyboardInterrupt)   Ctrl-C; ``.run`` holds the finished part
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
     │   ├── NondeterministicStepError         found while recording (``self_check=True``)
     │   └── NondeterministicReplayError       found by ``verify``
@@ -29,7 +28,11 @@
             ├── ArtifactIsADirectoryError (IsADirectoryError)
             └── ArtifactPermissionError (PermissionError)
 
+    RecordingInterrupted (KeyboardInterrupt)      Ctrl-C; ``.run`` holds the finished part
+
     RewindWarning (UserWarning)
+    ├── PickledStatesWarning                  states that stopped fitting the columns of state 0
+    ├── SharedMemoryWarning                   arrays of a state that are views of one memory
     └── StepSourceWarning                     the step function is not the one recorded
 
 Exceptions take facts and build their own text here, so both kernels and every caller say the same words.
@@ -44,6 +47,8 @@ from typing import Any
 
 def show(value: object, limit: int = 60) -> str:
     """Return ``repr(value)``, shortened in the middle to about `limit` characters, and never raising."""
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the longest
+        return f"an integer of {value.bit_length():,} bits"
     try:
         text = repr(value)
     except Exception as error:  # a broken __repr__ must not hide the message it was meant for
@@ -60,8 +65,8 @@ def _portable(value: object) -> object:
     return value
 
 
-def _restore(cls: type[RewindError], args: tuple[object, ...], facts: dict[str, Any]) -> RewindError:
-    error = cls.__new__(cls, *args)
+def _restore(cls: type[Any], args: tuple[object, ...], facts: dict[str, Any]) -> Any:
+    error: Any = cls.__new__(cls, *args)
     error.args = args
     for name, value in facts.items():
         setattr(error, name, value)
@@ -99,7 +104,7 @@ class StepRangeError(RewindError, IndexError):
 
     def __init__(self, t: int, n_steps: int) -> None:
         self.t, self.n_steps = t, n_steps
-        super().__init__(f"step {t} is outside this run, which holds steps 0 to {n_steps - 1}")
+        super().__init__(f"step {show(t)} is outside this run, which holds steps 0 to {n_steps - 1}")
 
 
 class SizeLimitError(RewindError, ValueError):
@@ -208,8 +213,14 @@ class StepReturnError(StepError, TypeError):
         return f"step_fn returned None at step {t} (did it forget to return the state?)"
 
 
-class RecordingInterrupted(RewindError, KeyboardInterrupt):
-    """Ctrl-C while recording; the finished blocks are in ``.run``."""
+class RecordingInterrupted(KeyboardInterrupt):
+    """Ctrl-C while recording; the finished blocks are in ``.run``.
+
+    A KeyboardInterrupt and no RewindError, so that ``except Exception`` does not go on as if nothing had happened.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, {"t": self.t, "n_steps": self.n_steps, "run": None})
 
     def __init__(self, t: int, n_steps: int, run: Any = None) -> None:
         self.t, self.n_steps, self.run = t, n_steps, run
@@ -385,6 +396,28 @@ class ArtifactPermissionError(ArtifactIOError, PermissionError):
 
 class RewindWarning(UserWarning):
     """Something to know that is not an error."""
+
+
+class PickledStatesWarning(RewindWarning):
+    """States that stopped fitting the columns of state 0, and so are kept as pickles."""
+
+    def __init__(self, path: str, first: str, now: str, step: int, n_pickled: int, n_checkpoints: int) -> None:
+        super().__init__(
+            f"{path or 'the state'} is {first} at step 0 and {now} at step {step}: {n_pickled} of {n_checkpoints} "
+            "checkpoints are kept as pickles, which load refuses without allow_pickle=True. Start from a state of the "
+            "types and shapes the steps return to keep them as columns"
+        )
+
+
+class SharedMemoryWarning(RewindWarning):
+    """Arrays of a state that are views of one memory."""
+
+    def __init__(self, a: str, b: str) -> None:
+        super().__init__(
+            f"{a} and {b} of the state share memory; a checkpoint keeps them apart, so from each block's first step on "
+            "a change of one is no longer a change of the other. Keep one array in the state and take the view in the "
+            "step"
+        )
 
 
 class StepSourceWarning(RewindWarning):

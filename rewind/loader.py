@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from .checks import codec_of, step_function
+from .checks import codec_of, integer, step_function
 from .engine.metrics import Metric, resolve
 from .engine.states import UserCodec
 from .engine.steps import Step
-from .errors import ArgumentError, StepSourceWarning, UnsafeArtifactError
+from .errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError
 from .run import Run
 from .source import describe
 from .storage import artifact
@@ -58,7 +58,10 @@ def load(
     UnsafeArtifactError
         If it holds pickles and `allow_pickle` is False.
     StateClassError
-        If `step_fn` is given and a class of its states has not been imported.
+        If `step_fn` is given and a class of its states has not been imported. A class of the recording script is
+        looked up in the module of `step_fn` as well.
+    UnknownMetricError
+        If `observe` names a metric the run did not observe.
 
     Warns
     -----
@@ -69,7 +72,8 @@ def load(
     -----
     O(size of the file), and no replay: about a millisecond for a run of a million steps.
     """
-    recording = artifact.load(path, codec_of(codec), max_bytes, reader).recording
+    limit = None if max_bytes is None else integer("max_bytes", max_bytes, 1)
+    recording = artifact.load(path, codec_of(codec), limit, reader).recording
     checkpoints = recording.checkpoints
     if checkpoints.pickles and not allow_pickle:
         raise UnsafeArtifactError(len(checkpoints.pickles), checkpoints.n, path)
@@ -79,7 +83,7 @@ def load(
         return Run(recording, None, {})
     step = Step(step_function(step_fn, recording.params), recording.params)
     if checkpoints.codec.layout is not None:
-        checkpoints.codec.layout.require_classes()
+        checkpoints.codec.layout.require_classes(getattr(step_fn, "__module__", None))
     here = describe(step_fn)
     recorded = recording.step.get("source")
     if recorded is not None and here.get("source", recorded) != recorded:
@@ -90,5 +94,8 @@ def load(
             ),
             stacklevel=2,
         )
+    for name in observe or ():
+        if name not in recording.metrics:
+            raise UnknownMetricError(name, list(recording.metrics))
     metrics = resolve(observe, checkpoints.restore(0), checkpoints.codec) if observe is not None else {}
     return Run(recording, step, metrics)

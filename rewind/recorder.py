@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
@@ -13,10 +14,10 @@ from .checks import block_size_of, codec_of, n_steps_of, params_of, seed_of, ste
 from .engine.blocks import default_block_size
 from .engine.metrics import Metric, resolve
 from .engine.seeds import BACKENDS
-from .engine.states import StateCodec, UserCodec
+from .engine.states import StateCodec, UserCodec, shared_memory
 from .engine.steps import Step
 from .engine.sweep import Plan, sweep
-from .errors import ArgumentError, ArgumentTypeError
+from .errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
 from .progress import ProgressOption, reporter
 from .run import Run, swept
 from .source import describe, versions
@@ -160,4 +161,12 @@ def record(
         versions=versions(),
     )
     report = reporter(progress, "record", n)
-    return swept(plan, lambda: sweep(plan, plan.codec.encode(init_state), report))
+    views = shared_memory(init_state) if user is None else None
+    if views is not None:
+        warnings.warn(SharedMemoryWarning(*views), stacklevel=2)
+    row = plan.codec.encode(init_state)
+    run = swept(plan, lambda: sweep(plan, row, report))
+    misfit = run._misfit()
+    if misfit is not None:
+        warnings.warn(misfit, stacklevel=2)
+    return run

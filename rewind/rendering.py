@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import seed_text
 from .engine.digests import digest
 from .engine.moments import Stats
 from .errors import show
@@ -35,8 +36,8 @@ def to_json(value: Any) -> Any:
         return _array(value)
     if isinstance(value, np.generic) and not isinstance(value, np.void):
         return to_json(value.item()) if type(value.item()) is not type(value) else _other(value)
-    if isinstance(value, int):
-        return int(value)
+    if isinstance(value, int):  # Python does not write out, or read, the longest in decimal
+        return int(value) if abs(value).bit_length() <= 10_000 else hex(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, complex):
@@ -143,7 +144,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
         ("steps", f"{f['n_steps']:,}"),
         ("blocks", f"{f['n_blocks']:,} of {f['block_size']:,} steps"),
         ("checkpoints", f"{f['n_checkpoints']:,}, {every}"),
-        ("seed", f["seed"]),
+        ("seed", seed_text(f["seed"])),
         ("backend", {"python": "python (random.Random)", "numpy": "numpy (Generator, PCG64)"}[f["backend"]]),
         ("params", ", ".join(f"{name}={value!r}" for name, value in f["params"].items()) or "none"),
         ("state", layout_text(f["layout"])),

@@ -10,8 +10,9 @@ from typing import Any, Generic, Literal, TypeVar, Union, cast, overload
 
 import numpy as np
 
-from .checks import integer, n_steps_of, params_of, seed_of, slice_of, step_function
+from .checks import integer, n_steps_of, params_of, seed_of, seed_text, slice_of, step_function
 from .engine.columns import Array
+from .engine.layouts import first_change
 from .engine.metrics import Metric, as_values, first_shift, merge, moments_of, resolve_one
 from .engine.moments import Moments, Stats
 from .engine.recording import Ancestor, Origin, Recording
@@ -27,6 +28,7 @@ from .errors import (
     MetricError,
     NondeterministicReplayError,
     NondeterministicStepError,
+    PickledStatesWarning,
     RecordingInterrupted,
     StateError,
     StepError,
@@ -140,12 +142,23 @@ class Run(Generic[S]):
         return self._hash
 
     def __repr__(self) -> str:
-        parts = [f"{self.n_steps:,} steps", f"{self.n_checkpoints:,} checkpoints", f"seed={_seed_text(self.seed)}"]
+        parts = [f"{self.n_steps:,} steps", f"{self.n_checkpoints:,} checkpoints", f"seed={seed_text(self.seed)}"]
         parts += [f"step {self.step_id}"] if self.step_id else []
         parts += [f"branched at step {self.branch_point}"] if self.lineage else []
         parts += [] if self.complete else ["incomplete"]
         parts += [] if self._step is not None else ["no step_fn"]
         return f"<Run: {', '.join(parts)}>"
+
+    def _misfit(self) -> PickledStatesWarning | None:
+        """Return what to say of stored states that stopped fitting the columns of state 0, None if all fit."""
+        recording, checkpoints = self._recording, self._recording.checkpoints
+        layout = checkpoints.codec.layout
+        if layout is None or not checkpoints.pickles:
+            return None
+        i = min(checkpoints.pickles)
+        change = first_change(layout, checkpoints.codec.tree(checkpoints.row(i)))
+        step = recording.grid.start(i * recording.stride)
+        return PickledStatesWarning(*change, step, len(checkpoints.pickles), checkpoints.n)
 
     # ---- its states
 
@@ -211,7 +224,9 @@ class Run(Generic[S]):
         first, behind = self._window(start, stop)
         stride = integer("every", every, 1)
         codec = self._recording.checkpoints.codec
-        function = f if first >= behind else resolve_one("f", f, self._reader.get(first), codec, first, numbers=False)
+        function = (
+            f if first >= behind else resolve_one(_label(f), f, self._reader.get(first), codec, first, numbers=False)
+        )
         values: list[Any] = []
         copies = callable(f)  # which may change what it is given
         for _, state in self._reader.each(first, behind, stride, copies):
@@ -267,14 +282,15 @@ class Run(Generic[S]):
         first, behind = self._window(start, stop)
         if first >= behind:
             raise ArgumentError("the window", (start, stop), f"at least one step of 0 to {self.n_steps - 1}")
-        function = resolve_one("f", f, self._reader.get(first), self._recording.checkpoints.codec, first)
+        name = _label(f)
+        function = resolve_one(name, f, self._reader.get(first), self._recording.checkpoints.codec, first)
         report = reporter(progress, "stats", behind - first) or (lambda done, block: None)
         shape: tuple[int, ...] | None = None
         shift: Array | None = None
         total: Moments | None = None
         try:
-            for step, values in self._reader.observed("f", function, first, behind, report):
-                array = as_values("f", values, step, shape)
+            for step, values in self._reader.observed(name, function, first, behind, report):
+                array = as_values(name, values, step, shape)
                 if shape is None:
                     shape, shift = array.shape[1:], first_shift(array)
                 part = moments_of(array, step, shift)
@@ -581,8 +597,10 @@ class Run(Generic[S]):
         artifact.save(self._recording, path, compat)
 
 
-def _seed_text(seed: int) -> str:
-    return str(seed) if seed < 10**40 else f"{hex(seed)[:20]}... ({seed.bit_length()} bits)"
+def _label(metric: Metric) -> str:
+    """Return what a metric is called in messages."""
+    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "f")
+    return "f" if name == "<lambda>" else str(name)
 
 
 def _again(arrays: Any, meta: Any, user: Any, step: Step | None, metrics: Any) -> Run[Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from .checks import seed_text
 from .engine.recording import Recording
 from .errors import (
     ArtifactFormatError,
@@ -145,7 +146,7 @@ def branch(args: argparse.Namespace, importer: Importer) -> Answer:
     }
     if recording.metrics and not args.quiet:
         importer.say(f"{', '.join(recording.metrics)} not observed in the branch: their functions are not in the file")
-    noise = f"the noise of {args.file}" if args.noise == "same" else f"fresh noise, seed {child.seed}"
+    noise = f"the noise of {args.file}" if args.noise == "same" else f"fresh noise, seed {seed_text(child.seed)}"
     text = f"wrote {args.output}: {child.n_steps:,} steps from step {t:,} of {args.file}, {noise}"
     return Answer(facts, f"{text}\ncontent hash {child.content_hash()}")
 

@@ -39,6 +39,9 @@ TESTS = pathlib.Path(__file__).parent
 runs: dict[str, Run[Any]] = {}
 
 
+QUIET = "import warnings, rewind; warnings.simplefilter('ignore', rewind.PickledStatesWarning)\n"
+
+
 def run_of(kind: str) -> Run[Any]:
     if kind not in runs:
         runs[kind] = KINDS[kind][0]()
@@ -122,7 +125,7 @@ READ_ALL = """
 def in_another_process(script: str, *args: str, **environment: str) -> None:
     path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *args],
+        [sys.executable, "-W", "error", "-c", QUIET + textwrap.dedent(script), *args],
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,

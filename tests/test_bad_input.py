@@ -108,7 +108,7 @@ def test_a_step_with_the_wrong_arity_is_refused_before_it_runs(step):
 
 
 def test_a_step_must_take_the_parameters_there_are(run):
-    error = refused(lambda: rewind.record(walk, 0, 5, 1, params={"k": 2}), TypeError, "(state, rng, k=2)", "'k'")
+    error = refused(lambda: rewind.record(walk, 0, 5, 1, params={"k": 2}), TypeError, "(state, rng, k=2)", "(x, rng)")
     assert isinstance(error, rewind.ArgumentTypeError) and error.name == "step_fn"
     refused(lambda: rewind.record(lambda state, rng: state, 0, 5, 1, params={"state": 2}), TypeError, "state=2")
     refused(lambda: run.branch(1, params={"k": 2}), TypeError, "k=2")
@@ -150,7 +150,7 @@ def test_a_metric_that_gives_no_number_is_refused_at_the_door(run, value):
 
 def test_a_metric_that_raises_is_named(run):
     refused(lambda: rewind.record(walk, 0, 5, 1, observe={"m": lambda x: 1 / 0}), TypeError, "'m' at step 0", "ZeroDiv")
-    refused(lambda: run.stats("nothing"), TypeError, "metric 'f'", "nothing")
+    refused(lambda: run.stats("nothing"), TypeError, "metric 'nothing' at step 0 raised", "nothing")
     refused(lambda: run.stats(3), TypeError, "3 (int)")
     refused(lambda: run.series(3), TypeError, "3 (int)")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from plain import (
@@ -141,7 +144,7 @@ def test_parameters_are_inherited_and_new_ones_win(backend):
     whole = rewind.record(pull, 0.0, 30, 5, block_size=7, backend=backend, params={"k": 1})
     assert type(whole.branch(10, params={"k": True}, noise="same").params["k"]) is bool
     assert run.branch(10, params={"k": 0.25}).branch(3, params={"b": 1}).params == {"k": 0.25, "b": 1}
-    with pytest.raises(rewind.ArgumentTypeError, match="step_fn.*unexpected keyword argument 'z'"):
+    with pytest.raises(rewind.ArgumentTypeError, match=r"step_fn.*z=1\). Its signature is"):
         run.branch(10, params={"z": 1})
 
 
@@ -202,3 +205,43 @@ def test_a_branch_of_a_stopped_run_goes_on_with_a_repaired_step(backend):
     run, t = caught.value.run, caught.value.t
     repaired = run.branch(t, step_fn=lambda x, rng: normal(rng) * 0 + x + 1, noise="same", n_steps=10)
     assert [int(x) for x in repaired] == list(range(t, t + 10))
+
+
+def up(x, rng):
+    return x + rng.random()
+
+
+def down(x, rng):
+    return x - rng.random()
+
+
+def test_a_branch_names_the_step_it_was_made_with(tmp_path):
+    rewind.record(up, 0.0, 50, 1, step_id="the walk").save(tmp_path / "run.replay")
+    with pytest.warns(rewind.StepSourceWarning):
+        other = rewind.load(tmp_path / "run.replay", down)
+    same, changed = rewind.load(tmp_path / "run.replay", up), other.branch(20)
+    assert same.branch(20).step_id == same.extend(60).step_id == "the walk"
+    assert changed.step_id == same.branch(20, step_fn=down).step_id == f"{__name__}:down"
+    changed.save(tmp_path / "changed.replay")
+    assert rewind.load(tmp_path / "changed.replay", down).verify(full=True)  # and no warning
+
+
+def test_a_class_of_the_recording_script_is_found_in_the_module_of_the_step(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import dataclasses, rewind\n"
+        "@dataclasses.dataclass\nclass Agent:\n    x: float\n"
+        "@dataclasses.dataclass\nclass World:\n    agents: list\n"
+        "def step(w, rng):\n    w.agents[0].x += rng.random()\n    return w\n"
+        "if __name__ == '__main__':\n"
+        "    rewind.record(step, World([Agent(0.0), Agent(1.0)]), 50, 1).save('run.replay')\n"
+    )
+    (tmp_path / "user.py").write_text(
+        "import rewind, script\n"
+        "run = rewind.load('run.replay', script.step)\n"
+        "assert run.verify(full=True) and type(run[-1]) is script.World\n"
+        "assert run.extend(70).verify(full=True) and run.branch(13, noise='same').verify(full=True)\n"
+    )
+    for name in ("script.py", "user.py"):
+        command = [sys.executable, "-W", "error", name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -415,7 +415,7 @@ def test_branch_replaces_no_file_unasked_and_never_its_parent(recorded, cli):
     [
         (["--param", "rate"], "expected NAME=JSON"),
         (["--param", "rate=fast"], "expected NAME=JSON"),
-        (["--param", "speed=1"], "unexpected keyword argument 'speed'"),
+        (["--param", "speed=1"], "speed=1). Its signature is "),
         (["--noise", "same", "--seed", "4"], "no seed with noise='same'"),
         (["--seed", "-4"], "seed is -4; expected an integer >= 0"),
         (["--mutate", "walk.py:missing"], "walk.py has no missing; its functions are step, height, push"),

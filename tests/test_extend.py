@@ -120,3 +120,35 @@ def test_an_extension_that_fails_keeps_what_it_did():
         run.extend(200)
     assert caught.value.run.get(77) == {"t": 77} and len(run) == 20
     assert digest(caught.value.run.get(3)) == digest(run.get(3))
+
+
+def test_a_step_that_does_not_give_the_past_again_is_not_gone_on_with(tmp_path):
+    run = rewind.record(lambda x, rng: x + rng.random(), 0.0, 1000, 1)
+    run.save(tmp_path / "run.replay")
+    with pytest.warns(rewind.StepSourceWarning):
+        other = rewind.load(tmp_path / "run.replay", lambda x, rng: x - rng.random())
+    with pytest.raises(rewind.NondeterministicReplayError, match="block 31 does not reproduce step 999"):
+        other.extend(2000)
+    calls = [0]
+
+    def counting(x, rng):
+        calls[0] += 1
+        return x + calls[0] * rng.random()
+
+    with pytest.raises(rewind.NondeterministicReplayError):
+        rewind.record(counting, 0.0, 100, 1).extend(200)
+
+
+def test_a_metric_that_is_not_the_one_observed_is_not_gone_on_with(tmp_path):
+    def step(x, rng):
+        return x + rng.random()
+
+    for n in (90, 91, 100):
+        rewind.record(step, 0.0, n, 1, block_size=10, observe={"x": None}).save(tmp_path / "run.replay")
+        other = rewind.load(tmp_path / "run.replay", step, observe={"x": lambda x: 1000 * x})
+        with pytest.raises(rewind.MetricError, match="metric 'x' at step .* does not give what was observed"):
+            other.extend(200)
+        again = rewind.load(tmp_path / "run.replay", step, observe={"x": None}).extend(200)
+        assert again.observed["x"] == again.stats()
+    with pytest.raises(rewind.UnknownMetricError, match="observed no metric 'y'; it observed 'x'"):
+        rewind.load(tmp_path / "run.replay", step, observe={"y": None})

@@ -333,6 +333,12 @@ def test_the_step_is_called_once_for_every_transition(backend):
     assert step.since() == (100 - 99) + (120 - 1 - 99)  # what there is of the last block, [99, 110), is run to check it
 
 
+# Many a hazard is one that a recording warns of; tests/test_warnings.py is about that.
+QUIET = """
+import warnings, rewind
+for category in (rewind.PickledStatesWarning, rewind.SharedMemoryWarning):
+    warnings.simplefilter("ignore", category)
+"""
 BOTH = """
     import hashlib, json
     from plain import BACKENDS, HAZARDS
@@ -357,7 +363,7 @@ def test_both_kernels_write_the_same_files():
     for kernel in ("compiled", "python"):
         here = pathlib.Path(__file__).parent
         env = {**os.environ, "REWIND_KERNEL": kernel, "PYTHONHASHSEED": "1", "PYTHONPATH": f"{here.parent}:{here}"}
-        args = [sys.executable, "-W", "error", "-c", textwrap.dedent(BOTH)]
+        args = [sys.executable, "-W", "error", "-c", QUIET + textwrap.dedent(BOTH)]
         done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         found.append(json.loads(done.stdout))

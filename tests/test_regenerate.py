@@ -270,3 +270,28 @@ def test_a_run_says_what_it_is():
     run = rewind.record(noisy, 0.0, 1234, 5)
     assert repr(run) == "<Run: 1,234 steps, 35 checkpoints, seed=5, step plain:noisy>"
     assert "branched at step 4" in repr(run.branch(4)) and "no step_fn" in repr(rewind.Run(run._recording, None, {}))
+
+
+def test_a_series_of_a_function_that_changes_the_state_is_the_series_of_the_states():
+    run = rewind.record(lambda s, rng: s + rng.random(), np.zeros(2), 100, 1)
+
+    def meddling(state):
+        state *= 2
+        return state[0] / 2
+
+    assert run.series(meddling).tobytes() == run.series(lambda s: s[0]).tobytes()
+
+
+def test_a_metric_is_tried_on_the_first_state_of_its_window():
+    run = rewind.record(lambda x, rng: x + 1.0, 0.0, 20, 1)
+    assert run.series(lambda x: 1 / x, start=1).tobytes() == (1 / np.arange(1.0, 20.0)).tobytes()
+    assert run.stats(lambda x: 1 / x, start=1).max == 1.0
+    with pytest.raises(rewind.MetricError, match="at step 0 raised ZeroDivisionError"):
+        run.stats(lambda x: 1 / x)
+
+
+def test_questions_about_steps_and_seeds_of_any_size_are_answered():
+    run = rewind.record(lambda x, rng: x + 1, 0, 5, 10**5000)
+    with pytest.raises(rewind.StepRangeError, match="an integer of 16,610 bits is outside this run"):
+        run.get(10**5000)
+    assert "bits)" in repr(run)

@@ -547,7 +547,7 @@ def test_a_metric_that_raises_is_named_with_the_step_and_its_exception():
             raise ZeroDivisionError("seven")
         return 0.0
 
-    with pytest.raises(MetricError, match="'f' at step 7 raised ZeroDivisionError: seven") as caught:
+    with pytest.raises(MetricError, match="'metric' at step 7 raised ZeroDivisionError: seven") as caught:
         steps(10, 4).stats(metric)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     with pytest.raises(MetricError, match="'q' at step 7 raised ZeroDivisionError: seven") as caught:

@@ -183,7 +183,9 @@ def test_an_exception_stands_below_its_parent_and_names_its_builtin(name):
 
 @pytest.mark.parametrize("name", sorted(EXCEPTIONS))
 def test_every_exception_is_one_of_rewind(name):
-    assert issubclass(EXCEPTIONS[name], (errors.RewindError, errors.RewindWarning))
+    families = (errors.RewindError, errors.RewindWarning, errors.RecordingInterrupted)
+    assert issubclass(EXCEPTIONS[name], families)
+    assert issubclass(EXCEPTIONS[name], Exception) == (name != "RecordingInterrupted")  # Ctrl-C is not to be swallowed
     assert inspect.getdoc(EXCEPTIONS[name])
 
 
@@ -226,8 +228,9 @@ def test_an_exception_survives_a_pickle_with_its_text_and_facts(error):
 
 
 def test_every_exception_has_a_sample():
-    abstract = {"RewindError", "RewindWarning", "StepSourceWarning", "NondeterminismError", "ArtifactError"}
-    assert {type(error).__name__ for error in SAMPLES} | abstract == set(EXCEPTIONS)
+    abstract = {"RewindError", "RewindWarning", "NondeterminismError", "ArtifactError"}
+    warnings = {name for name, cls in EXCEPTIONS.items() if issubclass(cls, Warning)}  # tests/test_warnings.py
+    assert {type(error).__name__ for error in SAMPLES} | abstract | warnings == set(EXCEPTIONS)
 
 
 def test_a_value_whose_repr_fails_does_not_hide_the_message():

@@ -411,3 +411,19 @@ def test_statistics_of_a_run_that_is_not_reproduced_are_refused():
     for window in ((0, None), (3, 30), (43, 50)):
         with pytest.raises(rewind.NondeterministicReplayError, match="does not reproduce step"):
             run.stats(None, *window)
+
+
+@pytest.mark.parametrize("t", range(0, 2000, 167))
+def test_one_draw_of_a_generator_of_its_own_in_the_whole_run_is_refused_after_a_load(t, tmp_path):
+    def make():
+        own = np.random.default_rng(3)
+
+        def step(state, rng):
+            i, x = state
+            return i + 1, x + rng.random() + (own.normal() if i == t else 0.0)
+
+        return step
+
+    rewind.record(make(), (0, 0.0), 2000, 1).save(tmp_path / "run.replay")
+    with pytest.raises(rewind.NondeterministicReplayError):
+        rewind.load(tmp_path / "run.replay", make()).verify(full=True)  # as a new process would have it

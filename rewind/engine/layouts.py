@@ -121,12 +121,15 @@ class Layout:
         except (UnsupportedDtype, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"not a layout: {error}") from error
 
-    def require_classes(self) -> None:
-        """Raise `StateClassError` now if a class this layout names is not imported."""
+    def require_classes(self, main: str | None = None) -> None:
+        """Raise `StateClassError` now if a class this layout names is not imported.
+
+        `main` is the module to look in, too, for classes of the recording script: there they were in ``__main__``.
+        """
 
         def visit(node: Node) -> None:
             if isinstance(node, RecordNode):
-                node.python_type  # noqa: B018
+                node.find(main)
             for child in node.children:
                 visit(child)
 
@@ -208,7 +211,7 @@ def _record(value: Any, kind: str, seen: set[int], depth: int) -> Node:
     if named is not cls:
         raise StateError(
             "",
-            f"class {cls.__qualname__} cannot be found again by its name in module {cls.__module__}",
+            f"class {cls.__qualname__}, which cannot be found again by its name in module {cls.__module__}",
             "define the class at the top level of a module, or pass codec=(encode, decode) to record",
         )
     if kind == "dataclass":
@@ -265,3 +268,43 @@ def _count(n: Any) -> int:
     if type(n) is not int or not 0 <= n < 1 << 40:
         raise ValueError("a size in the layout")
     return n
+
+
+def first_change(layout: Layout, state: Any) -> tuple[str, str, str]:
+    """Return where `state` stops fitting `layout`: a path into it, what stood there, and what stands there now."""
+    now = Layout.of(state)
+    if now is None:
+        return "", _words(layout.to_json()), "something no column can hold (an int beyond 64 bits, another object)"
+    return _first_change(layout.to_json(), now.to_json(), "")
+
+
+def _first_change(a: Any, b: Any, path: str) -> tuple[str, str, str]:
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        for kind, form in (("dict", "[{!r}]"), ("dataclass", ".{}"), ("namedtuple", ".{}")):
+            if kind in a and [name for name, _ in a[kind]] == [name for name, _ in b[kind]]:
+                for (name, old), (_, new) in zip(a[kind], b[kind], strict=True):
+                    if old != new:
+                        return _first_change(old, new, path + form.format(name))
+        for kind in ("list", "tuple"):
+            if kind in a and "length" not in a and len(a[kind]) == len(b[kind]):
+                for i, (old, new) in enumerate(zip(a[kind], b[kind], strict=True)):
+                    if old != new:
+                        return _first_change(old, new, f"{path}[{i}]")
+            elif kind in a and "length" in a and a["length"] == b["length"]:
+                return _first_change(a[kind], b[kind], f"{path}[0]")
+    return path, _words(a), _words(b)
+
+
+def _words(tree: Any) -> str:
+    """Return a layout in a few words."""
+    if tree is None or isinstance(tree, str):
+        return tree or "None"
+    if "dtype" in tree:
+        dtype = tree["dtype"] if isinstance(tree["dtype"], str) else "structured"
+        name = str(np.dtype(dtype)) if dtype != "structured" else dtype
+        order = " in Fortran order" if "order" in tree else ""
+        return f"an array of {name}, shape {tuple(tree['shape'])}{order}" if "shape" in tree else f"a numpy {name}"
+    kind = next(kind for kind in ("dict", "dataclass", "namedtuple", "list", "tuple") if kind in tree)
+    if kind in ("dict", "dataclass", "namedtuple"):
+        return f"a {kind} of {', '.join(str(name) for name, _ in tree[kind]) or 'nothing'}"
+    return f"a {kind} of {tree.get('length', len(tree[kind]))}"

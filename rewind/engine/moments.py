@@ -137,17 +137,20 @@ def gram(values: Array) -> Array:
         left = values * np.ldexp(1.0, _SLICE - exponent)
     else:
         left = np.ldexp(values, _SLICE - exponent)
-    slices = []
-    for _ in range(3):
-        slices.append(np.rint(left))
-        left -= slices[-1]
+    n, d = values.shape
+    cut = np.empty((n, 3 * d))  # high, middle and low slices, side by side
+    for i in range(3):
+        part = cut[:, i * d : (i + 1) * d]
+        np.rint(left, out=part)
+        left -= part
         left *= 1 << _SLICE
-    total: Array = np.zeros((values.shape[1],) * 2)
-    for at in range(0, len(values), 1 << _ROWS):
-        high, middle, low = (part[at : at + (1 << _ROWS)] for part in slices)
-        near, far = high.T @ middle, high.T @ low
-        small = middle.T @ middle + far + far.T
-        total += high.T @ high + np.ldexp(near + near.T, -_SLICE) + np.ldexp(small, -2 * _SLICE)
+    total: Array = np.zeros((d, d))
+    for at in range(0, n, 1 << _ROWS):
+        rows = cut[at : at + (1 << _ROWS)]
+        every = rows.T @ rows  # one call, which a BLAS with threads wakes up for once
+        near, far = every[:d, d : 2 * d], every[:d, 2 * d :]
+        small = every[d : 2 * d, d : 2 * d] + far + far.T
+        total += every[:d, :d] + np.ldexp(near + near.T, -_SLICE) + np.ldexp(small, -2 * _SLICE)
     with np.errstate(over="ignore"):
         total = np.ldexp(total, exponent[:, None] + exponent - 2 * _SLICE)
     total[~finite] = np.nan

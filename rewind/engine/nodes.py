@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import StateClassError
 from .columns import MAX_TEXT, Array, Part, dtype_to_json, merged, parts
 from .records import find_class, only_fields
 
@@ -295,8 +296,21 @@ class RecordNode(Node):
     @property
     def python_type(self) -> type:
         if self._type is None:
-            self._type = find_class(self.cls, self.kind, self.fields)
+            self.find(None)
+            assert self._type is not None
         return self._type
+
+    def find(self, main: str | None) -> None:
+        """Look up the class; where it was in ``__main__`` and is not, in the module `main`."""
+        try:
+            self._type = find_class(self.cls, self.kind, self.fields)
+        except StateClassError:
+            if main is None or not self.cls.startswith("__main__:"):
+                raise
+            try:
+                self._type = find_class(main + self.cls[len("__main__") :], self.kind, self.fields)
+            except StateClassError:
+                raise StateClassError(*self.cls.split(":", 1)) from None
 
     def to_json(self) -> Any:
         fields = [[name, child.to_json()] for name, child in zip(self.fields, self.children, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +118,32 @@ def from_pickle(data: bytes) -> Any:
             f"a checkpoint that cannot be unpickled here ({type(error).__name__}: {error})",
             "make the classes of the state importable, as they were in the recording program",
         ) from error
+
+
+def shared_memory(state: Any) -> tuple[str, str] | None:
+    """Return the paths of two arrays in `state` that are views of one memory, None if there are none."""
+    arrays = [(path, array) for path, array in _arrays(state, "", 0) if array.size]
+    arrays.sort(key=lambda found: found[1].__array_interface__["data"][0])
+    for (path, array), (other_path, other) in zip(arrays, arrays[1:], strict=False):
+        if array is not other and np.shares_memory(array, other):
+            return path or "one array", other_path or "another"
+    return None
+
+
+def _arrays(value: Any, path: str, depth: int) -> Iterator[tuple[str, Array]]:
+    kind = type(value)
+    if kind is np.ndarray:
+        yield path, value
+    elif depth < 8:
+        items: Any = ()
+        if kind is dict:
+            items = ((f"[{key!r}]", item) for key, item in value.items())
+        elif kind is list or kind is tuple:
+            items = ((f"[{i}]", item) for i, item in enumerate(value[:1000]))
+        elif class_kind(kind):
+            items = ((f".{name}", getattr(value, name, None)) for name in class_fields(kind))
+        for step, item in items:
+            yield from _arrays(item, path + step, depth + 1)
 
 
 class StateCodec:
