@@ -38,6 +38,7 @@ from .errors import (
 from .progress import ProgressOption, reporter
 from .source import describe, facts, facts_here, versions
 from .storage import artifact
+from .storage.schema import from_parts
 from .views import Observed, View
 
 S = TypeVar("S")
@@ -605,7 +606,7 @@ def _label(metric: Metric) -> str:
 
 def _again(arrays: Any, meta: Any, user: Any, step: Step | None, metrics: Any) -> Run[Any]:
     """Return a run that was pickled."""
-    return Run(artifact.from_parts(arrays, meta, user), step, metrics)
+    return Run(from_parts(arrays, meta, user), step, metrics)
 
 
 def swept(plan: Plan, make: Callable[[], Recording]) -> Run[Any]:

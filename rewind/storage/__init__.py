@@ -9,4 +9,6 @@
     reader.py        bytes -> Container, nothing but Python and numpy
     rewritten.py     the same for files that an HDF5 tool rewrote, with h5py, when asked
     writer.py        arrays -> bytes, with h5py
+    artifact.py      a recording <-> a file: names, content hash, save and load
+    schema.py        what a file says, checked piece by piece -> a recording
 """
