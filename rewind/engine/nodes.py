@@ -6,6 +6,7 @@ What the methods do is said once, at `Node`.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,28 +43,28 @@ class Column:
     shape: tuple[int, ...]
 
 
-class Node:
+class Node(ABC):
     """A node of the tree. ``at`` is its first column, ``width`` the number of its columns."""
 
     at: int = 0
     width: int = 0
     children: tuple[Node, ...] = ()
 
+    @abstractmethod
     def to_json(self) -> Any:
         """Return the node as it stands in the metadata of a file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
         """Yield the columns below `name`, each with the axes `prefix` of the packed nodes above."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
         """Append the parts of `value` to ``out[at], out[at + 1], ...``; `seen` holds the mutable objects met so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, rows: list[Iterator[Any]]) -> Any:
         """Return a new value, taking its parts from ``rows[at], rows[at + 1], ...``."""
-        raise NotImplementedError
 
     def place(self, at: int) -> int:
         """Number the columns from `at` on and return the next free number."""
