@@ -278,7 +278,7 @@ class Run(Generic[S]):
         Notes
         -----
         One pass over the window. Blocks are reduced in order, so the bits do not depend on how it is done; for a
-        metric with d components a block costs one matrix product of shape (d, block_size) by (block_size, d).
+        metric with d components a block costs one matrix product of shape (3*d, block_size) by (block_size, 3*d).
         """
         first, behind = self._window(start, stop)
         if first >= behind:

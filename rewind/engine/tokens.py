@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-DIGEST_SIZE = 16
 MAX_DEPTH = 1_000_000  # an object that reduces to ever new objects would otherwise never end
 
 NODE = b"\x00"  # the tag of a token that is a node's hash; no leaf begins with it
