@@ -5,6 +5,7 @@ Everything else about the package is in pyproject.toml.
 """
 
 import os
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -32,10 +33,22 @@ def extensions(wanted):
     import numpy
     from Cython.Build import cythonize
 
-    core = Extension("rewind._core", ["rewind/_core.pyx"], include_dirs=[numpy.get_include()])
-    (core,) = cythonize([core])
-    core.optional = wanted != "compiled"  # after cythonize(), which drops it
-    return [core]
+    numpy_random = Path(numpy.random.__file__).parent / "lib"  # numpy's own distributions, as a static library
+    modules = [
+        Extension(
+            f"rewind.{source.stem}",
+            [source.as_posix()],
+            include_dirs=[numpy.get_include(), "rewind"],
+            library_dirs=[str(numpy_random)],
+            libraries=["npyrandom"] if source.stem == "_draws" else [],
+            depends=[header.as_posix() for header in sorted(Path("rewind").glob("*.h"))],
+        )
+        for source in sorted(Path("rewind").glob("_*.pyx"))
+    ]
+    modules = cythonize(modules)
+    for module in modules:
+        module.optional = wanted != "compiled"  # after cythonize(), which drops it
+    return modules
 
 
 setup(ext_modules=extensions(os.environ.get("REWIND_BUILD", "")), cmdclass={"build_ext": BuildExact})

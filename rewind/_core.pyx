@@ -79,11 +79,6 @@ cdef extern from *:
     const uint32_t MIX_L "REWIND_MIX_L"
     const uint32_t MIX_R "REWIND_MIX_R"
 
-cdef struct Pool:
-    uint32_t word[4]
-    uint32_t hash_const
-
-
 cdef inline uint32_t hashed(uint32_t value, uint32_t* hash_const) noexcept nogil:
     value ^= hash_const[0]
     hash_const[0] *= MULT_A
@@ -241,13 +236,6 @@ cdef inline Wide pcg_step(Wide state, Wide inc) noexcept nogil:
     return wide_sum(product, inc)
 
 
-# What numpy keeps behind ``bitgen_t.state`` of a PCG64. This is private to numpy, and its compiler decides which half
-# of a 128-bit number comes first; find_layout() asks the numpy that runs.
-cdef struct Pcg64:
-    uint64_t* number  # state, then increment
-    int has_uint32
-    uint32_t uinteger
-
 cdef enum Layout:
     UNKNOWN = 0
     LOW_FIRST = 1
@@ -373,18 +361,11 @@ cdef class BlockRng:
     True
     """
 
-    cdef readonly object rng
-    cdef object seed
-    cdef object point  # of the BlockSeed the bit generator was made with
-    cdef object reseed  # of a random.Random, else None
-    cdef Pool pool
-    cdef Pcg64* pcg  # NULL where it is not to be written
-    cdef int layout
-
     def __cinit__(self, seed, backend):
         self.seed = operator.index(seed)
         open_pool(&self.pool, self.seed)
         self.pcg = NULL
+        self.bitgen = NULL
         self.layout = _pcg64_layout
         if backend == "python":
             self.rng = random.Random(0)
@@ -394,10 +375,20 @@ cdef class BlockRng:
             self.point = block_seed.point
             bit_generator = np.random.PCG64(block_seed)
             self.rng = np.random.Generator(bit_generator)
+            self.bitgen = bitgen_of(bit_generator)
             if self.layout != UNKNOWN:
                 self.pcg = pcg_of(bit_generator)
         else:
             raise ArgumentError("backend", backend, "'python' or 'numpy'")
+
+    cdef bint start_nogil(self, uint64_t j) noexcept nogil:
+        cdef Pool pool
+        if self.pcg == NULL:
+            return False
+        pool = self.pool
+        absorb_block(&pool, j)
+        pcg_seed(self.pcg, self.layout, &pool)
+        return True
 
     def start(self, uint64_t j):
         """Point `rng` to the first draw of block `j` and return it.

@@ -47,3 +47,21 @@ def pytest_collection_modifyitems(config, items):
 def core(request):
     """The kernel under test: a test that asks for it runs on both twins."""
     return importlib.import_module(request.param)
+
+
+def twins(name):
+    """Return a fixture that runs a test on a compiled module of the kernel and on its Python twin."""
+
+    @pytest.fixture(
+        scope="session",
+        name=name,
+        params=[pytest.param(f"rewind._{name}", marks=pytest.mark.compiled), f"rewind._{name}_py"],
+        ids=["compiled", "python"],
+    )
+    def module(request):
+        return importlib.import_module(request.param)
+
+    return module
+
+
+draws, sums, native = twins("draws"), twins("sums"), twins("native")

@@ -1,0 +1,31 @@
+"""What the other compiled modules of the kernel share of ``_core``."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from numpy.random cimport bitgen_t
+
+
+cdef struct Pool:
+    uint32_t word[4]
+    uint32_t hash_const
+
+
+# What numpy keeps behind ``bitgen_t.state`` of a PCG64. This is private to numpy, and its compiler decides which half
+# of a 128-bit number comes first; find_layout() asks the numpy that runs.
+cdef struct Pcg64:
+    uint64_t* number  # state, then increment
+    int has_uint32
+    uint32_t uinteger
+
+
+cdef class BlockRng:
+    cdef readonly object rng
+    cdef object seed
+    cdef object point  # of the BlockSeed the bit generator was made with
+    cdef object reseed  # of a random.Random, else None
+    cdef Pool pool
+    cdef Pcg64* pcg  # NULL where it is not to be written
+    cdef int layout
+    cdef bitgen_t* bitgen  # of a Generator, else NULL
+
+    # Point the bit generator to the first draw of block `j`; False where that needs `start` and the GIL.
+    cdef bint start_nogil(self, uint64_t j) noexcept nogil
