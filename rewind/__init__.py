@@ -8,6 +8,7 @@ can be forked, statistics are exact, and the file proves itself::
 """
 
 from .engine.moments import Stats
+from .engine.native import NativeStep, get_include, native_step
 from .engine.recording import Ancestor
 from .errors import (
     ArgumentError,
@@ -23,6 +24,7 @@ from .errors import (
     MetricError,
     MissingCodecError,
     MissingStepError,
+    NativeStepError,
     NondeterminismError,
     NondeterministicReplayError,
     NondeterministicStepError,
@@ -41,7 +43,7 @@ from .errors import (
     UnknownMetricError,
     UnsafeArtifactError,
 )
-from .kernel import kernel_name
+from .kernel import FastGenerator, FastRandom, kernel_name
 from .loader import load
 from .progress import Progress
 from .recorder import record
@@ -61,9 +63,13 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactPermissionError",
     "ArtifactVersionError",
+    "FastGenerator",
+    "FastRandom",
     "MetricError",
     "MissingCodecError",
     "MissingStepError",
+    "NativeStep",
+    "NativeStepError",
     "NondeterminismError",
     "NondeterministicReplayError",
     "NondeterministicStepError",
@@ -87,7 +93,9 @@ __all__ = [
     "UnsafeArtifactError",
     "View",
     "__version__",
+    "get_include",
     "kernel_name",
     "load",
+    "native_step",
     "record",
 ]

@@ -4,21 +4,24 @@
 Only :mod:`rewind.kernel` imports either of them. What runs per step and per block is here, and nothing else.
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.math cimport NAN
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strcmp
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 from numpy.random cimport bitgen_t
+
+from ._draws cimport Mt, forget_gauss, mt_of
 
 import math
 import operator
-import random
+import os
 
 import numpy as np
 
+from ._draws import FastGenerator, FastRandom
 from .blockseed import BlockSeed
 from .errors import ArgumentError, MetricError, StepError, StepReturnError
 
@@ -26,9 +29,14 @@ __all__ = [
     "default_block_size",
     "block_integer",
     "BlockRng",
+    "Values",
     "advance",
     "advance_observed",
-    "fold",
+    "MISSING",
+    "Turn",
+    "Marks",
+    "Place",
+    "copied_record",
     "rounds_twice",
 ]
 
@@ -323,6 +331,65 @@ def _find_layout(make):
 _pcg64_layout = _find_layout(np.random.PCG64)
 
 
+# ---- seeding: random.Random, in place
+#
+# M. Matsumoto and T. Nishimura's init_by_array (2002), as random.seed(n) calls it: with the uint32 words of n, least
+# first, and no leading zeros.
+
+cdef uint32_t[624] MT_START  # init_genrand(19650218), which every seeding begins with
+
+
+cdef void fill_mt_start() noexcept:
+    cdef uint32_t i
+    MT_START[0] = 19650218u
+    for i in range(1, 624):
+        MT_START[i] = 1812433253u * (MT_START[i - 1] ^ (MT_START[i - 1] >> 30)) + i
+
+
+fill_mt_start()
+
+
+cdef void mt_seed(Mt* mt, const Pool* pool) noexcept nogil:
+    """Seed with the 128-bit integer of `pool`."""
+    cdef uint64_t drawn[2]
+    cdef uint32_t key[4]
+    cdef uint32_t previous
+    cdef uint32_t* word = mt.state
+    cdef int i, k = 0, n_words = 4
+    draw_words(pool, drawn, 2)
+    key[0], key[1] = <uint32_t>drawn[0], <uint32_t>(drawn[0] >> 32)
+    key[2], key[3] = <uint32_t>drawn[1], <uint32_t>(drawn[1] >> 32)
+    while n_words > 1 and key[n_words - 1] == 0:
+        n_words -= 1
+    previous = MT_START[0]
+    for i in range(1, 624):
+        previous = (MT_START[i] ^ ((previous ^ (previous >> 30)) * 1664525u)) + key[k] + k
+        word[i] = previous
+        k = k + 1 if k + 1 < n_words else 0
+    previous = (word[1] ^ ((previous ^ (previous >> 30)) * 1664525u)) + key[k] + k  # the 624th comes round to 1
+    word[1] = previous
+    for i in range(2, 624):
+        previous = (word[i] ^ ((previous ^ (previous >> 30)) * 1566083941u)) - i
+        word[i] = previous
+    word[1] = (word[1] ^ ((previous ^ (previous >> 30)) * 1566083941u)) - 1
+    word[0] = 0x80000000u
+    mt.index = 624
+
+
+cdef class Standing:
+    """Where the rng of a `BlockRng` stands, for its seed sequence."""
+
+    @property
+    def block(self):
+        """Index of the block that was begun last."""
+        return self.at
+
+    @property
+    def starts(self):
+        """How many blocks were begun."""
+        return self.n_starts
+
+
 cdef class BlockRng:
     """BlockRng(seed, backend)
 --
@@ -338,7 +405,7 @@ cdef class BlockRng:
 
     Attributes
     ----------
-    rng : random.Random or numpy.random.Generator
+    rng : FastRandom or FastGenerator
         The one object `start` returns, undefined before the first `start`.
 
     Raises
@@ -365,30 +432,22 @@ cdef class BlockRng:
         self.seed = operator.index(seed)
         open_pool(&self.pool, self.seed)
         self.pcg = NULL
+        self.mt = NULL
         self.bitgen = NULL
         self.layout = _pcg64_layout
+        self.standing = Standing()
         if backend == "python":
-            self.rng = random.Random(0)
-            self.reseed = self.rng.seed
+            self.rng = FastRandom(0)
+            self.mt = mt_of(self.rng)
         elif backend == "numpy":
-            block_seed = BlockSeed(self.seed)
-            self.point = block_seed.point
-            bit_generator = np.random.PCG64(block_seed)
-            self.rng = np.random.Generator(bit_generator)
+            self.block_seed = BlockSeed(self.seed, self.standing)
+            bit_generator = np.random.PCG64(self.block_seed)
+            self.rng = FastGenerator(bit_generator)
             self.bitgen = bitgen_of(bit_generator)
             if self.layout != UNKNOWN:
                 self.pcg = pcg_of(bit_generator)
         else:
             raise ArgumentError("backend", backend, "'python' or 'numpy'")
-
-    cdef bint start_nogil(self, uint64_t j) noexcept nogil:
-        cdef Pool pool
-        if self.pcg == NULL:
-            return False
-        pool = self.pool
-        absorb_block(&pool, j)
-        pcg_seed(self.pcg, self.layout, &pool)
-        return True
 
     def start(self, uint64_t j):
         """Point `rng` to the first draw of block `j` and return it.
@@ -400,22 +459,65 @@ cdef class BlockRng:
 
         Returns
         -------
-        rng : random.Random or numpy.random.Generator
+        rng : FastRandom or FastGenerator
             Always the same object. Numbers it had buffered are dropped.
         """
-        cdef Pool pool = self.pool
-        if self.point is not None:
-            self.point(j)
-        if self.pcg != NULL:
-            absorb_block(&pool, j)
-            pcg_seed(self.pcg, self.layout, &pool)
-        elif self.reseed is not None:
-            absorb_block(&pool, j)
-            self.reseed(drawn_integer(&pool))
-        else:
+        cdef Pool pool
+        if self.start_nogil(j):
+            return self.rng
+        self.standing.at = j
+        self.standing.n_starts += 1
+        if self.block_seed is not None:
             sequence = np.random.SeedSequence(entropy=self.seed, spawn_key=(j,))
             self.rng.bit_generator.state = np.random.PCG64(sequence).state
+            return self.rng
+        pool = self.pool
+        absorb_block(&pool, j)
+        if self.mt == NULL:
+            self.rng.seed(drawn_integer(&pool))
+        else:
+            mt_seed(self.mt, &pool)
+            forget_gauss(self.rng)
         return self.rng
+
+    cdef bint start_nogil(self, uint64_t j) noexcept nogil:
+        cdef Pool pool
+        if self.pcg == NULL:
+            return False
+        self.standing.at = j
+        self.standing.n_starts += 1
+        pool = self.pool
+        absorb_block(&pool, j)
+        pcg_seed(self.pcg, self.layout, &pool)
+        return True
+
+    cdef size_t kept_size(self):
+        """Return the bytes of what `keep` writes, 0 where nothing can be kept."""
+        return 5 * sizeof(uint64_t) if self.pcg != NULL else sizeof(Mt) if self.mt != NULL else 0
+
+    cdef bint keep(self, char* where):
+        """Write where the generator stands; False where more belongs to it than fits there."""
+        if self.pcg != NULL:
+            if self.block_seed.in_use:
+                return False
+            memcpy(where, self.pcg.number, 4 * sizeof(uint64_t))
+            memcpy(where + 4 * sizeof(uint64_t), &self.pcg.has_uint32, sizeof(uint64_t))
+            return True
+        if self.rng.gauss_next is not None:
+            return False
+        memcpy(where, self.mt, sizeof(Mt))
+        return True
+
+    cdef void put_back(self, uint64_t j, const char* where):
+        """Stand in block `j` as when `keep` wrote."""
+        self.standing.at = j
+        self.standing.n_starts += 1
+        if self.pcg != NULL:
+            memcpy(self.pcg.number, where, 4 * sizeof(uint64_t))
+            memcpy(&self.pcg.has_uint32, where + 4 * sizeof(uint64_t), sizeof(uint64_t))
+        else:
+            memcpy(self.mt, where, sizeof(Mt))
+            forget_gauss(self.rng)
 
 
 # ---- replay loops
@@ -427,6 +529,18 @@ cdef extern from "Python.h":
     ctypedef object (*vectorcallfunc)(PyObject*, PyObject* const*, size_t, PyObject*)
     vectorcallfunc PyVectorcall_Function(PyObject*)
     object PyObject_Vectorcall(PyObject*, PyObject* const*, size_t, PyObject*)
+    object PyObject_GetAttr(object, object)
+    object PyObject_GenericGetAttr(object, object)
+    PyObject* PyObject_GenericGetDict(PyObject*, void*)
+    PyObject* PyDict_GetItem(dict, object)
+    ctypedef struct PyTypeObject
+    PyTypeObject* Py_TYPE(object)
+    object PyType_GenericAlloc(PyTypeObject*, Py_ssize_t)
+    void Py_DECREF(object)
+    void PyErr_Clear()
+    int PyObject_GenericSetAttr(object, object, object) except -1
+    double PyFloat_AS_DOUBLE(object)
+    long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
 
 cdef enum:
@@ -436,6 +550,27 @@ cdef enum:
 cdef inline vectorcallfunc way_to_call(object function) noexcept:
     cdef vectorcallfunc call = PyVectorcall_Function(<PyObject*>function)
     return call if call != NULL else PyObject_Vectorcall
+
+
+cdef object run_on(object step_fn, object state, object rng, Py_ssize_t n, Py_ssize_t t, bint none_allowed):
+    cdef vectorcallfunc call = way_to_call(step_fn)
+    cdef PyObject* args[3]
+    cdef Py_ssize_t i = 0
+    args[0] = NULL
+    args[2] = <PyObject*>rng
+    try:
+        for i in range(n):
+            if i & SIGNAL_MASK == 0:
+                PyErr_CheckSignals()
+            args[1] = <PyObject*>state
+            state = call(<PyObject*>step_fn, &args[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+            if state is None and not none_allowed:
+                break
+        else:
+            return state
+    except Exception as error:
+        raise StepError(t + i, error) from error
+    raise StepReturnError(t + i)
 
 
 def advance(step_fn, state, rng, Py_ssize_t n, Py_ssize_t t, bint none_allowed):
@@ -467,22 +602,172 @@ def advance(step_fn, state, rng, Py_ssize_t n, Py_ssize_t t, bint none_allowed):
     StepReturnError
         If a call returned None and None is no state.
     """
+    return run_on(step_fn, state, rng, n, t, none_allowed)
+
+
+cdef frozenset NUMBERS = frozenset(
+    {np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64}
+    | {np.float16, np.float32, np.longdouble, np.intc, np.uintc, np.longlong, np.ulonglong}
+)
+
+
+@cython.final
+cdef class Values:
+    """Values(capacity)
+--
+
+    What a metric gives over a block: doubles, until something else comes.
+
+    Parameters
+    ----------
+    capacity : int
+        Number of values it has room for at first.
+
+    Examples
+    --------
+    >>> values = Values(4)
+    >>> values.append(2), values.append(0.5)
+    (None, None)
+    >>> values.take()
+    array([2. , 0.5])
+    """
+
+    cdef double[::1] room
+    cdef double* data
+    cdef Py_ssize_t n, capacity
+    cdef list objects  # None as long as all are numbers
+
+    def __cinit__(self, Py_ssize_t capacity):
+        self.n = 0
+        self.hold(np.empty(max(capacity, 1)))
+
+    cdef int hold(self, double[::1] room) except -1:
+        self.room, self.data, self.capacity = room, &room[0], room.shape[0]
+        return 0
+
+    def append(self, value):
+        """Add one value."""
+        self.add(value)
+
+    cdef inline int add(self, value) except -1:
+        cdef double number
+        cdef int overflow = 0
+        if self.objects is not None:
+            self.objects.append(value)
+            return 0
+        if isinstance(value, float):
+            number = PyFloat_AS_DOUBLE(value)
+        elif type(value) is int or type(value) is bool:
+            number = <double>PyLong_AsLongLongAndOverflow(value, &overflow)
+            if overflow:
+                return self.add_long(value)
+        elif type(value) in NUMBERS:
+            number = float(value)
+        else:
+            return self.widen(value)
+        return self.put(number)
+
+    cdef inline int put(self, double number) except -1:
+        if self.n == self.capacity:
+            self.grow()
+        self.data[self.n] = number
+        self.n += 1
+        return 0
+
+    cdef int grow(self) except -1:
+        return self.hold(np.concatenate([self.room, np.empty(self.n)]))
+
+    cdef int add_long(self, value) except -1:
+        try:
+            number = float(value)
+        except OverflowError:
+            return self.widen(value)
+        return self.put(number)
+
+    cdef int widen(self, value) except -1:
+        self.objects = np.asarray(self.room)[: self.n].tolist()
+        self.objects.append(value)
+        return 0
+
+    def take(self):
+        """Return the values and be empty again.
+
+        Returns
+        -------
+        values : ndarray of float64, shape (n,), or list
+            An array, valid until the next `append`, if all were real numbers; else what was appended.
+        """
+        cdef Py_ssize_t n = self.n
+        objects, self.objects, self.n = self.objects, None, 0
+        return np.asarray(self.room)[:n] if objects is None else objects
+
+
+cdef object attribute_of(object metric):
+    """Return the attribute's name of ``operator.attrgetter(name)``, None of anything else."""
+    if type(metric) is operator.attrgetter:
+        names = metric.__reduce__()[1]
+        if len(names) == 1 and "." not in names[0]:
+            return names[0]
+    return None
+
+
+@cython.boundscheck(False)
+@cython.wraparound(False)
+cdef object watch(
+    object step_fn,
+    object state,
+    object rng,
+    Py_ssize_t n_states,
+    Py_ssize_t n_steps,
+    Py_ssize_t t,
+    bint none_allowed,
+    tuple labels,
+    tuple functions,
+    tuple attributes,
+    tuple targets,
+):
     cdef vectorcallfunc call = way_to_call(step_fn)
     cdef PyObject* args[3]
-    cdef Py_ssize_t i = 0
+    cdef Py_ssize_t n_metrics = len(functions)
+    cdef Py_ssize_t i = 0, k = n_metrics
+    cdef Values itself = None  # where the one metric is the state, which needs no call
+    if not n_metrics == len(labels) == len(targets) == len(attributes):
+        raise ValueError("names, metrics and buffers differ in length")
+    if n_metrics == 1 and functions[0] is None and type(targets[0]) is Values:
+        itself, n_metrics = targets[0], 0
     args[0] = NULL
     args[2] = <PyObject*>rng
     try:
-        for i in range(n):
+        for i in range(n_states):
             if i & SIGNAL_MASK == 0:
                 PyErr_CheckSignals()
             args[1] = <PyObject*>state
-            state = call(<PyObject*>step_fn, &args[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-            if state is None and not none_allowed:
-                break
+            if itself is not None:
+                itself.add(state)
+            for k in range(n_metrics):
+                metric, name, buffer = functions[k], attributes[k], targets[k]
+                if metric is None:
+                    value = state
+                elif name is not None:
+                    value = PyObject_GetAttr(state, name)
+                else:
+                    value = PyObject_Vectorcall(
+                        <PyObject*>metric, &args[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+                    )
+                if type(buffer) is Values:
+                    (<Values>buffer).add(value)
+                else:
+                    buffer.append(value)
+            k = n_metrics  # the metrics are done: what fails now is the step
+            if i < n_steps:
+                state = call(<PyObject*>step_fn, &args[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+                if state is None and not none_allowed:
+                    break
         else:
             return state
     except Exception as error:
+        if k < n_metrics:
+            raise MetricError(labels[k], t + i, f"raised {type(error).__name__}: {error}") from error
         raise StepError(t + i, error) from error
     raise StepReturnError(t + i)
 
@@ -511,7 +796,7 @@ def advance_observed(
         Number of calls of `step_fn`: `n_states`, or one less for a block no other follows.
     names, metrics : sequence
         Name and function of each metric. None for a function means the state itself.
-    buffers : sequence of list
+    buffers : sequence of Values or list
         Where the values of each metric go.
 
     Returns
@@ -526,303 +811,478 @@ def advance_observed(
     StepError, StepReturnError
         As from `advance`.
     """
-    cdef vectorcallfunc call = way_to_call(step_fn)
-    cdef PyObject* args[3]
-    cdef tuple functions = tuple(metrics), labels = tuple(names), targets = tuple(buffers)
-    cdef Py_ssize_t n_metrics = len(functions)
-    cdef Py_ssize_t i = 0, k = n_metrics
-    cdef list buffer
-    if not n_metrics == len(labels) == len(targets):
-        raise ValueError("names, metrics and buffers differ in length")
-    args[0] = NULL
-    args[2] = <PyObject*>rng
-    try:
-        for i in range(n_states):
-            if i & SIGNAL_MASK == 0:
-                PyErr_CheckSignals()
-            args[1] = <PyObject*>state
-            for k in range(n_metrics):
-                metric, buffer = functions[k], targets[k]
-                if metric is None:
-                    buffer.append(state)
-                else:
-                    value = PyObject_Vectorcall(
-                        <PyObject*>metric, &args[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
-                    )
-                    buffer.append(value)
-            k = n_metrics  # the metrics are done: what fails now is the step
-            if i < n_steps:
-                state = call(<PyObject*>step_fn, &args[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-                if state is None and not none_allowed:
-                    break
-        else:
-            return state
-    except Exception as error:
-        if k < n_metrics:
-            raise MetricError(labels[k], t + i, f"raised {type(error).__name__}: {error}") from error
-        raise StepError(t + i, error) from error
-    raise StepReturnError(t + i)
+    attributes = tuple([attribute_of(metric) for metric in metrics])
+    return watch(
+        step_fn, state, rng, n_states, n_steps, t, none_allowed, tuple(names), tuple(metrics), attributes,
+        tuple(buffers),
+    )
 
 
-# ---- exact sums
-#
-# A finite double is s * m * 2**e in units of 2**-1074, with m < 2**53 and 0 <= e < 2046. Signed mantissas and the parts
-# of their squares are added up in one bin per e; full bins go into base-2**32 digits, digits into a Python int.
+# ---- a place in a run
 
-cdef enum:
-    BIN_FILL = 1023  # values a bin holds: 1023 * 2**53 < 2**63 for the mantissas, 1023 * 2**54 < 2**64 for the squares
-    CHUNK = 1 << 20  # values the digits hold: a digit takes in less than 2**40 from a bin fill, so 2**51 of 2**63
-    SUM_DIGITS = 70  # 2**20 values below 2**2099 take 67, and one deposit reaches two digits up
-    SQUARE_DIGITS = 136  # 2**20 values below 2**4198 take 132
+cdef extern from "pythread.h" nogil:
+    ctypedef void* PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock)
+    int PyThread_acquire_lock(PyThread_type_lock, int)
+    void PyThread_release_lock(PyThread_type_lock)
+    unsigned long PyThread_get_thread_ident()
 
-cdef struct Bin:
-    uint64_t signed_sum  # of s * m, modulo 2**64
-    uint64_t aa  # of the squares, for m = a * 2**27 + b: a * a, a * b and b * b
-    uint64_t ab
-    uint64_t bb
-
-cdef struct Sums:
-    int64_t total[SUM_DIGITS]
-    int64_t squares[SQUARE_DIGITS]
-    int lowest  # e met so far; 2046 and -1 before the first
-    int highest
-
-cdef struct Extremes:
-    double low
-    double high
-    Py_ssize_t argmin
-    Py_ssize_t argmax
-    Py_ssize_t nan_count
-    Py_ssize_t first_nan
-    Py_ssize_t pos_inf
-    Py_ssize_t neg_inf
-
-cdef Bin[2046] bins  # empty between calls, and only touched under the GIL: clearing 64 KB would cost more than a block
+cdef unsigned long n_forks = 0
 
 
-cdef inline void deposit(int64_t* digits, int exponent, uint64_t value, int64_t sign) noexcept nogil:
-    """Add ``sign * value * 2**exponent``."""
-    cdef int k = exponent >> 5, shift = exponent & 31
-    cdef uint64_t low = (value & 0xFFFFFFFFu) << shift
-    cdef uint64_t high = ((value >> 32) << shift) + (low >> 32)  # below 2**63 + 2**31
-    digits[k] += sign * <int64_t>(low & 0xFFFFFFFFu)
-    digits[k + 1] += sign * <int64_t>(high & 0xFFFFFFFFu)
-    digits[k + 2] += sign * <int64_t>(high >> 32)
+def _forked():
+    """Note that this process is a fork: threads that had a place are not in it."""
+    global n_forks
+    n_forks += 1
 
 
-cdef void empty_bins(Sums* sums, int lowest, int highest) noexcept nogil:
-    cdef int e
-    cdef Bin* bin
-    for e in range(lowest, highest + 1):
-        bin = &bins[e]
-        if bin.signed_sum >> 63:
-            deposit(sums.total, e, 0 - bin.signed_sum, -1)
-        else:
-            deposit(sums.total, e, bin.signed_sum, 1)
-        deposit(sums.squares, 2 * e, bin.bb, 1)
-        deposit(sums.squares, 2 * e + 28, bin.ab, 1)
-        deposit(sums.squares, 2 * e + 54, bin.aa, 1)
-        memset(bin, 0, sizeof(Bin))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
-cdef extern from *:
-    """
-    static inline double rewind_lesser(double x, double y) { return x < y ? x : y; }
-    static inline double rewind_greater(double x, double y) { return x > y ? x : y; }
-    """
-    double lesser "rewind_lesser"(double x, double y) nogil  # y where x is NaN, so one instruction
-    double greater "rewind_greater"(double x, double y) nogil
+cdef class Turn:
+    """Turn()
+--
+
+    Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays."""
+
+    cdef PyThread_type_lock lock
+    cdef unsigned long owner, forks
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+    def claim(self):
+        """Wait for one's turn and take it, until `release`; False if this thread has it already."""
+        return self.take()
+
+    def release(self):
+        """Let others have their turn."""
+        self.leave()
+
+    cdef bint take(self):
+        cdef unsigned long me = PyThread_get_thread_ident()
+        if not PyThread_acquire_lock(self.lock, 0):
+            if self.forks != n_forks:  # whoever has it is not in this process
+                self.lock = PyThread_allocate_lock()
+            elif self.owner == me:
+                return False
+            with nogil:
+                PyThread_acquire_lock(self.lock, 1)
+        self.owner, self.forks = me, n_forks
+        return True
+
+    cdef void leave(self) noexcept:
+        self.owner = 0
+        PyThread_release_lock(self.lock)
 
 
-cdef void find_extremes(const double* x, Py_ssize_t n, Py_ssize_t first, Extremes* found) noexcept nogil:
-    """Take in `n` values, of which ``x[0]`` has the index `first`; found.low and high are NaN before the first number.
+class _Missing:
+    """What `Place.get` returns where it has no quick answer."""
 
-    Four lanes, as each comparison waits for the one before. Their order may turn 0.0 into -0.0, so the value is taken
-    from where it is first met.
-    """
-    cdef double low = found.low, low1 = low, low2 = low, low3 = low
-    cdef double high = found.high, high1 = high, high2 = high, high3 = high
-    cdef Py_ssize_t i = 0
-    while i + 4 <= n:
-        low = lesser(x[i], low)
-        low1 = lesser(x[i + 1], low1)
-        low2 = lesser(x[i + 2], low2)
-        low3 = lesser(x[i + 3], low3)
-        high = greater(x[i], high)
-        high1 = greater(x[i + 1], high1)
-        high2 = greater(x[i + 2], high2)
-        high3 = greater(x[i + 3], high3)
-        i += 4
-    while i < n:
-        low = lesser(x[i], low)
-        high = greater(x[i], high)
-        i += 1
-    low = lesser(lesser(low1, low2), lesser(low3, low))
-    high = greater(greater(high1, high2), greater(high3, high))
-    if low < found.low:
-        i = 0
-        while x[i] != low:
-            i += 1
-        found.low = x[i]
-        found.argmin = first + i
-    if high > found.high:
-        i = 0
-        while x[i] != high:
-            i += 1
-        found.high = x[i]
-        found.argmax = first + i
+    def __repr__(self):
+        return "MISSING"
 
 
-cdef void add_up(const double* x, Py_ssize_t n, Py_ssize_t first, Sums* sums, Extremes* found) noexcept nogil:
-    """Take in `n` <= BIN_FILL values, of which ``x[0]`` has the index `first`."""
-    cdef uint64_t bits, m, a, b, minus
-    cdef int e, lowest = 2046, highest = -1
-    cdef Py_ssize_t i
-    cdef Bin* bin
-    for i in range(n):
-        memcpy(&bits, x + i, sizeof(bits))
-        minus = 0 - (bits >> 63)  # all ones for a negative number
-        m = bits & 0xFFFFFFFFFFFFFull
-        e = <int>(bits >> 52 & 0x7FF) - 1
-        if e == 2046:
-            if m != 0:
-                if found.nan_count == 0:
-                    found.first_nan = first + i
-                found.nan_count += 1
-            elif minus:
-                found.neg_inf += 1
-            else:
-                found.pos_inf += 1
-            continue
-        if e >= 0:
-            m |= 1ull << 52
-        elif m == 0:
-            continue
-        else:
-            e = 0  # subnormals have the unit of the smallest normals
-        if e < lowest:
-            lowest = e
-        if e > highest:
-            highest = e
-        a = m >> 27
-        b = m & 0x7FFFFFF
-        bin = &bins[e]
-        bin.signed_sum += (m ^ minus) - minus
-        bin.aa += a * a
-        bin.ab += a * b
-        bin.bb += b * b
-    empty_bins(sums, lowest, highest)
-    if lowest < sums.lowest:
-        sums.lowest = lowest
-    if highest > sums.highest:
-        sums.highest = highest
+MISSING = _Missing()
+
+cdef frozenset PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)}) | (NUMBERS | {np.float64})
 
 
-cdef object integer_of(const int64_t* digits, int low, int high):
-    """Return the Python int of the digits `low` to `high`; those below are zero."""
-    cdef unsigned char raw[4 * SQUARE_DIGITS + 8]
-    cdef int64_t rest = 0
-    cdef uint64_t last
-    cdef int k, byte, n = 0
-    for k in range(low, high + 1):
-        rest += digits[k]
-        for byte in range(4):
-            raw[n + byte] = <unsigned char>(<uint64_t>rest >> 8 * byte)
-        n += 4
-        rest >>= 32  # towards minus infinity: the digit written above is the remainder modulo 2**32
-    last = <uint64_t>rest
-    for byte in range(8):
-        raw[n + byte] = <unsigned char>(last >> 8 * byte)
-    return int.from_bytes(raw[: n + 8], "little", signed=True) << 32 * low
-
-
-def fold(values):
-    """Return the exact sums and the extremes of `values`.
+def copied_record(value, tuple fields):
+    """Return a copy of an instance all of whose attributes are `fields` and hold plain values, else None.
 
     Parameters
     ----------
-    values : ndarray of float64, shape (n,)
-        In one piece (C-contiguous).
+    value : object
+        Of a class whose instances are made by ``object.__new__``.
+    fields : tuple of str
 
     Returns
     -------
-    count : int
-        ``n``, whatever the values.
-    total : int
-        Sum of the finite values, in units of ``2**-1074``.
-    squares : int
-        Sum of the squares of the finite values, in units of ``2**-2148``.
-    nan_count, first_nan : int
-        Number of NaNs and index of the first, -1 if there is none.
-    pos_inf, neg_inf : int
-        Number of infinities.
-    min, argmin, max, argmax : float and int
-        The extremes, infinities included and NaNs skipped, and where each is first met. NaN and -1 if there is none;
-        0.0 and -0.0 are one value.
-
-    Raises
-    ------
-    ValueError
-        If `values` is not such an array.
-
-    Notes
-    -----
-    Every double is an integer of at most 53 bits, the mantissa, times a power of two. The mantissas that share a power
-    are added as integers, so nothing is rounded and no order matters. O(n).
+    copy : object or None
 
     Examples
     --------
-    >>> import numpy as np
-    >>> count, total, squares, *_ = fold(np.array([1e16, 1.0, -1e16]))
-    >>> total / (count << 1074) == 1 / 3
-    True
+    >>> class Point: pass
+    >>> point = Point()
+    >>> point.x = 1.5
+    >>> copied_record(point, ("x",)).x, copied_record(point, ("x", "y")), copied_record(point, ())
+    (1.5, None, None)
     """
-    cdef Py_buffer view
-    cdef Sums sums
-    cdef Extremes found
-    cdef const double* x
-    cdef Py_ssize_t n, start, stop, i = 0
-    PyObject_GetBuffer(values, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
-    try:
-        if view.ndim != 1 or view.format == NULL or strcmp(view.format, "d") != 0:
-            raise ValueError("fold needs a C-contiguous array of float64 in one dimension")
-        x = <const double*>view.buf
-        n = view.shape[0]
-        memset(&found, 0, sizeof(found))
-        found.low = found.high = NAN
-        found.argmin = found.argmax = found.first_nan = -1
-        while i < n and x[i] != x[i]:
-            i += 1
-        if i < n:
-            found.low = found.high = x[i]
-            found.argmin = found.argmax = i
+    cdef PyTypeObject* kind = Py_TYPE(value)
+    cdef PyObject* attributes = PyObject_GenericGetDict(<PyObject*>value, NULL)
+    cdef PyObject* part
+    cdef Py_ssize_t n = len(fields)
+    if attributes == NULL:
+        PyErr_Clear()  # of a class with slots
+    else:
+        found = <dict>attributes
+        Py_DECREF(found)
+        if len(<dict>found) != n:
+            return None
+    new = PyType_GenericAlloc(kind, 0)
+    for name in fields:
+        if attributes == NULL:
+            try:
+                value_of = PyObject_GenericGetAttr(value, name)
+            except AttributeError:
+                return None
+            part = <PyObject*>value_of
+        else:
+            part = PyDict_GetItem(<dict>found, name)
+            if part == NULL:
+                return None
+        if <object>Py_TYPE(<object>part) not in PLAIN:
+            return None
+        PyObject_GenericSetAttr(new, name, <object>part)
+    return new
 
-        total = squares = 0
-        for start in range(0, n, CHUNK):
-            memset(&sums, 0, sizeof(sums))
-            sums.lowest, sums.highest = 2046, -1
-            stop = min(start + CHUNK, n)
-            for i in range(start, stop, BIN_FILL):
-                find_extremes(x + i, min(BIN_FILL, stop - i), i, &found)
-                add_up(x + i, min(BIN_FILL, stop - i), i, &sums, &found)
-            if sums.highest >= 0:
-                total += integer_of(sums.total, sums.lowest >> 5, (sums.highest >> 5) + 2)
-                squares += integer_of(sums.squares, sums.lowest >> 4, (2 * sums.highest + 54 >> 5) + 2)
-    finally:
-        PyBuffer_Release(&view)
-    return (
-        n,
-        total,
-        squares,
-        found.nan_count,
-        found.first_nan,
-        found.pos_inf,
-        found.neg_inf,
-        found.low,
-        found.argmin,
-        found.high,
-        found.argmax,
-    )
+
+cdef class Marks:
+    """Marks(blocks, n_blocks, per_block, every, copy)
+--
+
+    Extra checkpoints in memory: a state and where the generator stands, every few steps of a block.
+
+    Parameters
+    ----------
+    blocks : BlockRng
+        The kind of generator.
+    n_blocks, per_block, every : int
+        Number of blocks, of marks in each, and of steps from one to the next.
+    copy : callable
+        ``copy(state)`` gives a private copy, or None where a copy inside a block may lose something.
+
+    Notes
+    -----
+    Once a state does not fit, no more marks are taken; those there are stay good.
+    """
+
+    cdef readonly Py_ssize_t every
+    cdef readonly Py_ssize_t per_block
+    cdef readonly Py_ssize_t n
+    cdef size_t size
+    cdef list states
+    cdef char* raw
+    cdef object copy
+    cdef bint open
+
+    def __cinit__(self, BlockRng blocks, Py_ssize_t n_blocks, Py_ssize_t per_block, Py_ssize_t every, copy):
+        self.every, self.per_block, self.copy = every, per_block, copy
+        self.size = blocks.kept_size()
+        self.open = self.size > 0 and per_block > 0
+        self.n = 0
+        self.raw = NULL
+        self.states = [None] * (n_blocks * per_block if self.open else 0)
+        if self.states:
+            self.raw = <char*>PyMem_Malloc(len(self.states) * self.size)
+            if self.raw == NULL:
+                raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.raw)
+
+    def __len__(self):
+        return self.n
+
+    cdef Py_ssize_t next_from(self, Py_ssize_t offset) noexcept:
+        """Return the offset in a block of the first mark behind `offset`."""
+        return (offset // self.every + 1) * self.every
+
+    cdef int take(self, Py_ssize_t block, Py_ssize_t offset, object state, BlockRng blocks) except -1:
+        cdef Py_ssize_t i = block * self.per_block + offset // self.every - 1
+        if not self.open or offset // self.every > self.per_block or self.states[i] is not None:
+            return 0
+        kept = state if type(state) in PLAIN else self.copy(state)
+        if kept is None:
+            self.open = False
+            return 0
+        if not blocks.keep(self.raw + i * self.size):
+            return 0
+        self.states[i] = kept
+        self.n += 1
+        return 0
+
+    cdef Py_ssize_t before(self, Py_ssize_t block, Py_ssize_t offset):
+        """Return the offset of the last mark at or before `offset`, 0 where there is none."""
+        cdef Py_ssize_t m = min(offset // self.every, self.per_block)
+        while m > 0 and self.states[block * self.per_block + m - 1] is None:
+            m -= 1
+        return m * self.every
+
+    cdef object restore(self, Py_ssize_t block, Py_ssize_t offset, uint64_t stream, BlockRng blocks):
+        cdef Py_ssize_t i = block * self.per_block + offset // self.every - 1
+        blocks.put_back(stream, self.raw + i * self.size)
+        state = self.states[i]
+        return state if type(state) in PLAIN else self.copy(state)
+
+
+cdef class Place:
+    """Place(blocks, grid, stride, restored, again, copy, shares, fields_of, bind, runs_itself, none_allowed, first=None, turn=None)
+--
+
+    A place in a run: step `t`, its live state, and the rng as it stands there.
+
+    At the first step of a block the state is the checkpoint as it is restored, never what the step before returned.
+
+    Parameters
+    ----------
+    blocks : BlockRng
+        Of its own.
+    grid : Grid
+        The blocks of the run: its ``n_steps``, ``block_size`` and ``origin``.
+    stride : int
+        Blocks from one stored state to the next.
+    restored : list or callable
+        The stored states where they may be shared, or ``restored(i)``, which makes the `i`-th anew.
+    again : callable
+        ``again(state)`` is the state as it would be restored.
+    copy : callable
+        ``copy(state)`` is a private copy.
+    shares : bool
+        Whether a plain number or text is its own copy.
+    fields_of : callable
+        ``fields_of(type)``: the fields, if instances can be copied by `copied_record`, else None.
+    bind : callable
+        ``bind()`` gives ``step_fn(state, rng)`` for one block.
+    runs_itself : bool
+        Whether what `bind` gives has ``advance(state, rng, n, t)`` instead.
+    none_allowed : bool
+        Whether None is a state.
+    first : callable or None
+        ``first(place)`` is called when the first block is entered.
+    turn : Turn, optional
+        Taken by `get`; of other places, too, if one thread at a time is to move any of them.
+
+    Attributes
+    ----------
+    t, block, stop : int
+        Step, block and the step behind the block; `t` is negative where a step raised.
+    state : object
+        The live state.
+    marks : Marks or None
+        Extra checkpoints, taken and used on the way.
+    """
+
+    cdef readonly BlockRng blocks
+    cdef public Marks marks
+    cdef public Py_ssize_t t
+    cdef readonly Py_ssize_t block
+    cdef readonly Py_ssize_t stop
+    cdef public object state
+    cdef readonly object step_fn
+    cdef object restored, again, copy, bind, first
+    cdef Py_ssize_t n_steps, block_size, origin, stride
+    cdef bint shares, runs_itself, none_allowed
+    cdef Turn turn
+    cdef object fields_of, kind
+    cdef tuple fields
+
+    def __init__(
+        self,
+        BlockRng blocks,
+        grid,
+        stride,
+        restored,
+        again,
+        copy,
+        shares,
+        fields_of,
+        bind,
+        runs_itself,
+        none_allowed,
+        first=None,
+        Turn turn=None,
+    ):
+        self.blocks = blocks
+        self.n_steps, self.block_size, self.origin, self.stride = grid.n_steps, grid.block_size, grid.origin, stride
+        self.restored, self.again, self.copy, self.bind, self.first = restored, again, copy, bind, first
+        self.shares, self.runs_itself, self.none_allowed = shares, runs_itself, none_allowed
+        self.turn = Turn() if turn is None else turn
+        self.fields_of = fields_of
+        self.t = self.block = self.stop = -1
+
+    cdef Py_ssize_t block_of(self, Py_ssize_t t) noexcept:
+        return (self.origin + t) // self.block_size - self.origin // self.block_size
+
+    cdef Py_ssize_t base(self, Py_ssize_t block) noexcept:
+        """Return where a block begins; of a first block that is cut short, where it would."""
+        return (self.origin // self.block_size + block) * self.block_size - self.origin
+
+    cdef int stand(self, Py_ssize_t block) except -1:
+        cdef Py_ssize_t base = self.base(block)
+        self.block = block
+        self.stop = self.n_steps if self.n_steps - base <= self.block_size else base + self.block_size
+        self.step_fn = self.bind()
+        return 0
+
+    def enter(self, Py_ssize_t block, state):
+        """Stand at the first step of `block`, with `state` there."""
+        self.t = -1
+        self.blocks.start(self.origin // self.block_size + block)
+        self.stand(block)
+        self.t, self.state = max(self.base(block), 0), state
+        if block == 0 and self.first is not None:
+            self.first(self)
+
+    def restore(self, Py_ssize_t block):
+        """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
+        cdef Py_ssize_t stored = block - block % self.stride
+        self.t = -1
+        if type(self.restored) is list:
+            self.enter(stored, (<list>self.restored)[stored // self.stride])
+        else:
+            self.enter(stored, self.restored(stored // self.stride))
+        while self.block < block:
+            self.cross()
+
+    def cross(self):
+        """Run to the first step of the next block, and take its state as it would be restored."""
+        self.go(self.stop - self.t)
+        self.enter(self.block + 1, self.again(self.state))
+
+    cdef object steps(self, state, Py_ssize_t n, Py_ssize_t t):
+        if self.runs_itself:
+            return self.step_fn.advance(state, self.blocks.rng, n, t)
+        return run_on(self.step_fn, state, self.blocks.rng, n, t, self.none_allowed)
+
+    def run(self, Py_ssize_t n):
+        """Go `n` steps on the stream of this block, the step into the next block included."""
+        self.go(n)
+
+    cdef int go(self, Py_ssize_t n) except -1:
+        cdef Py_ssize_t t = self.t, stop = t + n, base, piece
+        state = self.state
+        self.state, self.t = None, -1  # a step that raises leaves no place to go on from
+        if self.marks is not None and self.marks.open and t >= 0:
+            base = self.base(self.block)
+            while True:
+                piece = min(stop, base + self.marks.next_from(t - base))
+                if piece == stop:
+                    break
+                state = self.steps(state, piece - t, t)
+                t = piece
+                self.marks.take(self.block, t - base, state, self.blocks)
+        self.state = self.steps(state, stop - t, t)
+        self.t = stop
+        return 0
+
+    def observe(self, names, metrics, values, Py_ssize_t n_states, Py_ssize_t n_steps):
+        """Append what `metrics` give for the next `n_states` states of this block to `values`, and go `n_steps` steps.
+
+        Parameters
+        ----------
+        names, metrics, values
+            As ``names``, ``metrics`` and ``buffers`` of `advance_observed`.
+        n_states, n_steps : int
+            As there.
+        """
+        cdef Py_ssize_t t = self.t, last = t + n_states, end = t + n_steps, piece, base
+        cdef tuple labels = tuple(names), functions = tuple(metrics), targets = tuple(values)
+        attributes = tuple([attribute_of(metric) for metric in functions])
+        state, rng = self.state, self.blocks.rng
+        step_fn = self.single if self.runs_itself else self.step_fn
+        self.state, self.t = None, -1
+        if self.marks is not None and self.marks.open and t >= 0:
+            base = self.base(self.block)
+            while True:
+                piece = base + self.marks.next_from(t - base)
+                if piece >= end:
+                    break
+                state = watch(
+                    step_fn, state, rng, piece - t, piece - t, t, self.none_allowed, labels, functions, attributes,
+                    targets,
+                )
+                t = piece
+                self.marks.take(self.block, t - base, state, self.blocks)
+        self.state = watch(
+            step_fn, state, rng, last - t, end - t, t, self.none_allowed, labels, functions, attributes, targets
+        )
+        self.t = end
+
+    def single(self, state, rng):
+        """Return the next state of a step function that runs by itself."""
+        try:
+            return self.step_fn.advance(state, rng, 1, 0)
+        except StepError as error:
+            cause = error.__cause__
+        raise cause
+
+    def seek(self, Py_ssize_t t):
+        """Go to step `t`: forward from here where no stored checkpoint is nearer. At most stride*block_size steps."""
+        self.travel(t)
+
+    cdef int travel(self, Py_ssize_t t) except -1:
+        cdef Py_ssize_t block, stored, base, offset
+        if not 0 <= self.t <= t < self.stop or self.marks is not None:
+            block = self.block_of(t)
+            stored = block - block % self.stride
+            if self.marks is not None:
+                base = self.base(block)
+                offset = self.marks.before(block, t - base)
+                if offset and not (self.block == block and base + offset <= self.t <= t):
+                    self.t = -1
+                    self.stand(block)
+                    self.state = self.marks.restore(
+                        block, offset, self.origin // self.block_size + block, self.blocks
+                    )
+                    self.t = base + offset
+            if self.t < 0 or t < self.t or self.block < stored:
+                self.restore(stored)
+            while self.block < block:
+                self.cross()
+        if t > self.t:
+            self.go(t - self.t)
+        return 0
+
+    def get(self, t):
+        """Return a private copy of the state at step `t`, or `MISSING`.
+
+        `MISSING` if `t` is no plain int from 0 to ``n_steps - 1``, if a step asks its own run (it is its turn), or if
+        `t` lies behind in the same block: then copies of the block may serve.
+        """
+        cdef Py_ssize_t step
+        if type(t) is not int:
+            return MISSING
+        try:
+            step = t
+        except OverflowError:
+            return MISSING
+        if not 0 <= step < self.n_steps:
+            return MISSING
+        if step < self.t and self.marks is None and self.block_of(step) == self.block:
+            return MISSING  # should another thread move it meanwhile, the way is longer, and as good
+        if not self.turn.take():
+            return MISSING
+        try:
+            if self.t < step < self.stop and 0 <= self.t and self.marks is None:  # a scan: what most questions are
+                self.go(step - self.t)
+            else:
+                self.travel(step)
+            return self.copied(self.state)
+        finally:
+            self.turn.leave()
+
+    cdef object copied(self, state):
+        """Return a private copy of a live state."""
+        if self.shares:
+            if type(state) in PLAIN:
+                return state
+            if type(state) is not self.kind:
+                self.kind, self.fields = type(state), self.fields_of(type(state))
+            if self.fields is not None:
+                copy = copied_record(state, self.fields)
+                if copy is not None:
+                    return copy
+        return self.copy(state)
 
 
 # ---- the build

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 import operator
-import random
-from collections.abc import Callable, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ._draws_py import FastGenerator, FastRandom
 from .blockseed import BlockSeed
 from .errors import ArgumentError, MetricError, StepError, StepReturnError
 
@@ -21,9 +23,14 @@ __all__ = [
     "default_block_size",
     "block_integer",
     "BlockRng",
+    "Values",
     "advance",
     "advance_observed",
-    "fold",
+    "MISSING",
+    "Turn",
+    "Marks",
+    "Place",
+    "copied_record",
     "rounds_twice",
 ]
 
@@ -90,6 +97,13 @@ def block_integer(seed: int, key: tuple[int, ...]) -> int:
     return int.from_bytes(words.astype("<u4").tobytes(), "little")
 
 
+class Standing:
+    """Where the rng of a `BlockRng` stands, for its seed sequence."""
+
+    block = 0
+    starts = 0
+
+
 class BlockRng:
     """One rng, pointed in place to the first draw of any block.
 
@@ -102,7 +116,7 @@ class BlockRng:
 
     Attributes
     ----------
-    rng : random.Random or numpy.random.Generator
+    rng : FastRandom or FastGenerator
         The one object `start` returns, undefined before the first `start`.
 
     Raises
@@ -125,20 +139,21 @@ class BlockRng:
     True
     """
 
-    rng: random.Random | np.random.Generator
+    rng: FastRandom | FastGenerator
 
     def __init__(self, seed: int, backend: str) -> None:
         self._seed = operator.index(seed)
         np.random.SeedSequence(self._seed)  # says no to a negative seed
-        self._block_seed = BlockSeed(self._seed)
+        self._standing = Standing()
+        self._block_seed = BlockSeed(self._seed, self._standing)
         if backend == "python":
-            self.rng = random.Random(0)
+            self.rng = FastRandom(0)
         elif backend == "numpy":
-            self.rng = np.random.Generator(np.random.PCG64(self._block_seed))
+            self.rng = FastGenerator(np.random.PCG64(self._block_seed))
         else:
             raise ArgumentError("backend", backend, "'python' or 'numpy'")
 
-    def start(self, j: int) -> random.Random | np.random.Generator:
+    def start(self, j: int) -> FastRandom | FastGenerator:
         """Point `rng` to the first draw of block `j` and return it.
 
         Parameters
@@ -148,18 +163,38 @@ class BlockRng:
 
         Returns
         -------
-        rng : random.Random or numpy.random.Generator
+        rng : FastRandom or FastGenerator
             Always the same object. Numbers it had buffered are dropped.
         """
         j = operator.index(j)
         if not 0 <= j < 1 << 64:
             raise OverflowError(f"block {j} is outside 0 to 2**64 - 1")
-        if isinstance(self.rng, random.Random):
+        self._begin(j)
+        if isinstance(self.rng, FastRandom):
             self.rng.seed(block_integer(self._seed, (j,)))
         else:
-            self._block_seed.point(j)
-            self.rng.bit_generator.state = np.random.PCG64(self._block_seed.sequence).state
+            sequence = np.random.SeedSequence(entropy=self._seed, spawn_key=(j,))
+            self.rng.bit_generator.state = np.random.PCG64(sequence).state
         return self.rng
+
+    def _begin(self, j: int) -> None:
+        self._standing.block = j
+        self._standing.starts += 1
+
+    def _keep(self) -> Any:
+        """Return where the generator stands; None where more belongs to it."""
+        if isinstance(self.rng, FastRandom):
+            state = self.rng.getstate()
+            return None if state[2] is not None else state
+        return None if self._block_seed.in_use else self.rng.bit_generator.state
+
+    def _put_back(self, j: int, kept: Any) -> None:
+        """Stand in block `j` as when `_keep` was called."""
+        self._begin(j)
+        if isinstance(self.rng, FastRandom):
+            self.rng.setstate(kept)
+        else:
+            self.rng.bit_generator.state = kept
 
 
 # ---- replay loops
@@ -194,14 +229,98 @@ def advance(step_fn: Callable[[Any, Any], Any], state: Any, rng: Any, n: int, t:
     StepReturnError
         If a call returned None and None is no state.
     """
-    for i in range(n):
-        try:
-            state = step_fn(state, rng)
-        except Exception as error:
-            raise StepError(t + i, error) from error
-        if state is None and not none_allowed:
-            raise StepReturnError(t + i)
+    done, state = _UNROLLED(step_fn, state, rng, n, t, none_allowed)
+    if done < n:
+        raise StepReturnError(t + done)
     return state
+
+
+_EIGHT = """\
+def unrolled(step_fn, state, rng, n, t, none_allowed):
+    i = 0
+    try:
+        for i in range(0, n - 7, 8):
+{steps}
+        for i in range(n - n % 8, n):
+            state = step_fn(state, rng)
+            if state is None and not none_allowed:
+                return i, state
+    except Exception as error:
+        traceback = error.__traceback__
+        raise StepError(t + i + LINES.get(traceback.tb_lineno, 0), error) from error
+    return n, state
+"""
+
+
+def _unrolled() -> Callable[..., tuple[int, Any]]:
+    """Return the loop of `advance` with eight calls a turn: how many were made, and the last state."""
+    call = "            state = step_fn(state, rng)\n"
+    check = "            if state is None and not none_allowed:\n                return i + {k}, state\n"
+    source = _EIGHT.format(steps="".join(call + check.format(k=k) for k in range(8)).rstrip("\n"))
+    # Which of the eight raised is told by the line the error came through.
+    lines = {5 + 3 * k: k for k in range(8)}
+    namespace: dict[str, Any] = {"StepError": StepError, "LINES": lines}
+    exec(compile(source, f"<{__name__}: eight steps a turn>", "exec"), namespace)
+    made: Callable[..., tuple[int, Any]] = namespace["unrolled"]
+    return made
+
+
+_UNROLLED = _unrolled()
+
+
+_NUMBERS = frozenset(
+    {np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64}
+    | {np.float16, np.float32, np.longdouble, np.intc, np.uintc, np.longlong, np.ulonglong}
+)
+
+
+class Values:
+    """What a metric gives over a block: doubles, until something else comes.
+
+    Parameters
+    ----------
+    capacity : int
+        Number of values it has room for at first.
+
+    Examples
+    --------
+    >>> values = Values(4)
+    >>> values.append(2), values.append(0.5)
+    (None, None)
+    >>> values.take()
+    array([2. , 0.5])
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._values: list[Any] = []
+        self._numbers = True
+
+    def append(self, value: Any) -> None:
+        """Add one value."""
+        if self._numbers:
+            kind = type(value)
+            if isinstance(value, float) or kind in _NUMBERS:
+                value = float(value)
+            elif kind is int or kind is bool:
+                try:
+                    value = float(value)
+                except OverflowError:
+                    self._numbers = False
+            else:
+                self._numbers = False
+        self._values.append(value)
+
+    def take(self) -> npt.NDArray[np.float64] | list[Any]:
+        """Return the values and be empty again.
+
+        Returns
+        -------
+        values : ndarray of float64, shape (n,), or list
+            An array, valid until the next `append`, if all were real numbers; else what was appended.
+        """
+        values, numbers = self._values, self._numbers
+        self._values, self._numbers = [], True
+        return np.array(values, np.float64) if numbers else values
 
 
 def advance_observed(
@@ -214,7 +333,7 @@ def advance_observed(
     none_allowed: bool,
     names: Sequence[str],
     metrics: Sequence[Callable[[Any], Any] | None],
-    buffers: Sequence[list[Any]],
+    buffers: Sequence[Values | list[Any]],
 ) -> Any:
     """Return the state `n_steps` after `state`, having appended the metrics of `n_states` states to `buffers`.
 
@@ -228,7 +347,7 @@ def advance_observed(
         Number of calls of `step_fn`: `n_states`, or one less for a block no other follows.
     names, metrics : sequence
         Name and function of each metric. None for a function means the state itself.
-    buffers : sequence of list
+    buffers : sequence of Values or list
         Where the values of each metric go.
 
     Returns
@@ -255,103 +374,355 @@ def advance_observed(
     return state
 
 
-# ---- exact sums
-
-_CHUNK = 1 << 20  # values a pass: an int64 sum of 2**20 numbers below 2**39 is far from full
-_LIMB = 18  # bits: three limbs hold the 53 of a mantissa, and a product of two has 36
+# ---- a place in a run
 
 
-def fold(values: npt.NDArray[np.float64]) -> tuple[int, int, int, int, int, int, int, float, int, float, int]:
-    """Return the exact sums and the extremes of `values`.
+class Turn:
+    """Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = 0, 0
+
+    def claim(self) -> bool:
+        """Wait for one's turn and take it, until `release`; False if this thread has it already."""
+        me = threading.get_ident(), os.getpid()
+        if not self._lock.acquire(blocking=False):
+            if self._owner[1] not in (0, me[1]):  # whoever has it is not in this process
+                self._lock = threading.Lock()
+            elif self._owner == me:
+                return False
+            self._lock.acquire()
+        self._owner = me
+        return True
+
+    def release(self) -> None:
+        """Let others have their turn."""
+        self._owner = 0, 0
+        self._lock.release()
+
+
+class _Missing:
+    """What `Place.get` returns where it has no quick answer."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)}) | (_NUMBERS | {np.float64})
+
+
+def copied_record(value: Any, fields: tuple[str, ...]) -> Any:
+    """Return a copy of an instance all of whose attributes are `fields` and hold plain values, else None.
 
     Parameters
     ----------
-    values : ndarray of float64, shape (n,)
-        In one piece (C-contiguous).
+    value : object
+        Of a class whose instances are made by ``object.__new__``.
+    fields : tuple of str
 
     Returns
     -------
-    count : int
-        ``n``, whatever the values.
-    total : int
-        Sum of the finite values, in units of ``2**-1074``.
-    squares : int
-        Sum of the squares of the finite values, in units of ``2**-2148``.
-    nan_count, first_nan : int
-        Number of NaNs and index of the first, -1 if there is none.
-    pos_inf, neg_inf : int
-        Number of infinities.
-    min, argmin, max, argmax : float and int
-        The extremes, infinities included and NaNs skipped, and where each is first met. NaN and -1 if there is none;
-        0.0 and -0.0 are one value.
-
-    Raises
-    ------
-    ValueError
-        If `values` is not such an array.
-
-    Notes
-    -----
-    Every double is an integer of at most 53 bits, the mantissa, times a power of two. The mantissas that share a power
-    are added as integers, so nothing is rounded and no order matters. O(n).
+    copy : object or None
 
     Examples
     --------
-    >>> import numpy as np
-    >>> count, total, squares, *_ = fold(np.array([1e16, 1.0, -1e16]))
-    >>> total / (count << 1074) == 1 / 3
-    True
+    >>> class Point: pass
+    >>> point = Point()
+    >>> point.x = 1.5
+    >>> copied_record(point, ("x",)).x, copied_record(point, ("x", "y")), copied_record(point, ())
+    (1.5, None, None)
     """
-    x = values
-    if x.dtype != np.float64 or x.ndim != 1 or not x.flags.c_contiguous:
-        raise ValueError("fold needs a C-contiguous array of float64 in one dimension")
-    total = squares = 0
-    for start in range(0, len(x), _CHUNK):
-        for exponent, mantissas, products in _by_exponent(x[start : start + _CHUNK]):
-            total += mantissas << exponent
-            squares += products << 2 * exponent
-
-    nan = np.isnan(x)
-    numbers = np.flatnonzero(~nan)
-    low = high = float("nan")
-    argmin = argmax = -1
-    if len(numbers):
-        argmin, argmax = int(numbers[x[numbers].argmin()]), int(numbers[x[numbers].argmax()])
-        low, high = float(x[argmin]), float(x[argmax])
-    nan_count = len(x) - len(numbers)
-    first_nan = int(nan.argmax()) if nan_count else -1
-    pos_inf, neg_inf = int(np.count_nonzero(x == np.inf)), int(np.count_nonzero(x == -np.inf))
-    return len(x), total, squares, nan_count, first_nan, pos_inf, neg_inf, low, argmin, high, argmax
+    new: Any = object.__new__(type(value))
+    attributes = getattr(value, "__dict__", None)
+    if attributes is not None and len(attributes) != len(fields):
+        return None
+    for name in fields:
+        try:
+            part = object.__getattribute__(value, name)
+        except AttributeError:
+            return None
+        if type(part) not in _PLAIN:
+            return None
+        object.__setattr__(new, name, part)
+    return new
 
 
-def _by_exponent(x: npt.NDArray[np.float64]) -> list[tuple[int, int, int]]:
-    """Return (exponent above -1074, sum of signed mantissas, sum of their squares) for each exponent in `x`."""
-    bits = x.view(np.uint64)
-    exponent = ((bits >> np.uint64(52)) & np.uint64(0x7FF)).astype(np.int64)
-    keep = (exponent != 0x7FF) & (x != 0.0)
-    order = np.flatnonzero(keep)
-    if not len(order):
-        return []
-    order = order[exponent[order].argsort(kind="stable")]
-    bits, exponent = bits[order], exponent[order]
-    mantissa = (bits & np.uint64((1 << 52) - 1)).astype(np.int64)
-    mantissa[exponent > 0] += 1 << 52
-    exponent = np.maximum(exponent, 1) - 1  # subnormals have the unit of the smallest normals
-    sign = 1 - 2 * (bits >> np.uint64(63)).astype(np.int64)
+class Marks:
+    """Extra checkpoints in memory: a state and where the generator stands, every few steps of a block.
 
-    mask = (1 << _LIMB) - 1
-    a, b, c = mantissa & mask, mantissa >> _LIMB & mask, mantissa >> 2 * _LIMB
-    rows = np.stack([sign * a, sign * b, sign * c, a * a, 2 * a * b, 2 * a * c + b * b, 2 * b * c, c * c])
-    starts = np.flatnonzero(np.diff(exponent, prepend=-1))
-    sums = np.add.reduceat(rows, starts, axis=1).T.tolist()
-    return [
-        (
-            int(e),
-            sum(s << _LIMB * k for k, s in enumerate(row[:3])),
-            sum(s << _LIMB * k for k, s in enumerate(row[3:])),
-        )
-        for e, row in zip(exponent[starts], sums, strict=True)
-    ]
+    Parameters
+    ----------
+    blocks : BlockRng
+        The kind of generator.
+    n_blocks, per_block, every : int
+        Number of blocks, of marks in each, and of steps from one to the next.
+    copy : callable
+        ``copy(state)`` gives a private copy, or None where a copy inside a block may lose something.
+
+    Notes
+    -----
+    Once a state does not fit, no more marks are taken; those there are stay good.
+    """
+
+    def __init__(self, blocks: BlockRng, n_blocks: int, per_block: int, every: int, copy: Callable[[Any], Any]) -> None:
+        self.every, self.per_block = every, per_block
+        self._copy, self._open = copy, per_block > 0
+        self._kept: dict[tuple[int, int], tuple[Any, Any]] = {}
+
+    @property
+    def n(self) -> int:
+        """Number of marks taken."""
+        return len(self._kept)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def _next_from(self, offset: int) -> int:
+        return (offset // self.every + 1) * self.every
+
+    def _take(self, block: int, offset: int, state: Any, blocks: BlockRng) -> None:
+        key = block, offset // self.every
+        if not self._open or key[1] > self.per_block or key in self._kept:
+            return
+        kept = state if type(state) in _PLAIN else self._copy(state)
+        if kept is None:
+            self._open = False
+            return
+        where = blocks._keep()
+        if where is not None:
+            self._kept[key] = kept, where
+
+    def _before(self, block: int, offset: int) -> int:
+        m = min(offset // self.every, self.per_block)
+        while m > 0 and (block, m) not in self._kept:
+            m -= 1
+        return m * self.every
+
+    def _restore(self, block: int, offset: int, stream: int, blocks: BlockRng) -> Any:
+        state, where = self._kept[block, offset // self.every]
+        blocks._put_back(stream, where)
+        return state if type(state) in _PLAIN else self._copy(state)
+
+
+class Place:
+    """A place in a run: step `t`, its live state, and the rng as it stands there.
+
+    At the first step of a block the state is the checkpoint as it is restored, never what the step before returned.
+
+    Parameters
+    ----------
+    blocks : BlockRng
+        Of its own.
+    grid : Grid
+        The blocks of the run: its ``n_steps``, ``block_size`` and ``origin``.
+    stride : int
+        Blocks from one stored state to the next.
+    restored : list or callable
+        The stored states where they may be shared, or ``restored(i)``, which makes the `i`-th anew.
+    again : callable
+        ``again(state)`` is the state as it would be restored.
+    copy : callable
+        ``copy(state)`` is a private copy.
+    shares : bool
+        Whether a plain number or text is its own copy.
+    fields_of : callable
+        ``fields_of(type)``: the fields, if instances can be copied by `copied_record`, else None.
+    bind : callable
+        ``bind()`` gives ``step_fn(state, rng)`` for one block.
+    runs_itself : bool
+        Whether what `bind` gives has ``advance(state, rng, n, t)`` instead.
+    none_allowed : bool
+        Whether None is a state.
+    first : callable or None
+        ``first(place)`` is called when the first block is entered.
+    turn : Turn, optional
+        Taken by `get`; of other places, too, if one thread at a time is to move any of them.
+
+    Attributes
+    ----------
+    t, block, stop : int
+        Step, block and the step behind the block; `t` is negative where a step raised.
+    state : object
+        The live state.
+    marks : Marks or None
+        Extra checkpoints, taken and used on the way.
+    """
+
+    def __init__(
+        self,
+        blocks: BlockRng,
+        grid: Any,
+        stride: int,
+        restored: list[Any] | Callable[[int], Any],
+        again: Callable[[Any], Any],
+        copy: Callable[[Any], Any],
+        shares: bool,
+        fields_of: Callable[[type], tuple[str, ...] | None],
+        bind: Callable[[], Any],
+        runs_itself: bool,
+        none_allowed: bool,
+        first: Callable[[Any], None] | None = None,
+        turn: Turn | None = None,
+    ) -> None:
+        self.blocks = blocks
+        self._n_steps: int = grid.n_steps
+        self._block_size: int = grid.block_size
+        self._origin: int = grid.origin
+        self._stride = stride
+        self._restored, self._again, self._copy, self._bind, self._first = restored, again, copy, bind, first
+        self._shares, self._runs_itself, self._none_allowed = shares, runs_itself, none_allowed
+        self.t = self.block = self.stop = -1
+        self.state: Any = None
+        self.step_fn: Any = None
+        self.marks: Marks | None = None
+        self._turn = Turn() if turn is None else turn
+        self._fields_of = fields_of
+
+    def _block_of(self, t: int) -> int:
+        return (self._origin + t) // self._block_size - self._origin // self._block_size
+
+    def _base(self, block: int) -> int:
+        """Return where a block begins; of a first block that is cut short, where it would."""
+        return (self._origin // self._block_size + block) * self._block_size - self._origin
+
+    def _stand(self, block: int) -> None:
+        self.block, self.stop = block, min(self._base(block) + self._block_size, self._n_steps)
+        self.step_fn = self._bind()
+
+    def enter(self, block: int, state: Any) -> None:
+        """Stand at the first step of `block`, with `state` there."""
+        self.t = -1
+        self.blocks.start(self._origin // self._block_size + block)
+        self._stand(block)
+        self.t, self.state = max(self._base(block), 0), state
+        if block == 0 and self._first is not None:
+            self._first(self)
+
+    def restore(self, block: int) -> None:
+        """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
+        stored = block - block % self._stride
+        self.t = -1
+        i = stored // self._stride
+        self.enter(stored, self._restored[i] if isinstance(self._restored, list) else self._restored(i))
+        while self.block < block:
+            self.cross()
+
+    def cross(self) -> None:
+        """Run to the first step of the next block, and take its state as it would be restored."""
+        self.run(self.stop - self.t)
+        self.enter(self.block + 1, self._again(self.state))
+
+    def _steps(self, state: Any, n: int, t: int) -> Any:
+        if self._runs_itself:
+            return self.step_fn.advance(state, self.blocks.rng, n, t)
+        return advance(self.step_fn, state, self.blocks.rng, n, t, self._none_allowed)
+
+    def _pieces(self, t: int, end: int) -> Iterator[int]:
+        """Yield the steps between two at which a mark is taken."""
+        if self.marks is not None and t >= 0:
+            base = self._base(self.block)
+            while self.marks._open and (t := base + self.marks._next_from(t - base)) < end:
+                yield t
+
+    def run(self, n: int) -> None:
+        """Go `n` steps on the stream of this block, the step into the next block included."""
+        state, t, stop = self.state, self.t, self.t + n
+        self.state, self.t = None, -1  # a step that raises leaves no place to go on from
+        for piece in self._pieces(t, stop):
+            state, t = self._steps(state, piece - t, t), piece
+            assert self.marks is not None
+            self.marks._take(self.block, t - self._base(self.block), state, self.blocks)
+        self.state = self._steps(state, stop - t, t)
+        self.t = stop
+
+    def observe(
+        self, names: Sequence[str], metrics: Sequence[Any], values: Sequence[Any], n_states: int, n_steps: int
+    ) -> None:
+        """Append what `metrics` give for the next `n_states` states of this block to `values`, and go `n_steps` steps.
+
+        Parameters
+        ----------
+        names, metrics, values
+            As ``names``, ``metrics`` and ``buffers`` of `advance_observed`.
+        n_states, n_steps : int
+            As there.
+        """
+        state, t, rng = self.state, self.t, self.blocks.rng
+        last, end = t + n_states, t + n_steps
+        step_fn = self.single if self._runs_itself else self.step_fn
+        self.state, self.t = None, -1
+
+        def watch(state: Any, n_states: int, n_steps: int, t: int) -> Any:
+            return advance_observed(
+                step_fn, state, rng, n_states, n_steps, t, self._none_allowed, names, metrics, values
+            )
+
+        for piece in self._pieces(t, end):
+            state, t = watch(state, piece - t, piece - t, t), piece
+            assert self.marks is not None
+            self.marks._take(self.block, t - self._base(self.block), state, self.blocks)
+        self.state = watch(state, last - t, end - t, t)
+        self.t = end
+
+    def single(self, state: Any, rng: Any) -> Any:
+        """Return the next state of a step function that runs by itself."""
+        try:
+            return self.step_fn.advance(state, rng, 1, 0)
+        except StepError as error:
+            cause = error.__cause__
+        assert cause is not None
+        raise cause
+
+    def seek(self, t: int) -> None:
+        """Go to step `t`: forward from here where no stored checkpoint is nearer. At most stride*block_size steps."""
+        if not 0 <= self.t <= t < self.stop or self.marks is not None:
+            block = self._block_of(t)
+            stored = block - block % self._stride
+            if self.marks is not None:
+                base = self._base(block)
+                offset = self.marks._before(block, t - base)
+                if offset and not (self.block == block and base + offset <= self.t <= t):
+                    self.t = -1
+                    self._stand(block)
+                    stream = self._origin // self._block_size + block
+                    self.state = self.marks._restore(block, offset, stream, self.blocks)
+                    self.t = base + offset
+            if self.t < 0 or t < self.t or self.block < stored:
+                self.restore(stored)
+            while self.block < block:
+                self.cross()
+        if t > self.t:
+            self.run(t - self.t)
+
+    def get(self, t: Any) -> Any:
+        """Return a private copy of the state at step `t`, or `MISSING`.
+
+        `MISSING` if `t` is no plain int from 0 to ``n_steps - 1``, if a step asks its own run (it is its turn), or if
+        `t` lies behind in the same block: then copies of the block may serve.
+        """
+        if type(t) is not int or not 0 <= t < self._n_steps or not self._turn.claim():
+            return MISSING
+        try:
+            if t < self.t and self.marks is None and self._block_of(t) == self.block:
+                return MISSING
+            self.seek(t)
+            return self._copied(self.state)
+        finally:
+            self._turn.release()
+
+    def _copied(self, state: Any) -> Any:
+        """Return a private copy of a live state."""
+        if self._shares:
+            if type(state) in _PLAIN:
+                return state
+            fields = self._fields_of(type(state))
+            copy = None if fields is None else copied_record(state, fields)
+            if copy is not None:
+                return copy
+        return self._copy(state)
 
 
 # ---- the build

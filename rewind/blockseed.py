@@ -19,29 +19,32 @@ class BlockSeed(ISpawnableSeedSequence):
     ----------
     seed : int
         Master seed of the run.
+    place : object
+        Says where the rng stands: ``block``, the index of the block, and ``starts``, which grows whenever a block is
+        begun. Asked when somebody asks for the sequence, so that beginning a block costs nothing here.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed, self._block, self._spawned = seed, 0, 0
+    def __init__(self, seed: int, place: Any) -> None:
+        self._seed, self._place, self._made_at = seed, place, -1
         self._sequence: SeedSequence | None = None
 
-    def point(self, block: int, spawned: int = 0) -> None:
-        """Stand for `block`, from whose sequence `spawned` children were already taken."""
-        self._block, self._spawned, self._sequence = block, spawned, None
+    def skip_children(self, spawned: int) -> None:
+        """Stand behind the first `spawned` children of the block's sequence."""
+        self._made_at = self._place.starts
+        self._sequence = SeedSequence(entropy=self._seed, spawn_key=(self._place.block,), n_children_spawned=spawned)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody asked for the sequence of this block since it was begun."""
+        return bool(self._made_at == self._place.starts)
 
     @property
     def sequence(self) -> SeedSequence:
         """Numpy's own seed sequence of the block."""
-        if self._sequence is None:
-            self._sequence = SeedSequence(
-                entropy=self._seed, spawn_key=(self._block,), n_children_spawned=self._spawned
-            )
+        if not self.in_use or self._sequence is None:
+            self.skip_children(0)
+        assert self._sequence is not None
         return self._sequence
-
-    @property
-    def block(self) -> int:
-        """The block it stands for."""
-        return self._block
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
         """Return words that seed a bit generator."""
@@ -60,6 +63,7 @@ class BlockSeed(ISpawnableSeedSequence):
         return self.sequence.__reduce__()
 
     def __deepcopy__(self, memo: Any) -> SeedSequence:
+        sequence = self.sequence
         return SeedSequence(
-            entropy=self._seed, spawn_key=(self._block,), n_children_spawned=self.sequence.n_children_spawned
+            entropy=sequence.entropy, spawn_key=sequence.spawn_key, n_children_spawned=sequence.n_children_spawned
         )

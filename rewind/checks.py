@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .engine.states import UserCodec
 from .errors import ArgumentError, ArgumentTypeError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def integer(name: str, value: object, least: int | None = None) -> int:
@@ -70,6 +74,26 @@ def _length(name: str, value: object, least: int | None) -> int:
     return length
 
 
+_UNITS = {"": 1, "b": 1, **{f"{k}b": 1000**i for i, k in enumerate("kmgt", 1)}}
+_UNITS |= {f"{k}ib": 1024**i for i, k in enumerate("kmgt", 1)}
+
+
+def n_bytes_of(name: str, value: object) -> int:
+    """Return a number of bytes, given as one or as text such as ``"64MB"`` or ``"1.5 GiB"``.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        If it is neither, or negative.
+    """
+    if not isinstance(value, str):
+        return integer(name, value, 0)
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]*)\s*", value.lower())
+    if found is None or found[2] not in _UNITS:
+        raise ArgumentError(name, value, "a number of bytes, such as 1000000, '64MB' or '1.5 GiB'")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
 def params_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return `params` as they come back from a file: JSON scalars, and lists of them.
 
@@ -78,8 +102,10 @@ def params_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
     ArgumentTypeError, ArgumentError
         Naming the parameter that is neither.
     """
-    if params is None:
+    if not params and (params is None or isinstance(params, Mapping)):
         return {}
+    import json  # 2 ms that an import of rewind can do without
+
     if not isinstance(params, Mapping):
         raise ArgumentTypeError("params", params, "a dict of names to JSON scalars or lists of them")
     plain: dict[str, Any] = {}
@@ -112,6 +138,29 @@ def codec_of(codec: Any) -> UserCodec | None:
     if not isinstance(codec, (tuple, list)) or len(codec) != 2 or not all(map(callable, codec)):
         raise ArgumentTypeError("codec", codec, "a pair of callables (encode, decode)")
     return codec[0], codec[1]
+
+
+#: What ``executor=`` takes.
+ExecutorOption: TypeAlias = "Executor | Callable[[], Executor] | None"
+
+
+@contextmanager
+def workers(executor: Any) -> Iterator[Any]:
+    """Give what has ``submit``: the executor, or the one a callable makes, which is shut down behind.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is neither.
+    """
+    if executor is None or callable(getattr(executor, "submit", None)):
+        yield executor
+        return
+    made: Any = executor() if callable(executor) else None
+    if not callable(getattr(made, "submit", None)):
+        raise ArgumentTypeError("executor", executor, "a concurrent.futures.Executor, or a callable that makes one")
+    with made:
+        yield made
 
 
 def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@
     ├── MissingCodecError (RuntimeError)      a question that needs the codec the run was recorded with
     ├── StepError (RuntimeError)              step_fn raised; ``.run`` holds the finished part
     │   └── StepReturnError (TypeError)       step_fn returned None
+    ├── NativeStepError (RuntimeError)        what a native step that failed returned: the cause of a StepError
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
     │   ├── NondeterministicStepError         found while recording (``self_check=True``)
     │   └── NondeterministicReplayError       found by ``verify``
@@ -211,6 +212,14 @@ class StepReturnError(StepError, TypeError):
 
     def _what(self, t: int) -> str:
         return f"step_fn returned None at step {t} (did it forget to return the state?)"
+
+
+class NativeStepError(RewindError, RuntimeError):
+    """A native step that failed, with what it returned in ``.code``."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(f"the native step returned {code}, and 0 is what says that it went well")
 
 
 class RecordingInterrupted(KeyboardInterrupt):

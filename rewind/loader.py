@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from .checks import codec_of, integer, step_function
+from .checks import codec_of, integer, n_bytes_of
+from .engine.marks import marks_within
 from .engine.metrics import Metric, resolve
 from .engine.states import UserCodec
-from .engine.steps import Step
 from .errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError
 from .run import Run
 from .source import describe
-from .storage import artifact
+from .stepkinds import step_of
 
 
 def load(
@@ -24,6 +24,7 @@ def load(
     allow_pickle: bool = False,
     observe: Mapping[str, Metric] | None = None,
     codec: UserCodec | None = None,
+    memory_budget: int | str = 0,
     max_bytes: int | None = None,
     reader: Literal["strict", "h5py"] = "strict",
 ) -> Run[Any]:
@@ -40,6 +41,8 @@ def load(
         The metrics the run was recorded with, for `Run.extend` and `Run.branch`.
     codec : (encode, decode), optional
         The codec the run was recorded with.
+    memory_budget : int or str
+        As in `record`; the extra checkpoints are taken as blocks are replayed for the first time.
     max_bytes : int, optional
         Limit on the decoded arrays. Default: 64 MiB or 100 times the file, whichever is more.
     reader : {"strict", "h5py"}
@@ -72,6 +75,8 @@ def load(
     -----
     O(size of the file), and no replay: about a millisecond for a run of a million steps.
     """
+    from .storage import artifact
+
     limit = None if max_bytes is None else integer("max_bytes", max_bytes, 1)
     recording = artifact.load(path, codec_of(codec), limit, reader).recording
     checkpoints = recording.checkpoints
@@ -81,7 +86,7 @@ def load(
         if observe is not None:
             raise ArgumentError("observe", observe, "step_fn as well", "Metrics are of use only to a replay")
         return Run(recording, None, {})
-    step = Step(step_function(step_fn, recording.params), recording.params)
+    step = step_of(step_fn, recording.params, recording.backend)
     if checkpoints.codec.layout is not None:
         checkpoints.codec.layout.require_classes(getattr(step_fn, "__module__", None))
     here = describe(step_fn)
@@ -98,4 +103,7 @@ def load(
         if name not in recording.metrics:
             raise UnknownMetricError(name, list(recording.metrics))
     metrics = resolve(observe, checkpoints.restore(0), checkpoints.codec) if observe is not None else {}
-    return Run(recording, step, metrics)
+    budget = n_bytes_of("memory_budget", memory_budget)
+    first = checkpoints.restore(0)
+    marks = marks_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
+    return Run(recording, step, metrics, marks)

@@ -6,15 +6,16 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Generic, Literal, TypeVar, Union, cast, overload
+from typing import Any, Generic, Literal, TypeVar, Union, overload
 
 import numpy as np
 
-from .checks import integer, n_steps_of, params_of, seed_of, seed_text, slice_of, step_function
+from .checks import ExecutorOption, integer, n_steps_of, params_of, seed_of, seed_text, slice_of, workers
 from .engine.columns import Array
 from .engine.layouts import first_change
-from .engine.metrics import Metric, as_values, first_shift, merge, moments_of, resolve_one
-from .engine.moments import Moments, Stats
+from .engine.ledgers import Ledger
+from .engine.metrics import Metric, resolve_one
+from .engine.moments import Stats
 from .engine.recording import Ancestor, Origin, Recording
 from .engine.replay import Parted, Reader, meddles
 from .engine.seeds import branch_seed, get_state
@@ -35,10 +36,10 @@ from .errors import (
     StepReturnError,
     UnknownMetricError,
 )
+from .kernel import MISSING, Marks
 from .progress import ProgressOption, reporter
 from .source import describe, facts, facts_here, versions
-from .storage import artifact
-from .storage.schema import from_parts
+from .stepkinds import step_of
 from .views import Observed, View
 
 S = TypeVar("S")
@@ -54,14 +55,25 @@ class Run(Generic[S]):
     """
 
     def __init__(
-        self, recording: Recording, step: Step | None, metrics: Mapping[str, Callable[[Any], Any] | None]
+        self,
+        recording: Recording,
+        step: Step | None,
+        metrics: Mapping[str, Callable[[Any], Any] | None],
+        marks: Marks | None = None,
     ) -> None:
         self._recording, self._step, self._metrics = recording, step, dict(metrics)
-        self._reader = Reader(recording, step, recording.step.get("id"))
+        self._reader = Reader(recording, step, recording.step.get("id"), marks)
         self._hash: str | None = None
+        self._quick: Callable[[Any], Any] = self._first_quick
+
+    def _first_quick(self, t: int) -> Any:
+        self._quick = self._reader.quick
+        return self._quick(t)
 
     def __reduce__(self) -> tuple[Any, ...]:  # what its file holds; the step and metric functions by reference
         recording = self._recording
+        from .storage import artifact
+
         parts = artifact.to_parts(recording)
         return _again, (*parts, recording.checkpoints.codec.user, self._step, self._metrics)
 
@@ -129,6 +141,8 @@ class Run(Generic[S]):
 
     def metadata(self) -> dict[str, Any]:
         """Return what is known of the run without a replay, as plain values."""
+        from .storage import artifact
+
         return {
             **artifact.described(self._recording),
             "params": self.params,
@@ -139,6 +153,8 @@ class Run(Generic[S]):
     def content_hash(self) -> str:
         """Return the hash of everything recorded: equal for the same run on every machine, before and after a save."""
         if self._hash is None:
+            from .storage import artifact  # the first save, load or hash pays for it, and not every import
+
             self._hash = artifact.content_hash(self._recording)
         return self._hash
 
@@ -183,7 +199,10 @@ class Run(Generic[S]):
         At most ``block_size`` steps (times the stride of a thinned run), half on average; one step if the last
         question was about ``t - 1``; none at a checkpoint without a step function.
         """
-        return cast(S, self._reader.get(self._recording.grid.step(integer("t", t))))
+        state = self._quick(t)
+        if state is MISSING:
+            state = self._reader.get(self._recording.grid.step(integer("t", t)))
+        return state  # type: ignore[no-any-return]
 
     def __len__(self) -> int:
         return self.n_steps
@@ -286,20 +305,14 @@ class Run(Generic[S]):
         name = _label(f)
         function = resolve_one(name, f, self._reader.get(first), self._recording.checkpoints.codec, first)
         report = reporter(progress, "stats", behind - first) or (lambda done, block: None)
-        shape: tuple[int, ...] | None = None
-        shift: Array | None = None
-        total: Moments | None = None
+        ledger = Ledger(name)
         try:
-            for step, values in self._reader.observed(name, function, first, behind, report):
-                array = as_values(name, values, step, shape)
-                if shape is None:
-                    shape, shift = array.shape[1:], first_shift(array)
-                part = moments_of(array, step, shift)
-                total = part if total is None else merge([total, part])
+            passes = self._reader.observed(name, function, first, behind, report)
+            for block, (step, values) in enumerate(passes):
+                ledger.enter(block, values, step)
         except Parted as parted:
             raise self._not_reproduced(parted) from None
-        assert total is not None
-        return Stats(total, shape)
+        return ledger.stats
 
     def _not_reproduced(self, parted: Parted) -> NondeterministicReplayError:
         assert self._step is not None
@@ -332,13 +345,16 @@ class Run(Generic[S]):
 
     # ---- its proof
 
-    def verify(self, full: bool = False, *, progress: ProgressOption = None) -> bool:
+    def verify(self, full: bool = False, *, executor: ExecutorOption = None, progress: ProgressOption = None) -> bool:
         """Replay stored stretches and compare them bit for bit with the recording.
 
         Parameters
         ----------
         full : bool
             Every block, instead of a spread of at most 33 that includes the first and the last.
+        executor : concurrent.futures.Executor, or a callable that makes one, optional
+            Workers for the replay: threads where the step runs without the GIL (native and numba steps), processes
+            elsewhere, to which the step function has to travel by pickle.
         progress : bool or callable, optional
 
         Returns
@@ -359,12 +375,14 @@ class Run(Generic[S]):
         ``75 * block_size``. What no replay in this process can see is a cache that the recording filled: verify a run
         whose step keeps one in a new process, too.
         """
-        cursor = self._reader.cursor("verify")
+        self._reader.cursor("verify")
+        assert self._step is not None
         recording = self._recording
         total = len(sampled_blocks(recording.grid.n_blocks, recording.stride, bool(full)))
-        mismatch = find_failure(cursor, recording.tail_digest, bool(full), reporter(progress, "verify", total))
+        report = reporter(progress, "verify", total)
+        with workers(executor) as submits:
+            mismatch = find_failure(recording, self._step, bool(full), report, submits)
         if mismatch is not None:
-            assert self._step is not None
             raise _failure(NondeterministicReplayError, mismatch, recording, self._step, self._meddler(mismatch))
         return True
 
@@ -457,7 +475,7 @@ class Run(Generic[S]):
             if cursor.block == 0:
                 lead, rng_state = lead + recording.origin.lead, recording.origin.rng_state
         elif noise == "same" and grid % recording.block_size != 0:
-            rng_state = get_state(cursor.rng.rng, recording.backend)
+            rng_state = get_state(cursor.rng, recording.backend)
         origin = Origin(
             start=self.start + point,
             grid=grid if noise == "same" else 0,
@@ -467,6 +485,7 @@ class Run(Generic[S]):
             lead=lead,
         )
         kept = codec if goes_on else StateCodec.of(state, codec.user)
+        step.require_branch(cursor.step, codec, kept, state)
         plan = Plan(
             step=step,
             codec=kept,
@@ -492,7 +511,7 @@ class Run(Generic[S]):
         assert self._step is not None
         merged = {**self._recording.params, **params_of(params)}
         function = self._step.function if step_fn is None else step_fn
-        return Step(step_function(function, merged), merged)
+        return step_of(function, merged, self.backend)
 
     def _mutated(self, mutate: Callable[[Any], Any], state: Any) -> Any:
         if not callable(mutate):
@@ -595,6 +614,8 @@ class Run(Generic[S]):
         The same run is the same bytes, at any time and on both kernels. About 3 KB for a million steps of a small
         integer, 8.5 KB for those of a float.
         """
+        from .storage import artifact
+
         artifact.save(self._recording, path, compat)
 
 
@@ -606,17 +627,19 @@ def _label(metric: Metric) -> str:
 
 def _again(arrays: Any, meta: Any, user: Any, step: Step | None, metrics: Any) -> Run[Any]:
     """Return a run that was pickled."""
+    from .storage.schema import from_parts
+
     return Run(from_parts(arrays, meta, user), step, metrics)
 
 
 def swept(plan: Plan, make: Callable[[], Recording]) -> Run[Any]:
     """Return the run `make` sweeps; where it stops early, raise what it says with the finished part in ``.run``."""
     try:
-        return Run(make(), plan.step, plan.metrics)
+        return Run(make(), plan.step, plan.metrics, plan.marks)
     except Stopped as stop:
         stopped = stop
     error = stopped.error
-    run: Run[Any] = Run(stopped.recording, plan.step, plan.metrics)
+    run: Run[Any] = Run(stopped.recording, plan.step, plan.metrics, plan.marks)
     if isinstance(error, StepReturnError):
         raise StepReturnError(error.t, run) from None
     if isinstance(error, StepError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-import platform
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from .engine.recording import Recording
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 
 def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[str, str]:
@@ -22,7 +21,7 @@ def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[st
     function: Any = step_fn
     while hasattr(function, "func"):  # functools.partial
         function = function.func
-    function = inspect.unwrap(function)
+    function = inspect.unwrap(getattr(function, "py_func", function))  # numba keeps the Python function there
     named = function if hasattr(function, "__qualname__") else type(function)
     name = f"{named.__module__}:{named.__qualname__}"
     if hasattr(step_fn, "func"):  # its arguments are not part of the name: that must not pass for the function itself
@@ -41,6 +40,8 @@ def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[st
 
 def versions() -> dict[str, str]:
     """Return the versions a run depends on, as they are here."""
+    import platform  # 2 ms, and only a recording needs it
+
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,

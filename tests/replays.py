@@ -170,4 +170,6 @@ KINDS: dict[str, Any] = {
     "thinned": (thinned, walk),
     "stopped": (stopped, fail),
     "empty": (empty, stay),
+    "drift_2": (drift_run, drift),
+    "town_2": (town_run, live),
 }

@@ -222,7 +222,8 @@ def test_the_content_hash_is_the_same_before_and_after_a_save(kind, tmp_path):
 
 
 def test_no_two_kinds_share_a_content_hash():
-    assert len({run_of(kind).content_hash() for kind in KINDS}) == len(KINDS)
+    kinds = [kind for kind in KINDS if not kind.endswith("_2")]  # those are recorded again
+    assert len({run_of(kind).content_hash() for kind in kinds}) == len(kinds) > 10
 
 
 def test_the_content_hash_does_not_depend_on_hints_versions_or_paths():

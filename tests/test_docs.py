@@ -10,7 +10,8 @@ import pytest
 import rewind
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ["README.md", "docs/format.md", "docs/how-it-works.md"]
+PAGES = ["README.md", "docs/format.md", "docs/how-it-works.md", "docs/numba-steps.md"]
+LINKING = [*PAGES, "docs/native-steps.md", "docs/performance.md", "examples/README.md", "CHANGELOG.md"]
 
 
 def code_blocks(page):
@@ -19,6 +20,8 @@ def code_blocks(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path):
+    if "numba" in page:
+        pytest.importorskip("numba")
     blocks = code_blocks(page)
     assert blocks
     rewind.record(lambda x, rng: x + rng.random(), 0.0, 100, 1).save(tmp_path / "run.replay")
@@ -36,7 +39,7 @@ def test_the_readme_quickstart_makes_a_file_of_under_4096_bytes(tmp_path):
 
 
 def test_every_link_of_the_pages_leads_somewhere():
-    for page in [*PAGES, "examples/README.md", "CHANGELOG.md"]:
+    for page in LINKING:
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
             assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), (page, target)
 

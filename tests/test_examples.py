@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,10 @@ def number(pattern, text):
 
 @pytest.fixture
 def output(request, tmp_path):
+    if request.param == "numba_walk":
+        pytest.importorskip("numba")
+    if request.param == "native_step" and not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("there is no C compiler")
     text = run(request.param, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert 8 <= len(text.splitlines()) <= 25
@@ -104,6 +109,19 @@ def test_the_chain_samples_its_density(output):
     assert 0.4 < number(r"width 5.0: +accepts (\d+)%", output) / 100 < 0.5
     assert number(r"worth (\d+) times", output) > 10
     assert output.endswith("verified: True\n")
+
+
+@of("native_step")
+def test_the_step_in_c_is_the_one_in_python(output):
+    assert "to the same bits: True" in output and "every block, bit for bit: True" in output
+    assert abs(number(r"variance ([\d.]+)", output) / number(r"theory ([\d.]+)", output) - 1) < 0.02
+
+
+@of("numba_walk")
+def test_the_centre_of_the_chain_has_half_a_kt(output):
+    for energy, theory in re.findall(r": ([\d.]+), theory ([\d.]+)", output):
+        assert abs(float(energy) / float(theory) - 1) < 0.1
+    assert "loaded, the same states: True" in output and output.endswith("in place and all: True\n")
 
 
 @of("ising")

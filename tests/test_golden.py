@@ -35,7 +35,12 @@ CONTENT = {
     "thinned": "d71b6e1ebb209abbacd316ce38d06071cb8c8c8149a4de4a797a7e2289ba6936",
     "stopped": "1e865c6ba449e171f4cfef5c8e31587870f145e454637956f833ffe3149b9c79",
     "empty": "f4a979d3bfb912016dfa1cd1871c7faa9f4a541c6a73fb92e1adcbf7d7dc6315",
+    "drift_2": "7081898c77e16af33fea8854571e8cd8c52b8491c9507ed50c0aed906ecd671c",
+    "town_2": "425f8c40f5062ffcb5cd6e88fa1ea188001dca0cfe574cbb42ad8c56b02ac871",
 }
+
+#: Files of 0.1.0 with a metric of several components: since 0.2.0 its mean and covariance have other last bits.
+BEFORE_0_2 = {"drift": "drift_2", "town": "town_2"}
 
 LAST = {
     "walk": -21,
@@ -99,7 +104,9 @@ def test_a_golden_file_loads_and_verifies_and_has_its_content_hash(kind):
 def test_a_golden_file_answers_without_a_step_function(kind):
     run = rewind.load(GOLDEN / f"{kind}.replay", allow_pickle=True)
     facts = run.metadata()
-    assert facts["content_hash"] == CONTENT[kind] and facts["versions"]["rewind"] == "0.1.0"
+    assert facts["content_hash"] == CONTENT[kind] and facts["versions"]["rewind"] == (
+        "0.2.0" if kind.endswith("_2") else "0.1.0"
+    )
     assert facts["step"]["id"] == f"replays:{KINDS[kind][1].__name__}"
     for name in run.observed:
         assert run.observed[name].count == len(run) == run.overview(name)["count"].sum()
@@ -112,7 +119,27 @@ def test_a_golden_file_is_read_by_h5py_too(kind):
         assert json.loads(file.attrs["meta"])["format_version"] == 1
 
 
-@kinds
+still = pytest.mark.parametrize("kind", [kind for kind in CONTENT if kind not in BEFORE_0_2])
+
+
+@pytest.mark.parametrize("kind", BEFORE_0_2)
+def test_a_file_from_before_covariances_changed_still_answers_and_goes_on(kind):
+    old, new = load(kind), KINDS[kind][0]()
+    assert [digest(state) for state in old] == [digest(state) for state in new]
+    for name, table in old._recording.metrics.items():
+        other = new._recording.metrics[name]
+        for a, b in ((table.closed, other.closed), (table.tail, other.tail)):
+            assert (a is None and b is None) or a.agrees(b)
+    metrics = {name: metric for name, metric in new._metrics.items()}
+    longer = load(kind, observe=metrics).extend(len(old) + 50)
+    assert longer.verify(full=True) and longer.n_steps == len(old) + 50
+    whole = new.extend(len(old) + 50)
+    assert [digest(state) for state in longer] == [digest(state) for state in whole]
+    for name in whole.observed:
+        assert longer._recording.metrics[name].closed.agrees(whole._recording.metrics[name].closed)
+
+
+@still
 def test_recording_today_holds_the_same(kind):
     run = KINDS[kind][0]()
     assert run.content_hash() == CONTENT[kind]
@@ -133,6 +160,8 @@ def test_saving_today_gives_the_same_file(kind, tmp_path):
     again = tmp_path / "again.replay"
     load(kind).save(again)  # what was loaded
     check_same_file(again.read_bytes(), golden)
+    if kind in BEFORE_0_2:
+        return
     recorded = KINDS[kind][0]()._recording  # what is recorded today, but for the versions and the source of the step
     known = load(kind)._recording
     artifact.save(replace(recorded, versions=known.versions, step=known.step), again)

@@ -1,19 +1,11 @@
-"""The kernels: block arithmetic, replay loops, exact sums, their surface and their choice."""
+"""The kernels: block arithmetic, replay loops, their surface and their choice."""
 
-import ast
 import functools
 import gc
-import importlib
-import inspect
-import math
 import operator
-import os
 import random
 import signal
-import struct
-import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +13,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import rewind.kernel
 from rewind.errors import MetricError, StepError, StepReturnError
 
 ROOT = Path(__file__).parents[1]
@@ -395,238 +386,10 @@ def test_a_failing_step_under_observation_is_named(core, n_metrics):
     assert buffers == [[0, 1, 2, 3, 4]] * n_metrics
 
 
-# ---- fold
-
-
-def by_fractions(values):
-    """Return what `fold` promises, by rational arithmetic and a loop."""
-    total = squares = Fraction(0)
-    nans = [i for i, x in enumerate(values) if math.isnan(x)]
-    argmin = argmax = -1
-    for i, x in enumerate(values):
-        if math.isfinite(x):
-            total += Fraction(x)
-            squares += Fraction(x) ** 2
-        if not math.isnan(x):
-            argmin = i if argmin < 0 or x < values[argmin] else argmin
-            argmax = i if argmax < 0 or x > values[argmax] else argmax
-    return (
-        len(values),
-        int(total * 2**1074),
-        int(squares * 2**2148),
-        len(nans),
-        nans[0] if nans else -1,
-        values.count(math.inf),
-        values.count(-math.inf),
-        values[argmin] if argmin >= 0 else math.nan,
-        argmin,
-        values[argmax] if argmax >= 0 else math.nan,
-        argmax,
-    )
-
-
-def exactly(result):
-    """Return `result` with its floats as bytes, after checking that every part is of a builtin type."""
-    assert [type(part) for part in result] == [int] * 7 + [float, int, float, int]
-    return tuple(struct.pack("<d", part) if type(part) is float else part for part in result)
-
-
-nasty = st.sampled_from(
-    [0.0, -0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 2.225073858507201e-308, 1.7976931348623157e308]
-    + [-1.7976931348623157e308, math.inf, -math.inf, math.nan, 1.0, -1.0, 2.0**53 - 1, 1e16, 1 + 2**-52]
-)
-
-
-@given(st.lists(st.floats() | nasty, max_size=60))
-@example([])
-@example([math.nan])
-@example([math.inf])
-@example([-math.inf, math.nan, -math.inf])
-@example([0.0, -0.0])
-@example([-0.0, 0.0])
-@example([math.nan, 1.0, -0.0, 1.0, 0.0, 0.0, 0.0, -0.0])
-@example([1e16, 1.0, -1e16])
-@example([5e-324, 1.7976931348623157e308, -5e-324])
-def test_fold_is_exact(core, values):
-    assert exactly(core.fold(np.array(values, dtype=np.float64))) == exactly(by_fractions(values))
-
-
-BIG = np.random.default_rng(5)
-LONG = {
-    "normal": BIG.normal(size=5000),
-    "one value": np.full(3000, -1.7976931348623157e308),
-    "largest mantissa": np.full(4096, 2.0**53 - 1),
-    "largest mantissa, negative": np.full(4096, -(2.0**53) + 1),
-    "alternating": np.tile([2.0**53 - 1, -(2.0**53) + 1, 1.0], 1024),
-    "subnormals": BIG.integers(0, 2**52, 3000, dtype=np.uint64).view(np.float64),
-    "all exponents": BIG.integers(0, 2**64, 5000, dtype=np.uint64).view(np.float64),
-    "zeros of both signs": np.tile([0.0, -0.0], 2000)[1:],
-    "NaN first": np.concatenate([np.full(1023, np.nan), BIG.normal(size=1023), [np.nan, np.inf, -np.inf]]),
-    "last is least": np.arange(4000.0, 0.0, -1.0),
-    "extremes at the ends of lanes": np.array([3.0] * 1022 + [-7.0, 9.0, 9.0, -7.0]),
-}
-
-
-@pytest.mark.parametrize("name", LONG)
-def test_fold_is_exact_on_long_arrays(core, name):
-    assert exactly(core.fold(LONG[name])) == exactly(by_fractions(LONG[name].tolist()))
-
-
-def test_fold_is_exact_beyond_what_its_counters_hold(core):
-    n = 2**20 + 2**10 + 7
-    value = 2.0**53 - 1
-    result = core.fold(np.full(n, value))
-    assert result[:3] == (n, n * int(value) << 1074, n * int(value) ** 2 << 2148)
-    x = np.random.default_rng(8).normal(size=n)
-    x[-1], x[2**20] = 100.0, -100.0
-    parts = [core.fold(part) for part in np.split(x, [999, 2**19, 2**20])]
-    whole = core.fold(x)
-    assert whole[1:3] == (sum(part[1] for part in parts), sum(part[2] for part in parts))
-    assert whole[7:] == (-100.0, 2**20, 100.0, n - 1)
-
-
-def test_the_mean_and_variance_of_a_fold_are_those_of_statistics(core):
-    x = 1e9 + 1e-3 * np.random.default_rng(3).normal(size=500)
-    n, total, squares, *_ = core.fold(x)
-    exact = [Fraction(v) for v in x.tolist()]
-    mean = sum(exact) / n
-    assert total / (n << 1074) == float(mean)
-    assert (n * squares - total * total) / (n * (n - 1) << 2148) == float(sum((v - mean) ** 2 for v in exact) / (n - 1))
-
-
-def test_fold_leaves_nothing_behind(core):
-    first = core.fold(LONG["all exponents"])
-    core.fold(LONG["normal"])
-    assert exactly(core.fold(np.zeros(3))) == exactly(by_fractions([0.0] * 3))
-    assert exactly(core.fold(LONG["all exponents"])) == exactly(first)
-
-
-def test_fold_takes_an_array_it_may_not_write(core):
-    x = np.arange(5.0)
-    x.flags.writeable = False
-    assert core.fold(x)[1] == 10 << 1074
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.arange(6.0).reshape(2, 3),
-        np.arange(6.0)[::2],
-        np.arange(6.0)[::-1],
-        np.arange(6),
-        np.arange(6, dtype=np.float32),
-        np.arange(6.0).astype(">f8"),
-        np.array(1.0),
-        np.arange(6.0) + 1j,
-    ],
-    ids=["matrix", "stride", "backwards", "int64", "float32", "big-endian", "scalar", "complex"],
-)
-def test_fold_refuses_other_arrays(core, values):
-    with pytest.raises(ValueError):
-        core.fold(values)
-
-
-# ---- the build and the twins
+# ---- the build
 
 
 def test_a_product_is_rounded_before_it_is_subtracted_from(core):
     a = 1 + 2**-27
     assert core.rounds_twice(a, a, 1 + 2**-26) is True
     assert core.rounds_twice(a, a, 1.0) is False
-
-
-def public(module):
-    """Yield (name, object) of all that `module` offers, methods included."""
-    for name in module.__all__:
-        yield name, getattr(module, name)
-        if inspect.isclass(getattr(module, name)):
-            for method, function in vars(getattr(module, name)).items():
-                if not method.startswith("_") and callable(function):
-                    yield f"{name}.{method}", function
-
-
-def parameters(function):
-    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
-
-
-@pytest.mark.compiled
-def test_twins_have_the_same_surface():
-    compiled = importlib.import_module("rewind._core")
-    python = importlib.import_module("rewind._core_py")
-    assert compiled.__all__ == python.__all__
-    ours, theirs = dict(public(compiled)), dict(public(python))
-    assert list(ours) == list(theirs)
-    for name in ours:
-        assert inspect.getdoc(ours[name]) == inspect.getdoc(theirs[name]), name
-        assert parameters(ours[name]) == parameters(theirs[name]), name
-
-
-def outline(path):
-    """Return (name, parameter names) of the functions of a source file, and its __all__, by reading it."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef):
-            found.append((node.name, [arg.arg for arg in node.args.args]))
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            found.append(("__all__", ast.literal_eval(node.value)))
-    return found
-
-
-def test_the_stub_describes_the_kernel():
-    package = Path(rewind.kernel.__file__).parent
-    stub, source = outline(package / "_core.pyi"), outline(package / "_core_py.py")
-    attributes = ("rng", ["self"])
-    assert [entry for entry in source if not entry[0].startswith("_") or entry[0] in ("__all__", "__init__")] == [
-        entry for entry in stub if entry != attributes
-    ]
-
-
-def test_the_kernel_offers_what_the_twins_do(core):
-    assert rewind.kernel.__all__ == sorted([*core.__all__, "kernel_name"])
-
-
-@pytest.mark.compiled
-@given(st.lists(st.floats(), max_size=30))
-def test_twins_fold_alike(values):
-    compiled = importlib.import_module("rewind._core")
-    python = importlib.import_module("rewind._core_py")
-    x = np.array(values, dtype=np.float64)
-    assert exactly(compiled.fold(x)) == exactly(python.fold(x))
-
-
-def ask(wanted, code="from rewind import kernel; print(kernel.kernel_name, kernel.fold.__module__)", **more):
-    env = {name: value for name, value in os.environ.items() if name != "REWIND_KERNEL"} | more
-    if wanted is not None:
-        env["REWIND_KERNEL"] = wanted
-    env["PYTHONPATH"] = str(Path(rewind.kernel.__file__).parents[1])
-    return subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, capture_output=True, text=True)
-
-
-@pytest.mark.compiled
-@pytest.mark.parametrize("wanted", [None, "", "compiled"])
-def test_the_compiled_kernel_is_taken_where_there_is_one(wanted):
-    assert ask(wanted).stdout.split() == ["compiled", "rewind._core"]
-
-
-def test_the_python_kernel_can_be_asked_for():
-    assert ask("python").stdout.split() == ["python", "rewind._core_py"]
-
-
-WITHOUT = "import sys; sys.modules['rewind._core'] = None; "  # an import of it now fails
-NAME = "from rewind import kernel; print(kernel.kernel_name)"
-
-
-def test_without_a_compiled_kernel_the_python_one_is_taken():
-    assert ask(None, WITHOUT + NAME).stdout.split() == ["python"]
-
-
-def test_asking_for_the_compiled_kernel_never_falls_back():
-    answer = ask("compiled", WITHOUT + NAME)
-    assert answer.returncode == 1
-    assert "ImportError: REWIND_KERNEL=compiled, and the compiled kernel does not load" in answer.stderr
-
-
-def test_a_kernel_nobody_knows_is_refused():
-    answer = ask("fast")
-    assert answer.returncode == 1
-    assert "REWIND_KERNEL is 'fast'; expected 'compiled', 'python' or nothing" in answer.stderr

@@ -83,10 +83,12 @@ def test_python_blocks_start_as_a_new_random_does(core):
             assert block_rng.start(j).getstate() == random.Random(integer(seed, j)).getstate(), (seed, j)
 
 
-@pytest.mark.parametrize("backend, kind", [("python", random.Random), ("numpy", np.random.Generator)])
-def test_one_rng_serves_all_blocks(core, backend, kind):
+@pytest.mark.parametrize(
+    "backend, kind, name", [("python", random.Random, "FastRandom"), ("numpy", np.random.Generator, "FastGenerator")]
+)
+def test_one_rng_serves_all_blocks(core, backend, kind, name):
     block_rng = core.BlockRng(7, backend)
-    assert type(block_rng.rng) is kind
+    assert isinstance(block_rng.rng, kind) and type(block_rng.rng) is getattr(core, name)
     assert all(block_rng.start(j) is block_rng.rng for j in (3, 0, 3, 2**64 - 1))
 
 

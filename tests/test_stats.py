@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import decimal
 import fractions
 import math
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import rewind
-from rewind.engine.moments import ScalarMoments, Stats, VectorMoments, gram
+from rewind.engine.moments import ScalarMoments, Stats, VectorMoments
 from rewind.errors import MetricError
 
 EPS = 2.0**-53
@@ -614,6 +615,82 @@ def test_a_series_of_changing_shapes_is_refused():
         steps(10).series(lambda t: [0.0] * (t + 1))
 
 
+# ---- moments that agree
+
+
+@given(st.lists(anything, min_size=1, max_size=12), st.data())
+def test_scalar_moments_agree_when_every_bit_does(values, data):
+    first = ScalarMoments.of(np.array(values), 7)
+    cut = data.draw(st.integers(0, len(values)))
+    again = ScalarMoments.of(np.array(values[:cut]), 7).merge(ScalarMoments.of(np.array(values[cut:]), 7 + cut))
+    assert first.agrees(again) and again.agrees(first)
+    assert first.agrees(ScalarMoments(**{name: getattr(first, name) for name in first.__dataclass_fields__}))
+    where = data.draw(st.integers(0, len(values) - 1))
+    other = values[:where] + [data.draw(finite)] + values[where + 1 :]
+    same = bits(other[where]) == bits(values[where])
+    if not same and math.isfinite(values[where]) and abs(other[where]) != abs(values[where]):
+        assert not first.agrees(ScalarMoments.of(np.array(other), 7))
+    assert not first.agrees(ScalarMoments.of(np.array([*values, 1.0]), 7)) and not first.agrees("moments")
+
+
+def test_scalar_moments_that_differ_in_one_thing_do_not_agree():
+    moments = ScalarMoments.of(np.array([1.0, 0.0, NAN, INF]), 0)
+    for name in moments.__dataclass_fields__:
+        value = getattr(moments, name)
+        other = dataclasses.replace(moments, **{name: -value if value == 0.0 and type(value) is float else value + 1})
+        assert moments.agrees(other) is (value == INF), name  # inf + 1 is inf
+
+
+def in_another_order(values: np.ndarray, step: int, shift: np.ndarray) -> VectorMoments:
+    """Return moments whose sums were made by numpy and a BLAS, in whatever order they like."""
+    ours = VectorMoments.of(values, step, shift)
+    with np.errstate(invalid="ignore", over="ignore"):
+        shifted = values[::-1] - shift
+        mean = shifted.mean(axis=0)
+        return dataclasses.replace(ours, mean=mean, comoment=(shifted - mean).T @ (shifted - mean))
+
+
+several = st.floats(-1e150, 1e150) | moderate | st.sampled_from([NAN, INF, -INF])
+
+
+@given(hnp.arrays("f8", st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=several))
+def test_vector_moments_agree_with_those_of_sums_in_another_order(rows):
+    shift = np.where(np.isfinite(rows[0]), rows[0], 0.0)
+    ours, theirs = VectorMoments.of(rows, 5, shift), in_another_order(rows, 5, shift)
+    assert ours.agrees(theirs) and theirs.agrees(ours)
+    assert ours.agrees(ours) and ours.agrees(pickle.loads(pickle.dumps(ours)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e140])
+def test_vector_moments_of_other_values_do_not_agree(scale):
+    rows = np.random.default_rng(6).normal(size=(1000, 3)) * scale
+    ours = VectorMoments.of(rows, 0, rows[0].copy())
+    assert ours.agrees(in_another_order(rows, 0, rows[0].copy()))
+    assert not ours.agrees(dataclasses.replace(ours, mean=ours.mean * (1 + 1e-6)))
+    if scale != 1e-300:
+        assert not ours.agrees(dataclasses.replace(ours, comoment=ours.comoment * (1 + 1e-6)))
+    for name in ("shift", "min", "argmin", "max", "argmax", "last", "nan_count", "first_nan"):
+        changed = getattr(ours, name).copy()
+        changed[1] = np.nextafter(changed[1], INF) if changed.dtype == float else changed[1] + 1
+        assert not ours.agrees(dataclasses.replace(ours, **{name: changed})), name
+    assert not ours.agrees(VectorMoments.of(rows[:-1], 0, rows[0].copy()))
+    assert not ours.agrees(ScalarMoments()) and not ScalarMoments().agrees(ours)
+
+
+def test_vector_moments_of_a_file_are_merged_whatever_their_byte_order():
+    rows = np.random.default_rng(7).normal(size=(20, 3))
+    first, later = (VectorMoments.of(part, t, rows[0].copy()) for t, part in ((0, rows[:9]), (9, rows[9:])))
+    stored = {
+        f.name: getattr(first, f.name).astype(getattr(first, f.name).dtype.newbyteorder(">"))
+        for f in dataclasses.fields(first)
+        if f.name not in ("count", "last", "shift")
+    }
+    swapped = dataclasses.replace(first, **stored)
+    assert all_bits(Stats(swapped.merge(later))) == all_bits(Stats(first.merge(later)))
+
+
+# ---- one set of bits
+
 BLAS = """
 import numpy as np
 import rewind
@@ -633,24 +710,3 @@ def test_a_covariance_has_the_same_bits_on_every_processor_and_number_of_threads
             subprocess.run([sys.executable, "-c", BLAS], env=environment, capture_output=True, check=True).stdout
         )
     assert len(answers) == 1
-
-
-@given(hnp.arrays("f8", st.tuples(st.integers(1, 8), st.integers(1, 3)), elements=st.floats(-1e150, 1e150)))
-def test_a_gram_matrix_is_within_its_bound(values):
-    got, n = gram(values), len(values)
-    exact = [[Fraction(float(x)) for x in row] for row in values]
-    largest = [max(abs(row[i]) for row in exact) for i in range(values.shape[1])]
-    for i, j in np.ndindex(got.shape):
-        true = sum((row[i] * row[j] for row in exact), Fraction())
-        assert abs(Fraction(float(got[i, j])) - true) <= n * Fraction(1, 2**52) * largest[i] * largest[j] + Fraction(
-            1, 2**1074
-        )
-    assert got.tobytes() == got.T.copy().tobytes()
-
-
-def test_a_gram_matrix_of_many_rows_is_exact_where_it_can_be():
-    rng = np.random.default_rng(5)
-    values = rng.integers(-(2**20), 2**20, (5000, 3)).astype("f8")
-    assert gram(values).tolist() == (values.astype(object).T @ values.astype(object)).tolist()
-    assert gram(np.zeros((4, 2))).tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert gram(np.full((1, 1), 5e-324)).tolist() == [[0.0]] and gram(np.full((1, 1), 1e200)).tolist() == [[INF]]

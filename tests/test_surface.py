@@ -65,7 +65,10 @@ def documented():
         thing = getattr(rewind, name)
         if inspect.isclass(thing):
             yield name, thing
+            theirs = thing.__mro__[1] if thing in (rewind.FastGenerator, rewind.FastRandom) else object
             for inner, member in vars(thing).items():
+                if hasattr(theirs, inner):  # numpy's or Python's own method, and its own words
+                    continue
                 if not inner.startswith("_") and (
                     callable(member) or isinstance(member, (property, classmethod, staticmethod))
                 ):
@@ -202,6 +205,7 @@ SAMPLES = [
     errors.MissingCodecError(),
     errors.StepError(5, ValueError("five")),
     errors.StepReturnError(5),
+    errors.NativeStepError(3),
     errors.RecordingInterrupted(5, 10, None),
     errors.NondeterministicStepError(1, 5, ".x", 0.1, 0.2),
     errors.NondeterministicReplayError(1, 5, ".x", 0.1, 0.2, recorded={"numpy": "1"}, present={"numpy": "2"}),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 import enum
-import fractions
 import io
 import random
+import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -204,6 +204,14 @@ def _same(kind: type, tag: bytes, *names: str) -> Callable[[Any], Parts | None]:
     return take
 
 
+def special_nodes() -> Iterable[tuple[type, Callable[[Any], Parts | None]]]:
+    """Return the classes that are read in a way of their own, those in modules nobody imported left out."""
+    fraction = getattr(sys.modules.get("fractions"), "Fraction", None)
+    if fraction is not None:
+        NODES.setdefault(fraction, _same(fraction, b"Q", "numerator", "denominator"))
+    return NODES.items()
+
+
 NODES: dict[type, Callable[[Any], Parts | None]] = {
     np.ndarray: _ndarray_parts,
     np.void: lambda value: _object_array_parts(np.asarray(value), b"W" + text_token(name_of(type(value)))),
@@ -218,7 +226,6 @@ NODES: dict[type, Callable[[Any], Parts | None]] = {
         else None
     ),
     slice: _same(slice, b"Q", "start", "stop", "step"),
-    fractions.Fraction: _same(fractions.Fraction, b"Q", "numerator", "denominator"),
     np.random.Generator: _same(np.random.Generator, b"Q", "bit_generator"),
     np.random.BitGenerator: _bit_generator_parts,
     np.random.SeedSequence: _same(np.random.SeedSequence, b"Q", "state"),

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StateError
-from .anatomy import NODES, UNKNOWN, Parts, Plan, dict_parts, reduced_parts
+from .anatomy import UNKNOWN, Parts, Plan, dict_parts, reduced_parts, special_nodes
 from .tokens import (
     LEAVES,
     MAX_DEPTH,
@@ -265,7 +265,7 @@ class Walk:
             parts = plan.parts(value)
             if parts is not None:
                 return parts
-        for base, take in NODES.items():
+        for base, take in special_nodes():
             if isinstance(value, base):
                 special = take(value)
                 if special is not None:

@@ -13,12 +13,13 @@ import numpy as np
 from ..errors import ArgumentError, ArgumentTypeError, MetricError, show
 from .blocks import Grid
 from .columns import Array
-from .moments import Moments, ScalarMoments, Stats, VectorMoments
+from .moments import Moments, Stats
 from .states import StateCodec
 
 #: The columns of a table, as they are called in the file and in ``overview``.
 COLUMNS = ("mean", "m2", "min", "max", "argmin", "argmax", "last", "nan_count")
-_INTEGER = frozenset({"argmin", "argmax", "nan_count"})
+#: Those of them that are integers.
+INTEGER = frozenset({"argmin", "argmax", "nan_count"})
 _NAME = re.compile(r"[^\W\d][\w.-]{0,63}")
 
 #: What a user may give: a callable, None (the state itself), or the name of an attribute or key of the state.
@@ -94,7 +95,12 @@ class _Snapshot:
         return np.array(state if self.function is None else self.function(state))
 
 
-def as_values(name: str, values: Sequence[Any], step: int, shape: tuple[int, ...] | None = None) -> Array:
+def is_identity(function: MetricFunction | None) -> bool:
+    """Whether a metric, as `resolve_one` returns it, is the state itself."""
+    return function is None or (isinstance(function, _Snapshot) and function.function is None)
+
+
+def as_values(name: str, values: Sequence[Any] | Array, step: int, shape: tuple[int, ...] | None = None) -> Array:
     """Return what a metric gave, from `step` on, as float64 of shape (n, *shape); integers are rounded to doubles.
 
     Raises
@@ -102,6 +108,10 @@ def as_values(name: str, values: Sequence[Any], step: int, shape: tuple[int, ...
     MetricError
         Naming the first step whose value is no number, or has another shape.
     """
+    if isinstance(values, np.ndarray):
+        if shape is None or shape == values.shape[1:]:
+            return values
+        values = list(values)
     try:
         array = np.array(values)
         if array.dtype.kind in "biuf" and (shape is None or array.shape[1:] == shape) and array.size:
@@ -130,27 +140,6 @@ def _as_row(name: str, value: Any, step: int) -> Array:
     return row.astype(np.float64)
 
 
-def moments_of(values: Array, step: int, shift: Array | None) -> Moments:
-    """Return the moments of `values` of shape (n,) or (n, ...), whose first belongs to `step`."""
-    if values.ndim == 1:
-        return ScalarMoments.of(values, step)
-    assert shift is not None
-    return VectorMoments.of(values.reshape(len(values), -1), step, shift)
-
-
-def first_shift(values: Array) -> Array | None:
-    """Return what is subtracted from a metric with several components: its first value, 0 where that is not finite."""
-    return None if values.ndim == 1 else np.where(np.isfinite(values[0]), values[0], 0.0).reshape(-1)
-
-
-def merge(moments: Sequence[Moments]) -> Moments:
-    """Return the moments of one or more stretches, merged in order."""
-    total = moments[0]
-    for part in moments[1:]:
-        total = total.merge(part)  # type: ignore[arg-type]
-    return total
-
-
 @dataclass(frozen=True)
 class MetricTable:
     """What one metric gave over a run.
@@ -174,12 +163,13 @@ class MetricTable:
     @property
     def stats(self) -> Stats:
         """Statistics over all blocks."""
-        return Stats(merge([self.tail] if self.closed is None else [self.closed, self.tail]), self.shape)
+        whole = self.tail if self.closed is None else self.closed.merge(self.tail)  # type: ignore[arg-type]
+        return Stats(whole, self.shape)
 
     def overview(self, grid: Grid) -> Array:
         """Return one row per block: ``start, count, mean, m2, min, max, argmin, argmax, last, nan_count``."""
         names = ["start", "count", *COLUMNS]
-        kinds = [np.dtype("i8") if name in _INTEGER or i < 2 else np.dtype("f8") for i, name in enumerate(names)]
+        kinds = [np.dtype("i8") if name in INTEGER or i < 2 else np.dtype("f8") for i, name in enumerate(names)]
         shapes = [() if i < 2 else self.shape for i, _ in enumerate(names)]
         table = np.zeros(grid.n_blocks, np.dtype(list(zip(names, kinds, shapes, strict=True))))
         table["start"] = [grid.start(j) for j in range(grid.n_blocks)]
@@ -187,23 +177,3 @@ class MetricTable:
         for name in COLUMNS:
             table[name] = self.rows[name]
         return table
-
-
-def table_row(moments: Moments, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return one row of a table: `COLUMNS` of one block."""
-    if isinstance(moments, ScalarMoments):
-        return {name: getattr(moments, name) for name in COLUMNS}
-    row = {name: getattr(moments, name) for name in COLUMNS if name != "m2"}
-    with np.errstate(invalid="ignore"):
-        row["mean"] = moments.mean + moments.shift
-        row["m2"] = moments.comoment.diagonal()
-    return {name: value.reshape(shape) for name, value in row.items()}
-
-
-def table_of(
-    shape: tuple[int, ...], rows: Sequence[Mapping[str, Any]], closed: Moments | None, tail: Moments
-) -> MetricTable:
-    """Return the table of these rows."""
-    kinds = {name: np.int64 if name in _INTEGER else np.float64 for name in COLUMNS}
-    columns = {name: np.array([row[name] for row in rows], kinds[name]) for name in COLUMNS}
-    return MetricTable(shape, columns, closed, tail)

@@ -7,27 +7,19 @@ kept as integers: nothing is rounded until the end, whatever the order or the nu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from ..kernel import fold
+from ..kernel import comoments, fold, merged_comoments, rounded
 from .columns import Array
 from .digests import digest
 
-#: Denominators of the integer sums of values and of squares.
-UNIT = 1 << 1074
-UNIT2 = 1 << 2148
-
-
-def ratio(numerator: int, denominator: int) -> float:
-    """Return ``numerator / denominator`` correctly rounded, infinite where no double is large enough."""
-    try:
-        return numerator / denominator
-    except OverflowError:
-        return math.inf if (numerator > 0) == (denominator > 0) else -math.inf
+#: A value is an integer times 2**-UNIT, a square one times 2**-(2 * UNIT).
+UNIT = 1074
+EPS = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -61,11 +53,24 @@ class ScalarMoments:
     @classmethod
     def of(cls, values: Array, step: int) -> ScalarMoments:
         """Return the moments of `values`, shape (n,), whose first belongs to `step`."""
-        found = cls(*fold(values), float(values[-1]) if len(values) else math.nan)
-        moved = {
-            name: getattr(found, name) + step for name in ("first_nan", "argmin", "argmax") if getattr(found, name) >= 0
-        }
-        return replace(found, **moved)
+        values = np.ascontiguousarray(values, np.float64)
+        count, total, squares, nan_count, first_nan, pos_inf, neg_inf, low, argmin, high, argmax = fold(values)
+        return _scalar_moments(
+            (
+                count,
+                total,
+                squares,
+                nan_count,
+                first_nan + step if first_nan >= 0 else -1,
+                pos_inf,
+                neg_inf,
+                low,
+                argmin + step if argmin >= 0 else -1,
+                high,
+                argmax + step if argmax >= 0 else -1,
+                float(values[-1]) if count else math.nan,
+            )
+        )
 
     def merge(self, later: ScalarMoments) -> ScalarMoments:
         """Return the moments of this stretch and the one behind it. O(1)."""
@@ -73,20 +78,29 @@ class ScalarMoments:
             return self
         low = later if self.argmin < 0 or later.min < self.min else self
         high = later if self.argmax < 0 or later.max > self.max else self
-        return ScalarMoments(
-            self.count + later.count,
-            self.total + later.total,
-            self.squares + later.squares,
-            self.nan_count + later.nan_count,
-            self.first_nan if self.first_nan >= 0 else later.first_nan,
-            self.pos_inf + later.pos_inf,
-            self.neg_inf + later.neg_inf,
-            low.min,
-            low.argmin,
-            high.max,
-            high.argmax,
-            later.last,
+        return _scalar_moments(
+            (
+                self.count + later.count,
+                self.total + later.total,
+                self.squares + later.squares,
+                self.nan_count + later.nan_count,
+                self.first_nan if self.first_nan >= 0 else later.first_nan,
+                self.pos_inf + later.pos_inf,
+                self.neg_inf + later.neg_inf,
+                low.min,
+                low.argmin,
+                high.max,
+                high.argmax,
+                later.last,
+            )
         )
+
+    def agrees(self, other: object) -> bool:
+        """Return whether `other` holds the same moments, to the last bit."""
+        if not isinstance(other, ScalarMoments):
+            return False
+        # Texts, not ==: a NaN is the same value twice, and 0.0 is not -0.0.
+        return [str(value) for value in astuple(self)] == [str(value) for value in astuple(other)]
 
     @property
     def mean(self) -> float:
@@ -95,12 +109,15 @@ class ScalarMoments:
             return math.nan
         if self.pos_inf or self.neg_inf:
             return math.inf if self.pos_inf else -math.inf
-        return ratio(self.total, self.count * UNIT)
+        return rounded(self.total, self.count << UNIT, 0)
 
     def _spread(self, denominator: int) -> float:
         if not self.count or self.nan_count or self.pos_inf or self.neg_inf or not denominator:
             return math.nan
-        return ratio(self.count * self.squares - self.total * self.total, denominator * UNIT2)
+        # What all values are multiples of is of no use in a product of numbers of a thousand bits.
+        shift = min(_low_zeros(self.total), _low_zeros(self.squares) // 2)
+        total, squares = self.total >> shift, self.squares >> 2 * shift
+        return rounded(self.count * squares - total * total, denominator, 2 * (shift - UNIT))
 
     @property
     def variance(self) -> float:
@@ -113,49 +130,19 @@ class ScalarMoments:
         return self._spread(self.count)
 
 
-_SLICE = 21  # bits: a sum of 2**_ROWS products of two slices is an integer of at most 53 bits
-_ROWS = 10
+_SCALAR = [f.name for f in fields(ScalarMoments)]
 
 
-def gram(values: Array) -> Array:
-    """Return ``values.T @ values`` for `values` of shape (n, d), with the same bits on every machine.
+def _scalar_moments(values: Iterable[Any]) -> ScalarMoments:
+    """Return ``ScalarMoments(*values)`` in a third of the time: a frozen class sets its fields one by one."""
+    moments = object.__new__(ScalarMoments)
+    moments.__dict__.update(zip(_SCALAR, values, strict=True))
+    return moments
 
-    In which order a BLAS adds depends on the processor and the number of threads. So each column is cut into slices,
-    small integers times a power of two, as in [1]_ (their q is `_SLICE` here): a product of two slices is exact in
-    any order, and what is rounded is added here, in one order. The error of an entry is below ``n * 2**-52`` of the
-    product of the largest values of its columns.
 
-    References
-    ----------
-    .. [1] K. Ozaki, T. Ogita, S. Oishi, S. M. Rump, "Error-free transformations of matrix multiplication by using fast
-       routines of matrix multiplication and its applications", Numerical Algorithms 59 (2012).
-    """
-    finite = np.isfinite(values).all(axis=0)
-    values = np.where(finite, values, 0.0)
-    exponent = np.frexp(np.abs(values).max(axis=0, initial=0.0))[1]
-    if exponent.min(initial=0) > -1000:  # a product by a power of two is exact, and four times as fast as ldexp
-        left = values * np.ldexp(1.0, _SLICE - exponent)
-    else:
-        left = np.ldexp(values, _SLICE - exponent)
-    n, d = values.shape
-    cut = np.empty((n, 3 * d))  # high, middle and low slices, side by side
-    for i in range(3):
-        part = cut[:, i * d : (i + 1) * d]
-        np.rint(left, out=part)
-        left -= part
-        left *= 1 << _SLICE
-    total: Array = np.zeros((d, d))
-    for at in range(0, n, 1 << _ROWS):
-        rows = cut[at : at + (1 << _ROWS)]
-        every = rows.T @ rows  # one call, which a BLAS with threads wakes up for once
-        near, far = every[:d, d : 2 * d], every[:d, 2 * d :]
-        small = every[d : 2 * d, d : 2 * d] + far + far.T
-        total += every[:d, :d] + np.ldexp(near + near.T, -_SLICE) + np.ldexp(small, -2 * _SLICE)
-    with np.errstate(over="ignore"):
-        total = np.ldexp(total, exponent[:, None] + exponent - 2 * _SLICE)
-    total[~finite] = np.nan
-    total[:, ~finite] = np.nan
-    return total
+def _low_zeros(number: int) -> int:
+    """Return by which power of two `number` can be divided; for 0, by as many as any other number here."""
+    return (number & -number).bit_length() - 1 if number else 4 * UNIT
 
 
 @dataclass(frozen=True)
@@ -191,57 +178,59 @@ class VectorMoments:
 
     @classmethod
     def of(cls, values: Array, step: int, shift: Array) -> VectorMoments:
-        """Return the moments of `values`, shape (n, d), whose first row belongs to `step`. A few matrix products."""
-        nan = np.isnan(values)
-        some = ~nan.all(axis=0)
-        low, high = np.where(nan, np.inf, values), np.where(nan, -np.inf, values)
-        smallest, largest = low.min(axis=0), high.max(axis=0)
-        argmin = (~nan & (values == smallest)).argmax(axis=0)  # not low.argmin: a NaN stands there as an infinity
-        argmax = (~nan & (values == largest)).argmax(axis=0)
-        every = np.arange(values.shape[1])
-        smallest, largest = low[argmin, every], high[argmax, every]  # of 0.0 and -0.0 the one met first
-        with np.errstate(invalid="ignore", over="ignore"):
-            shifted = values - shift
-            mean = shifted.mean(axis=0)
-            centred = shifted - mean
-            comoment = gram(centred)
-        return cls(
-            len(values),
-            shift,
-            mean,
-            comoment,
-            np.where(some, smallest, np.nan),
-            np.where(some, argmin + step, -1),
-            np.where(some, largest, np.nan),
-            np.where(some, argmax + step, -1),
-            values[-1].copy(),
-            nan.sum(axis=0),
-            np.where(nan.any(axis=0), nan.argmax(axis=0) + step, -1),
-        )
+        """Return the moments of `values`, shape (n, d), whose first row belongs to `step`. O(n d**2)."""
+        values, shift = (np.ascontiguousarray(array, np.float64) for array in (values, shift))
+        return cls(len(values), shift, *comoments(values, step, shift))
 
     def merge(self, later: VectorMoments) -> VectorMoments:
         """Return the moments of this stretch and the one behind it. O(d**2)."""
-        count = self.count + later.count
-        with np.errstate(invalid="ignore", over="ignore"):
-            delta = later.mean - self.mean
-            infinite = np.isinf(self.mean) | np.isinf(later.mean)
-            mean = np.where(infinite, self.mean + later.mean, self.mean + delta * (later.count / count))
-            comoment = self.comoment + later.comoment + np.outer(delta, delta) * (self.count * later.count / count)
-            low = (self.argmin < 0) | (later.min < self.min)
-            high = (self.argmax < 0) | (later.max > self.max)
-        return VectorMoments(
-            count,
-            self.shift,
-            mean,
-            comoment,
-            np.where(low, later.min, self.min),
-            np.where(low, later.argmin, self.argmin),
-            np.where(high, later.max, self.max),
-            np.where(high, later.argmax, self.argmax),
-            later.last,
-            self.nan_count + later.nan_count,
-            np.where(self.first_nan >= 0, self.first_nan, later.first_nan),
+        merged = merged_comoments(self.count, self._arrays(), later.count, later._arrays())
+        return VectorMoments(self.count + later.count, self.shift, *merged)
+
+    def _arrays(self) -> Any:
+        # Those of a file are little-endian everywhere.
+        return (
+            np.ascontiguousarray(self.mean, np.float64),
+            np.ascontiguousarray(self.comoment, np.float64),
+            np.ascontiguousarray(self.min, np.float64),
+            np.ascontiguousarray(self.argmin, np.int64),
+            np.ascontiguousarray(self.max, np.float64),
+            np.ascontiguousarray(self.argmax, np.int64),
+            self.last,
+            np.ascontiguousarray(self.nan_count, np.int64),
+            np.ascontiguousarray(self.first_nan, np.int64),
         )
+
+    def agrees(self, other: object) -> bool:
+        """Return whether `other` holds moments of the same values, rounded in whatever order.
+
+        What is exact is the same to the last bit. Means and comoments may come from sums in another order, as those in
+        files of rewind 0.1 do. With r_i the greatest size of a shifted value of component i, n their number and
+        eps = 2**-53, any such sum leaves them within ``4 n eps r_i`` and ``8 n**2 eps r_i r_j`` of the exact ones, and
+        two of them within twice that. An entry that is not finite agrees with any other that is not.
+        """
+        if not isinstance(other, VectorMoments) or self.count != other.count:
+            return False
+        exact = ("shift", "min", "argmin", "max", "argmax", "last", "nan_count", "first_nan")
+        if any(not _same_bytes(getattr(self, name), getattr(other, name)) for name in exact):
+            return False
+        n = self.count
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            reach = np.maximum(np.abs(self.min - self.shift), np.abs(self.max - self.shift))
+            tiny = n * 2.0**-1074  # what products lose that are subnormal
+            return bool(
+                _near(self.mean, other.mean, 8 * n * EPS * reach + tiny).all()
+                and _near(self.comoment, other.comoment, 16 * n * n * EPS * np.outer(reach, reach) + tiny).all()
+            )
+
+
+def _same_bytes(x: Array, y: Array) -> bool:
+    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+
+
+def _near(x: Array, y: Array, tolerance: Array) -> Array:
+    near: Array = (x == y) | (np.abs(x - y) <= tolerance) | ~(np.isfinite(x) | np.isfinite(y))
+    return near
 
 
 Moments = ScalarMoments | VectorMoments

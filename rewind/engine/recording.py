@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..kernel import Place
 from .blocks import Grid
 from .columns import Array
 from .metrics import MetricTable
+from .seeds import set_state
 from .states import Checkpoints
 
 
@@ -49,6 +51,20 @@ class Origin:
     rng_state: Mapping[str, Array] | None = None
     noise: str | None = None
     lead: int = 0
+
+    def begin(self, backend: str) -> Callable[[Any], None] | None:
+        """Return what goes from the first checkpoint to step 0, given the place; None where they are one."""
+        if self.rng_state is None and not self.lead:
+            return None
+
+        def begin(place: Place) -> None:
+            if self.rng_state is not None:
+                set_state(place.blocks.rng, backend, dict(self.rng_state))
+            if self.lead:
+                place.t = -self.lead
+                place.run(self.lead)
+
+        return begin
 
 
 @dataclass(frozen=True)

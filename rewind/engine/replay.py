@@ -2,55 +2,61 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..errors import MetricError, MissingStepError
-from ..kernel import BlockRng, advance, advance_observed
+from ..kernel import MISSING, BlockRng, Marks, Place, Turn, Values
 from .recording import Recording
-from .seeds import set_state
-from .states import Row
+from .states import Row, StateCodec, dataclass_fields
 from .steps import Step
 
 #: Most bytes the copies of one block may take, for going backward through it.
 BLOCK_CACHE = 1 << 26
 
 
-class Cursor:
-    """A place in a run: step `t`, its live state, and the rng as it stands there.
+class Cursor(Place):
+    """A place in a run, found by its recording: step `t`, its live state, and the rng as it stands there.
 
-    At the first step of a block the state is the checkpoint as it is restored, never what the step before returned.
+    Parameters
+    ----------
+    recording : Recording
+    step : Step
+    marks : Marks, optional
+        Extra checkpoints in memory.
+    turn : Turn, optional
+        Shared with the cursors of which one thread at a time is to move any.
     """
 
-    def __init__(self, recording: Recording, step: Step) -> None:
+    def __init__(self, recording: Recording, step: Step, marks: Marks | None = None, turn: Turn | None = None) -> None:
         self.recording, self.step, self.grid = recording, step, recording.grid
-        self.rng = BlockRng(recording.seed, recording.backend)
-        self.none_allowed = recording.checkpoints.restore(0) is None
-        self.t = self.block = self.stop = -1
-        self.state: Any = None
-        self._step_fn: Any = None
+        checkpoints = recording.checkpoints
+        super().__init__(
+            BlockRng(recording.seed, recording.backend),
+            recording.grid,
+            recording.stride,
+            checkpoints.restorer,
+            checkpoints.codec.again,
+            checkpoints.codec.copy,
+            checkpoints.codec.user is None,
+            dataclass_fields,
+            step.bound(checkpoints.codec),
+            step.runs_itself,
+            checkpoints.restore(0) is None,
+            recording.origin.begin(recording.backend),
+            turn,
+        )
+        self.marks = marks
 
-    def enter(self, block: int, state: Any) -> None:
-        """Stand at the first step of `block`, with `state` there."""
-        rng = self.rng.start(self.grid.stream(block))
-        first = self.recording.origin.rng_state
-        if block == 0 and first is not None:
-            set_state(rng, self.recording.backend, dict(first))
-        self.block, self.t, self.stop, self.state = block, self.grid.start(block), self.grid.stop(block), state
-        self._step_fn = self.step.for_block()
-        lead = self.recording.origin.lead
-        if block == 0 and lead:
-            self.t = -lead
-            self.run(lead)
-
-    def restore(self, block: int) -> None:
-        """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
-        stride = self.recording.stride
-        stored = block - block % stride
-        self.enter(stored, self.recording.checkpoints.restore(stored // stride))
-        while self.block < block:
-            self.cross()
+    @property
+    def rng(self) -> Any:
+        """The rng the step function receives."""
+        return self.blocks.rng
 
     def row(self, block: int) -> Row:
         """Return what is kept, or would be, of the first state of `block`. The cursor moves."""
@@ -61,31 +67,6 @@ class Cursor:
         self.run(self.stop - self.t)
         return checkpoints.codec.encode(self.state)
 
-    def cross(self) -> None:
-        """Run to the first step of the next block, and take its state as it would be restored."""
-        self.run(self.stop - self.t)
-        codec = self.recording.checkpoints.codec
-        self.enter(self.block + 1, codec.decode(codec.encode(self.state)))
-
-    def run(self, n: int) -> None:
-        """Go `n` steps on the stream of this block, the step into the next block included."""
-        state, t = self.state, self.t
-        self.state, self.t = None, -1  # a step that raises leaves no place to go on from
-        self.state = advance(self._step_fn, state, self.rng.rng, n, t, self.none_allowed)
-        self.t = t + n
-
-    def seek(self, t: int) -> None:
-        """Go to step `t`: forward from here where no stored checkpoint is nearer. At most stride*block_size steps."""
-        if 0 <= self.t <= t < self.stop:
-            return self.run(t - self.t)
-        block = self.grid.block_of(t)
-        stored = block - block % self.recording.stride
-        if self.t < 0 or t < self.t or self.block < stored:
-            self.restore(stored)
-        while self.block < block:
-            self.cross()
-        self.run(t - self.t)
-
     def step_toward(self, t: int) -> None:
         """Go one step towards step `t`; the first step of a block is entered, unless it is `t` itself."""
         if self.t + 1 == self.stop and self.t + 1 < t:
@@ -93,16 +74,46 @@ class Cursor:
         else:
             self.run(1)
 
-    def observe(self, names: list[str], metrics: list[Any], n_states: int, n_steps: int) -> list[list[Any]]:
-        """Collect what `metrics` give for the next `n_states` states of this block while going `n_steps` steps."""
-        buffers: list[list[Any]] = [[] for _ in metrics]
-        state, t = self.state, self.t
-        self.state, self.t = None, -1
-        self.state = advance_observed(
-            self._step_fn, state, self.rng.rng, n_states, n_steps, t, self.none_allowed, names, metrics, buffers
-        )
-        self.t = t + n_steps
-        return buffers
+
+class Watch:
+    """Metrics that are observed on the way, block after block.
+
+    Parameters
+    ----------
+    step : Step
+    codec : StateCodec
+    metrics : mapping of str to callable or None
+    """
+
+    def __init__(self, step: Step, codec: StateCodec, metrics: Mapping[str, Any]) -> None:
+        self.names, self.metrics = list(metrics), list(metrics.values())
+        self._step, self._codec, self._asked = step, codec, False
+        self._values = [Values(1024) for _ in self.names]
+        self._loop: Any = None
+
+    def observe(self, place: Place, n_states: int, n_steps: int) -> list[Any]:
+        """Return what each metric gives for the next `n_states` states of a block, having gone `n_steps` steps.
+
+        Arrays of float64 are valid until the next call.
+        """
+        if not self._asked:
+            self._asked = True
+            self._loop = self._step.observer(self._codec, self.names, self.metrics, place.state)
+        if self._loop is None:
+            place.observe(self.names, self.metrics, self._values, n_states, n_steps)
+            return [values.take() for values in self._values]
+        shapes = getattr(self._loop, "shapes", None) or [np.shape(place.state)]
+        widths = [math.prod(shape) for shape in shapes]
+        state, t = place.state, place.t
+        place.state, place.t = None, -1
+        table = np.empty((n_states, sum(widths)))
+        place.state = self._loop.observe(state, place.blocks.rng, n_states, n_steps, t, table)
+        place.t = t + n_steps
+        ends = np.cumsum(widths)
+        return [
+            np.ascontiguousarray(table[:, end - width : end]).reshape(n_states, *shape)
+            for shape, width, end in zip(shapes, widths, ends, strict=True)
+        ]
 
 
 def meddles(cursor: Cursor, metric: Callable[[Any], Any] | None, block: int, step: int) -> int | None:
@@ -142,14 +153,17 @@ class Reader:
         Without it only the stored states are to be had.
     step_id : str or None
         What to ask for where it is missing.
+    marks : Marks, optional
+        Extra checkpoints in memory, taken by the sweep.
     """
 
-    def __init__(self, recording: Recording, step: Step | None, step_id: str | None) -> None:
-        self.recording, self.step, self._step_id = recording, step, step_id
-        self._lock = threading.RLock()
+    def __init__(
+        self, recording: Recording, step: Step | None, step_id: str | None, marks: Marks | None = None
+    ) -> None:
+        self.recording, self.step, self._step_id, self.marks = recording, step, step_id, marks
+        self._turn = Turn()
         self._cursor: Cursor | None = None
-        self._block = -1
-        self._copies: list[Any] = []
+        self._copied: tuple[int, list[Any]] = -1, []
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.recording, self.step, self._step_id
@@ -158,7 +172,7 @@ class Reader:
         self.__init__(*parts)  # type: ignore[misc]
 
     def cursor(self, what: str) -> Cursor:
-        """Return a cursor of its own.
+        """Return a cursor of one's own.
 
         Raises
         ------
@@ -169,35 +183,50 @@ class Reader:
             raise MissingStepError(what, self._step_id)
         return Cursor(self.recording, self.step)
 
+    @cached_property
+    def quick(self) -> Callable[[Any], Any]:
+        """``quick(t)`` gives the state at step `t`, or `MISSING` where `get` must be asked."""
+        if self.step is None:
+            return lambda t: MISSING
+        self._cursor = Cursor(self.recording, self.step, self.marks, self._turn)
+        return self._cursor.get
+
     def get(self, t: int) -> Any:
         """Return a private copy of the state at step `t`, ``0 <= t < n_steps``."""
         grid, checkpoints = self.recording.grid, self.recording.checkpoints
-        with self._lock:
-            cursor = self._cursor
-            if cursor is not None and 0 <= cursor.t < t < cursor.stop:  # a scan: what most questions are
-                self._cursor = None
-                cursor.run(t - cursor.t)
-                self._cursor = cursor
-                return checkpoints.codec.copy(cursor.state)
         block = grid.block_of(t)
-        is_stored = t == grid.start(block) and block % self.recording.stride == 0
-        if self.step is None and is_stored and not (t == 0 and self.recording.origin.lead):
-            return checkpoints.restore(block // self.recording.stride)
-        with self._lock:
-            if block == self._block and t - grid.start(block) < len(self._copies):
-                return checkpoints.codec.copy(self._copies[t - grid.start(block)])
-            # Taken away while in use: a step that raises, or asks this run itself, finds no half-moved cursor.
-            cursor, self._cursor = self._cursor, None
-            if cursor is None:
-                cursor = self.cursor(f"step {t}")
-            if cursor.block == block and 0 <= t < cursor.t and self._block_fits(block):
-                copies = self._copies_of(block, cursor.t)
-                self._block, self._copies, self._cursor = block, copies, cursor
+        if self.step is None:
+            stride = self.recording.stride
+            if t == grid.start(block) and block % stride == 0 and not (t == 0 and self.recording.origin.lead):
+                return checkpoints.restore(block // stride)
+            raise MissingStepError(f"step {t}", self._step_id)
+        held, copies = self._copied
+        if block == held and t - grid.start(block) < len(copies):
+            return checkpoints.codec.copy(copies[t - grid.start(block)])
+        state = self.quick(t)
+        if state is not MISSING:
+            return state
+        # A step asks its own run, or the way goes back in a block: once that far, and copies serve from then on.
+        assert self._cursor is not None
+        reached = self._cursor.t
+        with self._own_turn():
+            if grid.start(block) <= t < reached <= grid.stop(block) and self._block_fits(block):
+                copies = self._copies_of(block, reached)
+                self._copied = block, copies
                 return checkpoints.codec.copy(copies[t - grid.start(block)])
-            cursor.seek(t)
-            copy = checkpoints.codec.copy(cursor.state)
-            self._cursor = cursor
-            return copy
+            other = self.cursor(f"step {t}")
+            other.seek(t)
+            return checkpoints.codec.copy(other.state)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """Wait for one's turn: a step function may keep a scratch array, so one thread at a time calls it."""
+        taken = self._turn.claim()
+        try:
+            yield
+        finally:
+            if taken:
+                self._turn.release()
 
     def _block_fits(self, block: int) -> bool:
         row = self.recording.checkpoints.row(block // self.recording.stride)
@@ -221,12 +250,13 @@ class Reader:
         if self.step is None:  # the stored states are to be had all the same
             yield from ((t, self.get(t)) for t in range(start, stop, every))
             return
-        cursor = self.cursor("iterating")
-        codec = self.recording.checkpoints.codec
+        cursor = Cursor(self.recording, self.step, None, self._turn)
         for t in range(start, stop, every):
-            with self._lock:
-                cursor.seek(t)
-                state = codec.copy(cursor.state) if copy else cursor.state
+            state = cursor.get(t) if copy else MISSING
+            if state is MISSING:
+                with self._own_turn():
+                    cursor.seek(t)
+                    state = self.recording.checkpoints.codec.copy(cursor.state) if copy else cursor.state
             yield t, state
 
     def _check_arrival(self, cursor: Cursor, name: str, metric: Any) -> None:
@@ -258,13 +288,14 @@ class Reader:
 
     def observed(
         self, name: str, metric: Any, start: int, stop: int, done: Callable[[int, int], None]
-    ) -> Iterator[tuple[int, list[Any]]]:
+    ) -> Iterator[tuple[int, Any]]:
         """Yield ``(first step, values)`` of a metric for each block between two steps, in one pass."""
         cursor = self.cursor("stats")
+        watch = Watch(cursor.step, self.recording.checkpoints.codec, {name: metric})
         for block, first, behind in self.blocks(start, stop):
-            with self._lock:
+            with self._own_turn():
                 cursor.seek(first)
-                values = cursor.observe([name], [metric], behind - first, behind - first - 1)[0]
+                values = watch.observe(cursor, behind - first, behind - first - 1)[0]
                 if behind == cursor.stop:
                     self._check_arrival(cursor, name, metric)
             yield first, values

@@ -61,8 +61,7 @@ def set_state(rng: Any, backend: str, state: dict[str, Array]) -> None:
             "has_uint32": has_uint32,
             "uinteger": uinteger,
         }
-        block_seed = rng.bit_generator.seed_seq
-        block_seed.point(block_seed.block, spawned)
+        rng.bit_generator.seed_seq.skip_children(spawned)
         return
     if len(words) != 625 or words[-1] > 624 or any(word >> 32 for word in words):
         raise ValueError("not a state of random.Random")

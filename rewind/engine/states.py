@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArtifactFormatError, StateError
+from ..kernel import copied_record
 from .columns import Array
 from .digests import digest
 from .layouts import Layout
@@ -20,7 +22,8 @@ from .records import class_fields, class_kind, only_fields
 Row = Any
 UserCodec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
-_IMMUTABLE = frozenset({bool, int, float, complex, str, bytes, type(None)})
+#: Types whose values may be shared.
+IMMUTABLE = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
 class _Opaque(Exception):
@@ -35,8 +38,14 @@ def private_copy(state: Any) -> Any:
     StateError
         If the state holds something that cannot be copied.
     """
-    if type(state) in _IMMUTABLE:
+    kind = type(state)
+    if kind in IMMUTABLE:
         return state
+    fields = dataclass_fields(kind)
+    if fields is not None:
+        copy = copied_record(state, fields)
+        if copy is not None:
+            return copy
     try:
         return _copy(state, {})
     except (_Opaque, RecursionError):
@@ -45,7 +54,7 @@ def private_copy(state: Any) -> Any:
 
 def _copy(value: Any, memo: dict[int, Any]) -> Any:
     kind = type(value)
-    if kind in _IMMUTABLE:
+    if kind in IMMUTABLE:
         return value
     if id(value) in memo:
         return memo[id(value)]
@@ -57,7 +66,7 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
     elif kind is dict:
         new = memo[id(value)] = {}
         for key, item in value.items():
-            if type(key) not in _IMMUTABLE:
+            if type(key) not in IMMUTABLE:
                 raise _Opaque
             new[key] = _copy(item, memo)
     elif kind is list:
@@ -73,8 +82,20 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
     return new
 
 
+#: What `class_kind` says, remembered.
+record_kind: Callable[[type], str | None] = lru_cache(256)(class_kind)
+
+
+def _dataclass_fields(kind: type) -> tuple[str, ...] | None:
+    return class_fields(kind) if class_kind(kind) == "dataclass" else None
+
+
+#: The fields of a class whose instances are no more than them, None of any other class.
+dataclass_fields: Callable[[type], tuple[str, ...] | None] = lru_cache(256)(_dataclass_fields)
+
+
 def _copy_record(value: Any, kind: type, memo: dict[int, Any]) -> Any:
-    record = class_kind(kind)
+    record = record_kind(kind)
     if record == "namedtuple":
         return tuple.__new__(kind, [_copy(item, memo) for item in value])
     fields = class_fields(kind) if record else ()
@@ -198,6 +219,12 @@ class StateCodec:
             return self.user[1](private_copy(self.user[0](state)))
         return private_copy(state)
 
+    def again(self, state: Any) -> Any:
+        """Return a live state as it would be restored."""
+        if type(state) in IMMUTABLE and self.user is None:
+            return state
+        return self.decode(self.encode(state))
+
     def tree(self, row: Row) -> Any:
         """Return what was kept as it is compared and shown: the state, or the tree ``user[0]`` made of it."""
         if isinstance(row, list):
@@ -255,9 +282,30 @@ class Checkpoints:
         """Return a new state from row `i`. O(size of a state)."""
         return self.codec.decode(self.row(i))
 
+    @cached_property
+    def restorer(self) -> list[Any] | Callable[[int], Any]:
+        """All the states, where they are plain numbers and so may be shared, else `restore`."""
+        root = self.codec.layout.root if self.codec.layout is not None else None
+        if isinstance(root, PlainLeaf) and root.kind in ("bool", "int", "float") and self.codec.user is None:
+            states: list[Any] = list(map(root.python_type, self.columns[0].tolist()))
+            for i in self.pickles:
+                states[i] = self.restore(i)
+            if all(type(states[i]) in IMMUTABLE for i in self.pickles):
+                return states
+        return self.restore
+
     def digest(self, i: int) -> bytes:
         """Return the digest of the state in row `i`; that of a pickle which came from a file is not made again."""
         return self.digests[i] if i in self.digests else self.codec.digest(self.row(i))
+
+    def part(self, first: int, stop: int) -> Checkpoints:
+        """Return rows `first` up to, not including, `stop`; a view of the columns."""
+
+        def cut(rows: Mapping[int, bytes]) -> dict[int, bytes]:
+            return {i - first: kept for i, kept in rows.items() if first <= i < stop}
+
+        columns = tuple(column[first:stop] for column in self.columns)
+        return Checkpoints(self.codec, stop - first, columns, cut(self.pickles), cut(self.digests))
 
     def every(self, k: int) -> Checkpoints:
         """Return every `k`-th row, from the first."""
@@ -271,10 +319,14 @@ class Checkpoints:
 
 def stack(codec: StateCodec, rows: list[Row]) -> Checkpoints:
     """Return `rows` as checkpoints."""
-    pickles = {i: row for i, row in enumerate(rows) if isinstance(row, bytes)}
+    kinds = set(map(type, rows))
+    pickles = {i: row for i, row in enumerate(rows) if type(row) is bytes} if bytes in kinds else {}
     if codec.layout is None:
         return Checkpoints(codec, len(rows), (), pickles)
     columns = []
+    if not pickles and list not in kinds:  # plain numbers
+        (column,) = codec.layout.columns
+        return Checkpoints(codec, len(rows), (np.array(rows, column.dtype),), pickles)
     for k, column in enumerate(codec.layout.columns):
         values = [None if i in pickles else row[k] if isinstance(row, list) else row for i, row in enumerate(rows)]
         dtype = column.dtype

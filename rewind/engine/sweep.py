@@ -6,20 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..errors import MetricError, StateError, StepError
-from ..kernel import BlockRng, advance, advance_observed
+from ..kernel import BlockRng, Marks, Place
 from .blocks import Grid
-from .columns import Array
-from .metrics import CHANGED, MetricTable, as_values, first_shift, merge, moments_of, table_of, table_row
-from .moments import Moments, Stats, VectorMoments
+from .forms import rows_of
+from .ledgers import Ledger
+from .metrics import CHANGED, MetricTable
 from .recording import Origin, Recording
-from .replay import Cursor, Parted, meddles
-from .seeds import set_state
-from .states import Row, StateCodec, stack
+from .replay import Cursor, Parted, Watch, meddles
+from .states import Row, StateCodec, dataclass_fields, stack
 from .steps import Step
 from .verify import TRACE, Mismatch, compared_step, find_mismatch, replays_part
 
 Report = Callable[[int, int], None]
+
+#: Most bytes of checkpoints that are made at a time.
+BULK = 1 << 24
 
 
 class Stopped(Exception):
@@ -54,6 +58,7 @@ class Plan:
     self_check: bool = False
     hints: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    marks: Marks | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -85,7 +90,7 @@ def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
     ----------
     .. [1] T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174.
     """
-    return _Sweep(plan, report).run(0, row, {})
+    return _Sweep(plan, report).run(0, row)
 
 
 def go_on(before: Recording, plan: Plan, report: Report | None = None) -> Recording:
@@ -99,28 +104,25 @@ def go_on(before: Recording, plan: Plan, report: Report | None = None) -> Record
     again = _Sweep(plan, report)
     thinned = before.checkpoints.every(plan.stride // before.stride)
     again.rows = [thinned.row(i) for i in range(min(thinned.n, -(-last // plan.stride)))]
-    for name, table in before.metrics.items():
-        shift = table.tail.shift if isinstance(table.tail, VectorMoments) else None
-        again.forms[name] = table.shape, shift
-        again.table_rows[name] = [{c: values[j] for c, values in table.rows.items()} for j in range(last)]
-    closed = {name: table.closed for name, table in before.metrics.items() if table.closed is not None}
-    return again.run(last, row, closed)
+    again.ledgers = {name: Ledger(name, table) for name, table in before.metrics.items()}
+    return again.run(last, row)
 
 
 def _check_past(before: Recording, plan: Plan, last: int) -> None:
     """Refuse to go on where the last block does not give its last state and its statistics again."""
     cursor = Cursor(before, plan.step)
     cursor.restore(last)
-    start, names, codec = cursor.t, list(before.metrics), before.checkpoints.codec
+    start, codec = cursor.t, before.checkpoints.codec
     n_states = before.n_steps - start
-    buffers = cursor.observe(names, [plan.metrics[name] for name in names], n_states, n_states - 1)
+    watch = Watch(plan.step, codec, {name: plan.metrics[name] for name in before.metrics})
+    buffers = watch.observe(cursor, n_states, n_states - 1)
     got = codec.encode(cursor.state)
     if codec.digest(got) != before.tail_digest:
         raise Parted(last, before.n_steps - 1, None, got)
     for (name, table), buffer in zip(before.metrics.items(), buffers, strict=True):
-        shift = table.tail.shift if isinstance(table.tail, VectorMoments) else None
-        again = moments_of(as_values(name, buffer, start, table.shape), start, shift)
-        if Stats(again) != Stats(table.tail):
+        again = Ledger(name, table)
+        again.enter(last, buffer, start)
+        if not again.table().tail.agrees(table.tail):
             raise MetricError(name, start, "does not give what was observed from here on; it is another function")
 
 
@@ -128,25 +130,28 @@ class _Sweep:
     """A sweep under way.
 
     Ctrl-C may come between any two bytecodes, so what is finished changes in one assignment: `at` holds the block under
-    way, its checkpoint, the moments of the blocks before it and those of one block less. The lists only grow, and are
-    cut to what `at` says.
+    way and its checkpoint. Lists and ledgers only grow, and are cut to what `at` says.
     """
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         self.plan, self.report = plan, report
         self.grid = Grid(plan.n_steps, plan.block_size, plan.origin.grid)
-        self.rng = BlockRng(plan.seed, plan.backend)
+        self.watch = Watch(plan.step, plan.codec, plan.metrics)
+        self.bind = plan.step.bound(plan.codec)
+        self.form = plan.step.form(plan.codec)
         self.rows: list[Row] = []
-        self.table_rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in plan.metrics}
-        self.forms: dict[str, tuple[tuple[int, ...], Array | None]] = {}
-        self.at: tuple[int, Row, dict[str, Moments], dict[str, Moments] | None] = (0, None, {}, None)
-        self.none_allowed = False
+        self.ledgers = {name: Ledger(name) for name in plan.metrics}
+        self.at: tuple[int, Row] = (0, None)
+        self.first = 0
 
-    def run(self, block: int, row: Row, closed: dict[str, Moments]) -> Recording:
-        self.none_allowed = self.plan.codec.decode(row) is None
-        self.at = block, row, closed, None
+    def run(self, block: int, row: Row) -> Recording:
+        self.place = self._place(row)
+        self.place.marks = self.plan.marks
+        self.at, self.first = (block, row), block
         try:
             while True:
+                if self._many_blocks() and self.report is not None:
+                    self.report(self.grid.start(self.at[0]), self.at[0] - 1)
                 tail = self._block()
                 if tail is not None:
                     return tail
@@ -158,55 +163,73 @@ class _Sweep:
                 raise
             raise Stopped(error, done) from error
 
-    def _enter(self, block: int, row: Row) -> tuple[Any, Any, Any]:
-        """Return ``(step_fn, state, rng)`` for the first step of a block."""
-        rng = self.rng.start(self.grid.stream(block))
-        if block == 0 and self.plan.origin.rng_state is not None:
-            set_state(rng, self.plan.backend, dict(self.plan.origin.rng_state))
-        step_fn, state, lead = self.plan.step.for_block(), self.plan.codec.decode(row), self.plan.origin.lead
-        if block == 0 and lead:
-            state = advance(step_fn, state, rng, lead, -lead, self.none_allowed)
-        return step_fn, state, rng
+    def _place(self, row: Row) -> Place:
+        """Return a place that enters blocks by their checkpoints."""
+        plan = self.plan
+        codec = plan.codec
+        return Place(
+            BlockRng(plan.seed, plan.backend),
+            self.grid,
+            plan.stride,
+            [],
+            codec.again,
+            codec.copy,
+            codec.user is None,
+            dataclass_fields,
+            self.bind,
+            plan.step.runs_itself,
+            codec.decode(row) is None,
+            plan.origin.begin(plan.backend),
+        )
+
+    def _many_blocks(self) -> bool:
+        """Run some blocks at once, without Python between them, where the step can; return whether it did.
+
+        The last block is left: its end is kept as a digest. So is a block that fails: it is run again by itself.
+        """
+        plan, (block, row) = self.plan, self.at
+        n = self.grid.n_blocks - 1 - block
+        whole = block > 0 or (self.grid.origin % plan.block_size == 0 and plan.origin.begin(plan.backend) is None)
+        if n < 1 or not whole or plan.metrics or plan.self_check or plan.marks is not None:
+            return False
+        if self.form is None or not getattr(self.bind(), "bulk", True):
+            return False
+        out = np.empty((max(1, min(n, BULK // max(self.form.itemsize, 1))), self.form.itemsize), np.uint8)
+        state, stream = plan.codec.decode(row), self.grid.stream(block)
+        done, _ = self.bind().sweep(state, self.place.blocks, stream, plan.block_size, len(out), out)
+        if not done:
+            return False
+        rows = rows_of(self.form, plan.codec, out[:done])
+        starts = [row, *rows[:-1]]
+        self.rows[-(-block // plan.stride) :] = starts[-block % plan.stride :: plan.stride]
+        self.at = block + done, rows[-1]
+        return True
 
     def _block(self) -> Recording | None:
         """Run one block; return the recording behind the last one."""
-        block, row, closed, _ = self.at
+        block, row = self.at
         if block % self.plan.stride == 0 and len(self.rows) == block // self.plan.stride:
             self.rows.append(row)
         start, stop = self.grid.start(block), self.grid.stop(block)
         n_steps = stop - start - (stop == self.plan.n_steps)
-        step_fn, state, rng = self._enter(block, row)
-        names = list(self.plan.metrics)
-        buffers: list[list[Any]] = [[] for _ in names]
-        if names:
-            metrics = [self.plan.metrics[name] for name in names]
-            state = advance_observed(
-                step_fn, state, rng, stop - start, n_steps, start, self.none_allowed, names, metrics, buffers
-            )
+        self.place.enter(block, self.plan.codec.decode(row))
+        if self.ledgers:
+            self._enter(block, self.watch.observe(self.place, stop - start, n_steps), start)
         else:
-            state = advance(step_fn, state, rng, n_steps, start, self.none_allowed)
-        next_row = self.plan.codec.encode(state)
+            self.place.run(n_steps)
+        next_row = self.plan.codec.encode(self.place.state)
         if self.plan.self_check:
             self._check(block, row, n_steps, next_row)
-        moments = self._moments(names, buffers, start)
         if stop == self.plan.n_steps:
             if self.report is not None:
                 self.report(stop, block)
-            return self._finish(block, stop, self.plan.codec.digest(next_row), closed, moments)
-        for name in names:
-            self.table_rows[name][block:] = [table_row(moments[name], self.forms[name][0])]
-            moments[name] = merge([closed[name], moments[name]] if name in closed else [moments[name]])
-        self.at = block + 1, next_row, moments, closed
+            return self._finish(block, stop, self.plan.codec.digest(next_row))
+        self.at = block + 1, next_row
         return None
 
-    def _moments(self, names: list[str], buffers: list[list[Any]], start: int) -> dict[str, Moments]:
-        moments = {}
-        for name, buffer in zip(names, buffers, strict=True):
-            known = self.forms.get(name)
-            values = as_values(name, buffer, start, known[0] if known else None)
-            shape, shift = self.forms.setdefault(name, (values.shape[1:], first_shift(values)))
-            moments[name] = moments_of(values, start, shift)
-        return moments
+    def _enter(self, block: int, values: list[Any], start: int) -> None:
+        for ledger, given in zip(self.ledgers.values(), values, strict=True):
+            ledger.enter(block, given, start)
 
     def _check(self, block: int, row: Row, n_steps: int, expected: Row) -> None:
         if not n_steps:
@@ -217,14 +240,17 @@ class _Sweep:
             if parted is not None:
                 self._refuse(block, *parted)
         reach = compared_step(block, n_steps)
-        step_fn, state, rng = self._enter(block, row)
-        before = codec.encode(advance(step_fn, state, rng, reach, start, self.none_allowed))
-        step_fn, state, rng = self._enter(block, row)
-        state = advance(step_fn, state, rng, reach, start, self.none_allowed)
-        now = codec.encode(state)
+        place = self._place(row)
+        place.enter(block, codec.decode(row))
+        place.run(reach)
+        before = codec.encode(place.state)
+        place.enter(block, codec.decode(row))
+        place.run(reach)
+        now = codec.encode(place.state)
         if not codec.same(before, now):
             self._refuse(block, start + reach, before, now)
-        got = codec.encode(advance(step_fn, state, rng, n_steps - reach, start + reach, self.none_allowed))
+        place.run(n_steps - reach)
+        got = codec.encode(place.state)
         if not codec.same(expected, got):
             self._refuse(block, start + n_steps, expected, got)
 
@@ -246,22 +272,22 @@ class _Sweep:
         Up to the step that failed; if that cannot be run again, up to the checkpoint of the block under way; if that
         cannot be observed, the blocks before.
         """
-        block, _, closed, before = self.at
+        block = self.at[0]
         start = self.grid.start(block)
         reason, ends = f"{type(error).__name__}: {error}", []
         if isinstance(error, KeyboardInterrupt):
             reason = "interrupted"
         elif isinstance(error, StepError):
-            reason, ends = f"step_fn raised at step {error.t}", [(block, error.t, closed)]
+            reason, ends = f"step_fn raised at step {error.t}", [(block, error.t)]
         elif isinstance(error, StateError):
-            reason, ends = f"a state that cannot be kept: {error}", [(block, self.grid.stop(block) - 1, closed)]
-        ends.append((block, start, closed))
-        if before is not None:
-            ends.append((block - 1, start - 1, before))
-        for block, end, closed in ends:
+            reason, ends = f"a state that cannot be kept: {error}", [(block, self.grid.stop(block) - 1)]
+        ends.append((block, start))
+        if block > self.first:
+            ends.append((block - 1, start - 1))
+        for block, end in ends:
             for _ in range(10):
                 try:
-                    done = self._cut(block, end, closed)
+                    done = self._cut(block, end)
                     return replace(done, complete=False, stopped=reason[:1000].encode(errors="replace").decode())
                 except KeyboardInterrupt:  # once more: then what takes no time, but not nothing
                     if end > start:
@@ -270,27 +296,24 @@ class _Sweep:
                     break
         return None
 
-    def _cut(self, block: int, end: int, closed: dict[str, Moments]) -> Recording:
+    def _cut(self, block: int, end: int) -> Recording:
         """Return the part up to step `end` of `block`, which is run again that far."""
-        under_way, row, *_ = self.at
+        under_way, row = self.at
         if under_way % self.plan.stride == 0 and len(self.rows) == under_way // self.plan.stride:
             self.rows.append(row)
         start = self.grid.start(block)
-        names = list(self.plan.metrics)
         cursor = self._cursor()
         cursor.restore(block)
-        buffers = cursor.observe(names, list(self.plan.metrics.values()), end - start + 1, end - start)
+        watch = Watch(self.plan.step, self.plan.codec, self.plan.metrics)
+        if self.ledgers:
+            self._enter(block, watch.observe(cursor, end - start + 1, end - start), start)
+        else:
+            cursor.run(end - start)
         digest = self.plan.codec.digest(self.plan.codec.encode(cursor.state))
-        return self._finish(block, end + 1, digest, closed, self._moments(names, buffers, start))
+        return self._finish(block, end + 1, digest)
 
-    def _finish(
-        self, block: int, n_steps: int, digest: bytes, closed: dict[str, Moments], tail: dict[str, Moments]
-    ) -> Recording:
-        tables = {}
-        for name, moments in tail.items():
-            shape = self.forms[name][0]
-            rows = [*self.table_rows[name][:block], table_row(moments, shape)]
-            tables[name] = table_of(shape, rows, closed.get(name), moments)
+    def _finish(self, block: int, n_steps: int, digest: bytes) -> Recording:
+        tables = {name: ledger.table() for name, ledger in self.ledgers.items()}
         return self._recording(n_steps, block, digest, tables)
 
     def _recording(self, n_steps: int, block: int, digest: bytes, tables: dict[str, MetricTable]) -> Recording:

@@ -9,15 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from .differences import first_difference
+from .forms import Form, table
+from .parallel import in_order
+from .recording import Recording
 from .replay import BLOCK_CACHE, Cursor
 from .states import Row
+from .steps import Step
 
 #: Blocks a default `verify` replays at most, besides the last one.
 SAMPLE = 32
 
 #: Most steps of a block that are compared one by one.
 TRACE = 2048
+
+#: Blocks of a piece of work for an executor.
+TASK = 8
+NATIVE_TASK = 64
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,11 @@ def sampled_blocks(n_blocks: int, stride: int, full: bool) -> list[int]:
 
 
 def find_failure(
-    cursor: Cursor, tail_digest: bytes, full: bool, report: Callable[[int, int], None] | None = None
+    recording: Recording,
+    step: Step,
+    full: bool,
+    report: Callable[[int, int], None] | None = None,
+    executor: Any = None,
 ) -> Mismatch | None:
     """Return the first block found that is not reproduced, None if all that were replayed are.
 
@@ -55,36 +66,132 @@ def find_failure(
     environment's own rng) is not where it was when the block was recorded in both replays, whatever it is taken modulo
     and however seldom it comes. A state inside the block is compared, too: what comes once in every block may leave
     its end as it was. And the last and the first block are compared step by step, see `replays_part`.
+
+    With an executor, pieces of the run are replayed on its workers; what is found first is the same.
     """
+    blocks = list(enumerate(sampled_blocks(recording.grid.n_blocks, recording.stride, full)))
+    if executor is None and step.form(recording.checkpoints.codec) is None:
+        cursor = Cursor(recording, step)
+        for i, block in blocks:
+            mismatch = _check_block(cursor, i, block, None)
+            if mismatch is not None:
+                return mismatch
+            if report is not None:
+                report(i + 1, block)
+        return None
+    ends = [blocks[0]] + blocks[-1:] * (len(blocks) > 1)
+    inner = blocks[1:-1]
+    size = NATIVE_TASK if step.form(recording.checkpoints.codec) is not None else TASK
+    pieces = [ends[:1], *(inner[at : at + size] for at in range(0, len(inner), size)), ends[1:]]
+    done = 0
+    for piece, mismatch in zip(
+        pieces, in_order(executor, check_blocks, ((recording, step, piece) for piece in pieces)), strict=True
+    ):
+        if mismatch is not None:
+            return mismatch
+        done += len(piece)
+        if report is not None and piece:
+            report(done, piece[-1][1])
+    return None
+
+
+def check_blocks(recording: Recording, step: Step, blocks: list[tuple[int, int]]) -> Mismatch | None:
+    """Return the first of some ``(i, block)``, the `i`-th of a verification, that is not reproduced."""
+    if not blocks:
+        return None
+    cursor = Cursor(recording, step)
+    native = _Native.of(cursor)
+    while blocks:
+        n, failed = (0, False) if native is None else native.reproduces(blocks)
+        for i, block in blocks[n : n + 1]:
+            mismatch = _check_block(cursor, i, block, native)
+            if mismatch is None and failed:
+                words = _Words("the state that was recorded"), _Words("another one, in some replays only")
+                mismatch = Mismatch(block, recording.grid.stop(block), "", *words, False, ())
+            if mismatch is not None:
+                return mismatch
+        blocks = blocks[n + 1 :]
+    return None
+
+
+class _Native:
+    """Blocks of a step that runs by itself, replayed without Python between their steps."""
+
+    def __init__(self, cursor: Cursor, form: Form, loop: Any) -> None:
+        self.recording, self.blocks, self.form, self.loop = cursor.recording, cursor.blocks, form, loop
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> _Native | None:
+        """Return what replays blocks that way, None where they cannot be."""
+        recording = cursor.recording
+        form = cursor.step.form(recording.checkpoints.codec)
+        if form is None or recording.stride != 1 or recording.checkpoints.pickles:
+            return None
+        loop = cursor.step.bound(recording.checkpoints.codec)()
+        return cls(cursor, form, loop) if getattr(loop, "bulk", True) else None
+
+    def reproduces(self, blocks: list[tuple[int, int]]) -> tuple[int, bool]:
+        """Return how many of the first of `blocks` are reproduced, and whether the next one is not or is for others."""
+        grid, checkpoints = self.recording.grid, self.recording.checkpoints
+        n = 0
+        while n < len(blocks):
+            i, last = blocks[n]
+            m = 1  # as many as follow one another, downwards
+            while n + m < len(blocks) and blocks[n + m][1] == last - m:
+                m += 1
+            first = last - m + 1
+            if first == 0 or last == grid.n_blocks - 1:
+                return n, False
+            rows = table(self.form, checkpoints.part(first, last + 2))
+            reaches = np.array([compared_step(i + m - 1 - k, grid.block_size) for k in range(m)], np.int64)
+            aways = np.array([_away(i + m - 1 - k, grid.block_size) for k in range(m)], np.int64)
+            found = self.loop.check(rows, self.blocks, grid.stream(first), grid.block_size, reaches, aways)
+            if found >= 0:
+                return n + m - 1 - int(found), True
+            n += m
+        return n, False
+
+    def parts(self, block: int, n: int) -> bool:
+        """Return whether replays of the first `n` steps of `block` part."""
+        row = table(self.form, self.recording.checkpoints.part(block, block + 1))[0]
+        stream = self.recording.grid.stream(block)
+        return bool(self.loop.trace(row, self.blocks, stream, min(n, TRACE), BLOCK_CACHE) >= 0)
+
+
+def _away(i: int, room: int) -> int:
+    """Return the steps of the false start before the second replay of the `i`-th block."""
+    return min(1 + i % 3, room)
+
+
+def _check_block(cursor: Cursor, i: int, block: int, native: _Native | None) -> Mismatch | None:
+    """Return what is wrong with the `i`-th block that is looked at."""
     recording = cursor.recording
     codec, stride, grid = recording.checkpoints.codec, recording.stride, recording.grid
-    blocks = sampled_blocks(grid.n_blocks, stride, full)
-    for done, block in enumerate(blocks):
-        end = block + stride
-        stored = end < grid.n_blocks
-        room = grid.stop(block) - grid.start(block) - (block == grid.n_blocks - 1)
-        if room and block in (blocks[0], blocks[-1]):
+    end = block + stride
+    stored = end < grid.n_blocks
+    room = grid.stop(block) - grid.start(block) - (block == grid.n_blocks - 1)
+    if room and (block == 0 or not stored):
+        whole = block > 0 or recording.origin.begin(recording.backend) is None
+        if native is None or not whole or native.parts(block, room):
             parted = replays_part(cursor, block, grid.start(block) + room, TRACE)
             if parted is not None:
                 return find_mismatch(cursor, block, *parted)
-        expected = recording.checkpoints.row(end // stride) if stored else None
-        reach, before = compared_step(done, room) if room else 0, None
-        for again in (False, True) if room else (False,):
+    expected = recording.checkpoints.row(end // stride) if stored else None
+    reach, before = compared_step(i, room) if room else 0, None
+    for again in (False, True) if room else (False,):
+        cursor.restore(block)
+        if again:
+            cursor.run(_away(i, room))
             cursor.restore(block)
-            if again:
-                cursor.run(min(1 + done % 3, room))
-                cursor.restore(block)
-            cursor.run(reach)
-            inside = codec.encode(cursor.state)
-            if again and not codec.same(before, inside):
-                return find_mismatch(cursor, block, cursor.t, before, inside)
-            before = inside
-            _to_end(cursor, min(end, grid.n_blocks) - 1, stored)
-            got = codec.encode(cursor.state)
-            if not (codec.digest(got) == tail_digest if expected is None else codec.same(expected, got)):
-                return find_mismatch(cursor, block, cursor.t, expected, got)
-        if report is not None:
-            report(done + 1, block)
+        cursor.run(reach)
+        inside = codec.encode(cursor.state)
+        if again and not codec.same(before, inside):
+            return find_mismatch(cursor, block, cursor.t, before, inside)
+        before = inside
+        _to_end(cursor, min(end, grid.n_blocks) - 1, stored)
+        got = codec.encode(cursor.state)
+        if not (codec.digest(got) == recording.tail_digest if expected is None else codec.same(expected, got)):
+            return find_mismatch(cursor, block, cursor.t, expected, got)
     return None
 
 
@@ -102,6 +209,8 @@ def _to_end(cursor: Cursor, block: int, into_next: bool) -> None:
 
 def find_mismatch(cursor: Cursor, block: int, step: int, expected: Row | None, got: Row) -> Mismatch:
     """Say where a stretch that begins at `block` and should give `expected` at `step` goes wrong."""
+    from .differences import first_difference  # only a failure needs it
+
     codec = cursor.recording.checkpoints.codec
     before = _global_generators()
     parted = replays_part(cursor, block, step)
