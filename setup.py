@@ -16,7 +16,12 @@ EXACT = {"msvc": ["/O2", "/fp:precise"], "other": ["-O3", "-ffp-contract=off", "
 
 
 class BuildExact(build_ext):
-    """The usual command, with the flags of the compiler it found."""
+    """The usual command, with the flags of the compiler it found, on all processors."""
+
+    def finalize_options(self):
+        """Compile several extensions at a time."""
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extension(self, ext):
         """Compile `ext` with exact floating-point arithmetic."""

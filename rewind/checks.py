@@ -153,7 +153,7 @@ def workers(executor: Any) -> Iterator[Any]:
     ArgumentTypeError
         If it is neither.
     """
-    if executor is None or callable(getattr(executor, "submit", None)):
+    if executor is None or (callable(getattr(executor, "submit", None)) and not isinstance(executor, type)):
         yield executor
         return
     made: Any = executor() if callable(executor) else None

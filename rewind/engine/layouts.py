@@ -121,6 +121,9 @@ class Layout:
         except (UnsupportedDtype, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"not a layout: {error}") from error
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Layout.from_json, (self.to_json(),)
+
     def require_classes(self, main: str | None = None) -> None:
         """Raise `StateClassError` now if a class this layout names is not imported.
 
