@@ -1,105 +1,173 @@
-"""Measure everything and print it: ``python -m benchmarks [--steps N]``."""
+"""Measure the claims and print the table: ``python -m benchmarks [NAME ...]``.
+
+Each file runs in processes of its own, so that neither the imports nor the garbage of one change another; the figure is
+the median over these processes of medians over rounds. The exit code is 0 whether bounds are met or not.
+"""
 
 import argparse
+import dataclasses
+import importlib
+import importlib.metadata
 import json
 import os
 import platform
-import random
 import statistics
-import tempfile
-import time
-
-import numpy as np
+import subprocess
+import sys
 
 import rewind
 
-from .ratio import against, claim, seconds
-from .steps import State, fragile, kick, relax, walk
+from . import BENCHMARKS, instructions
+from .compiled import NoCompiler
+from .measure import Claim, Figure, Options
+
+QUICK = Options(steps=4_000, fast_steps=20_000, rounds=1)
+PACKAGES = ("numpy", "h5py", "numba", "scipy", "zarr", "joblib")
 
 
-def bare(step, make_state, make_rng, n):
-    """Return the user's own loop, nothing recorded."""
-
-    def loop():
-        state, rng = make_state(), make_rng()
-        for _ in range(n):
-            state = step(state, rng)
-
-    return loop
-
-
-LOOPS = {
-    "int walk, random.Random": (walk, lambda: 0, lambda: random.Random(1), "python", None),
-    "dataclass, random.Random": (fragile, lambda: State(0.0), lambda: random.Random(1), "python", "value"),
-    "float, numpy": (relax, lambda: 0.0, lambda: np.random.default_rng(1), "numpy", None),
-    "float64[64] in place, numpy": (kick, lambda: np.zeros(64), lambda: np.random.default_rng(1), "numpy", "sum"),
-}
-
-
-def measure_record(n):
-    """Recording a loop costs about what running it costs."""
-    for name, (step, state, rng, backend, metric) in LOOPS.items():
-        length = n // 10 if "64" in name else n
-        observe = {"x": (lambda s: s.sum()) if metric == "sum" else metric}
-
-        def recorded(observe=None, step=step, state=state, backend=backend, length=length):
-            return rewind.record(step, state(), length, 1, backend=backend, observe=observe)
-
-        ratios = against(
-            bare(step, state, rng, length),
-            rounds=5,
-            record=recorded,
-            observed=lambda recorded=recorded, observe=observe: recorded(observe),
-        )
-        reference = f"the bare loop ({ratios['reference'][1]:.3f} s)"
-        claim(f"record: {name}", f"{ratios['record'][0]:.2f}", "x", reference)
-        claim("  with exact statistics", f"{ratios['observed'][0]:.2f}", "x", reference)
-
-
-def measure_questions(n, folder):
-    """A verify costs a run; a scan costs the steps scanned; a cold get costs half a block."""
-    run = rewind.record(walk, 0, n, 42)
-    ratios = against(
-        bare(walk, lambda: 0, lambda: random.Random(1), n),
-        rounds=5,
-        full=lambda: run.verify(full=True),
-        sample=run.verify,
-        stats=lambda: run.stats(),
-        iterate=lambda: sum(1 for _ in run),
-        scan=lambda: [run.get(t) for t in range(n)],
+def arguments(argv=None):
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument(
+        "--steps", type=int, help="steps of Python loops (default: 1,000,000); native ones take ten times as many"
     )
-    reference = f"the bare loop ({ratios['reference'][1]:.3f} s)"
-    labels = {
-        "full": "verify(full=True)",
-        "sample": "verify(): a sample",
-        "stats": "stats(state)",
-        "iterate": "for state in run",
-        "scan": "get(t) for every t",
-    }
-    for name, label in labels.items():
-        claim(label, f"{ratios[name][0]:.2f}", "x", reference, f"{ratios[name][1]:.3f} s")
-    pick = random.Random(0)
-    cold = [seconds(lambda: run.get(pick.randrange(n))) for _ in range(200)]
-    claim("get(t), random and cold, median", f"{statistics.median(cold) * 1e6:.0f}", "us", "CPU")
-    path = os.path.join(folder, "walk.replay")
-    began = time.perf_counter()
-    run.save(path)
-    saved = time.perf_counter() - began
-    load = statistics.median(seconds(lambda: rewind.load(path)) for _ in range(20))
-    claim("file of the int walk", f"{os.path.getsize(path):,}", "bytes", f"{8 * n:,} bytes of all states as int64")
-    claim("save, first (imports h5py) / load", f"{saved * 1e3:.0f} / {load * 1e3:.2f}", "ms", "wall / CPU")
+    parser.add_argument("--rounds", type=int, help="rounds in each process (default: 5)")
+    parser.add_argument("--processes", type=int, default=3, help="processes for each file (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean nothing")
+    parser.add_argument("--instructions", action="store_true", help="count instructions with valgrind, too: slow")
+    parser.add_argument("--json", metavar="PATH", help="write the figures with machine and versions")
+    parser.add_argument("--markdown", action="store_true", help="print the table as it stands in docs/performance.md")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    unknown = [name for name in args.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    return args
 
 
-def main():
+def options_of(args):
+    """Return how much is run."""
+    options = QUICK if args.quick else Options()
+    if args.steps is not None:
+        options = dataclasses.replace(options, steps=args.steps, fast_steps=10 * args.steps)
+    if args.rounds is not None:
+        options = dataclasses.replace(options, rounds=args.rounds)
+    return options
+
+
+def machine():
+    """Return what the figures depend on, in general words."""
+    facts = {"python": platform.python_version(), "rewind": rewind.__version__, "kernel": rewind.kernel_name}
+    for name in PACKAGES:
+        try:
+            facts[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**facts, "machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count()}
+
+
+def measured(name, args):
+    """Return the figures of one file, each the median over its processes, with the least and the most."""
+    module = importlib.import_module(f".{name}", __package__)
+    environment = {**os.environ, **getattr(module, "ENVIRONMENT", {})}
+    command = [sys.executable, "-m", __package__, name, "--child"]
+    command += ["--quick"] if args.quick else []
+    for option in ("steps", "rounds"):
+        value = getattr(args, option)
+        command += [f"--{option}", str(value)] if value is not None else []
+    runs = []
+    for _ in range(1 if args.quick else args.processes):
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            note = f"the benchmark ended with {done.returncode}"
+            return {claim.key: (Figure(None, note), (None, None)) for claim in module.CLAIMS}
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    return {claim.key: _middle([run[claim.key] for run in runs]) for claim in module.CLAIMS}
+
+
+def _middle(found):
+    values = [value for value, _ in found if value is not None]
+    if not values:
+        return Figure(*found[0]), (None, None)
+    middle = statistics.median_low(values)
+    note = next(note for value, note in found if value == middle)
+    return Figure(middle, note), (min(values), max(values))
+
+
+def shown(value, claim: Claim):
+    """Return a figure for people, with as many digits as it takes to see on which side of its bound it is."""
+    digits = 0 if abs(value) >= 100 else 4 if 0 < abs(value) < 0.02 else 2
+    while claim.bound is not None and digits < 5 and value != claim.bound == round(value, digits):
+        digits += 1
+    return f"{value:,.{digits}f}{'' if claim.unit.startswith('x') else ' '}{claim.unit}"
+
+
+def row(claim: Claim, figure: Figure, is_real=True):
+    """Return the columns of one row: claim, measured, bound, whether it is met, reference, note."""
+    bound = "" if claim.bound is None else f"{'>=' if claim.at_least else '<='} {claim.bound:g}"
+    if figure.value is None:
+        return claim.what, "skipped", bound, "", claim.reference, figure.note
+    met = {True: "yes", False: "NO", None: ""}[claim.met(figure.value) if is_real else None]
+    return claim.what, shown(figure.value, claim), bound, met, claim.reference, figure.note
+
+
+def line(cells, markdown):
+    """Return one line of the table."""
+    if markdown:
+        what = cells[0].strip() if not cells[0].startswith(" ") else f"... {cells[0].strip()}"
+        return "| " + " | ".join((what, *cells[1:])) + " |"
+    what, figure, bound, met, reference, note = cells
+    return f"{what:<66} {figure:>14} {bound:>8} {met:>4}  of: {reference}{f' ({note})' if note else ''}"
+
+
+def counts(names, markdown):
+    """Print the instructions a step takes, and return them by file and side."""
+    found = {}
+    print("\ninstructions a step\n")
+    if markdown:
+        print("| file | side | instructions a step | |\n|---|---|---|---|")
+    for name in names:
+        if name not in instructions.COUNTED:
+            continue
+        try:
+            found[name] = instructions.count(name)
+        except (FileNotFoundError, NoCompiler, RuntimeError) as error:
+            print(f"{name}: skipped, {error}", flush=True)
+            continue
+        for cells in instructions.rows(name, found[name]):
+            print(f"| {' | '.join(cells)} |" if markdown else "{:<22}{:<14}{:>10}{:>9}".format(*cells), flush=True)
+    return found
+
+
+def main(argv=None):
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--steps", type=int, default=1_000_000, help="steps of the scalar loops (default: %(default)s)")
-    n = parser.parse_args().steps
-    machine = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
-    print(json.dumps({**machine, "kernel": rewind.kernel_name, "steps": n}))
-    measure_record(n)
-    with tempfile.TemporaryDirectory() as folder:
-        measure_questions(n, folder)
+    args = arguments(argv)
+    if args.child:
+        figures = importlib.import_module(f".{args.names[0]}", __package__).measure(options_of(args))
+        print(json.dumps({key: [figure.value, figure.note] for key, figure in figures.items()}))
+        return
+    results = []
+    print(json.dumps(machine()))
+    if args.markdown:
+        print("| what | measured | bound | met | measured against | note |\n|---|---|---|---|---|---|")
+    for name in args.names or BENCHMARKS:
+        figures = measured(name, args)
+        for claim in importlib.import_module(f".{name}", __package__).CLAIMS:
+            figure, (least, most) = figures[claim.key]
+            print(line(row(claim, figure, not args.quick), args.markdown), flush=True)
+            about = {**dataclasses.asdict(claim), "met": None if figure.value is None else claim.met(figure.value)}
+            results.append({"file": name, **about, "value": figure.value, "least": least, "most": most})
+            results[-1]["note"] = figure.note
+    bound = [result for result in results if result["met"] is not None and not args.quick]
+    missed = [f"{result['file']}.{result['key']}" for result in bound if not result["met"]]
+    print(f"{len(bound) - len(missed)} of {len(bound)} bounds met{': not ' if missed else ''}{', '.join(missed)}")
+    counted = counts(args.names or BENCHMARKS, args.markdown) if args.instructions else {}
+    if args.json:
+        about = {**machine(), **dataclasses.asdict(options_of(args)), "processes": args.processes}
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump({**about, "results": results, "instructions": counted}, file, indent=1)
+            file.write("\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The loops that are measured."""
+"""The loops that are measured, as a user writes them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 def walk(x, rng):
@@ -10,14 +12,19 @@ def walk(x, rng):
 
 
 def relax(x, rng):
-    """A scalar numpy step."""
+    """A scalar that relaxes, with noise: an Ornstein-Uhlenbeck process."""
     return x * 0.999 + rng.standard_normal()
 
 
+def drift(x, rng):
+    """An array of such scalars: a new one at each step."""
+    return x * 0.999 + rng.standard_normal(x.shape[0])
+
+
 def kick(x, rng):
-    """A numpy step on an array, in place."""
-    x *= 0.99
-    x += rng.standard_normal(x.shape)
+    """The same, in place."""
+    x *= 0.999
+    x += rng.standard_normal(x.shape[0])
     return x
 
 
@@ -28,7 +35,23 @@ class State:
     value: float
 
 
+#: Of a standard normal, once in 300,000 steps: late enough for a long search.
+RARE = 4.5
+
+
 def fragile(state, rng):
-    """The README's step with a dataclass state."""
+    """The README's step with a dataclass state, which goes wrong now and then."""
     noise = rng.normalvariate(0.0, 1.0)
-    return State(math.nan if noise > 6.0 else 0.99 * state.value + noise)
+    return State(math.nan if noise > RARE else 0.99 * state.value + noise)
+
+
+def bare(step: Callable[..., Any], make_state: Callable[[], Any], make_rng: Callable[[], Any], n: int) -> Any:
+    """Return the user's own loop: nothing recorded."""
+
+    def loop() -> Any:
+        x, rng, step_fn = make_state(), make_rng(), step
+        for _ in range(n):
+            x = step_fn(x, rng)
+        return x
+
+    return loop

@@ -222,7 +222,7 @@ class Run(Generic[S]):
     def iter(self, start: int = 0, stop: int | None = None) -> Iterator[S]:
         """Yield the states from `start` up to, not including, `stop`, in one pass: private copies."""
         first, behind = self._window(start, stop)
-        return (state for _, state in self._reader.each(first, behind))
+        return self._reader.states(range(first, behind))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return View(self._reader, range(self.n_steps)).__array__(dtype, copy)
@@ -249,7 +249,7 @@ class Run(Generic[S]):
         )
         values: list[Any] = []
         copies = callable(f)  # which may change what it is given
-        for _, state in self._reader.each(first, behind, stride, copies):
+        for state in self._reader.states(range(first, behind, stride), copies):
             value = state if function is None else function(state)
             values.append(np.array(value) if isinstance(value, (np.ndarray, list)) else private_copy(value))
         try:

@@ -61,7 +61,7 @@ class View(Sequence[S]):
         steps = self.steps
         if steps.step < 0:
             return (self._reader.get(t) for t in steps)
-        return (state for _, state in self._reader.each(steps.start, steps.stop, steps.step))
+        return self._reader.states(steps)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:

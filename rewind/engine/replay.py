@@ -245,19 +245,20 @@ class Reader:
             copies.append(codec.copy(cursor.state))
         return copies
 
-    def each(self, start: int, stop: int, every: int = 1, copy: bool = True) -> Iterator[tuple[int, Any]]:
-        """Yield ``(t, state)`` for steps start, start+every, ... below `stop`, in one pass."""
+    def states(self, steps: range, copy: bool = True) -> Iterator[Any]:
+        """Yield the states at `steps`, which go forward, in one pass; without `copy` the live ones, to be looked at."""
         if self.step is None:  # the stored states are to be had all the same
-            yield from ((t, self.get(t)) for t in range(start, stop, every))
+            yield from map(self.get, steps)
             return
         cursor = Cursor(self.recording, self.step, None, self._turn)
-        for t in range(start, stop, every):
-            state = cursor.get(t) if copy else MISSING
-            if state is MISSING:
+        get = cursor.get
+        for t in steps:
+            state = get(t) if copy else MISSING
+            if state is MISSING:  # also where a step iterates over its own run
                 with self._own_turn():
                     cursor.seek(t)
                     state = self.recording.checkpoints.codec.copy(cursor.state) if copy else cursor.state
-            yield t, state
+            yield state
 
     def _check_arrival(self, cursor: Cursor, name: str, metric: Any) -> None:
         """Refuse a pass whose cursor, at the last step of a block, does not get to what is stored behind it."""
