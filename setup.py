@@ -12,7 +12,8 @@ from setuptools.command.build_ext import build_ext
 
 # A fused multiply-add rounds once where Python rounds twice, and fast-math reorders sums: either would give the
 # kernel other bits than its twin. -march=native would give a wheel that only runs on the machine that built it.
-EXACT = {"msvc": ["/O2", "/fp:precise"], "other": ["-O3", "-ffp-contract=off", "-fno-fast-math"]}
+# Debugging symbols would be five times the code.
+EXACT = {"msvc": ["/O2", "/fp:precise"], "other": ["-O3", "-g0", "-ffp-contract=off", "-fno-fast-math"]}
 
 
 class BuildExact(build_ext):

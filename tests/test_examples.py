@@ -38,6 +38,8 @@ def output(request, tmp_path):
         pytest.importorskip("numba")
     if request.param == "native_step" and not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("there is no C compiler")
+    if request.param == "native_step" and rewind.kernel_name == "python":
+        pytest.skip("ten million steps through ctypes take a minute")
     text = run(request.param, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert 8 <= len(text.splitlines()) <= 25
