@@ -19,7 +19,7 @@ import rewind
 
 from . import BENCHMARKS, instructions
 from .compiled import NoCompiler
-from .measure import Claim, Figure, Options
+from .measure import Figure, Options, row
 
 QUICK = Options(steps=4_000, fast_steps=20_000, rounds=1)
 PACKAGES = ("numpy", "h5py", "numba", "scipy", "zarr", "joblib")
@@ -37,7 +37,6 @@ def arguments(argv=None):
     parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean nothing")
     parser.add_argument("--instructions", action="store_true", help="count instructions with valgrind, too: slow")
     parser.add_argument("--json", metavar="PATH", help="write the figures with machine and versions")
-    parser.add_argument("--markdown", action="store_true", help="print the table as it stands in docs/performance.md")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     unknown = [name for name in args.names if name not in BENCHMARKS]
@@ -95,38 +94,16 @@ def _middle(found):
     return Figure(middle, note), (min(values), max(values))
 
 
-def shown(value, claim: Claim):
-    """Return a figure for people, with as many digits as it takes to see on which side of its bound it is."""
-    digits = 0 if abs(value) >= 100 else 4 if 0 < abs(value) < 0.02 else 2
-    while claim.bound is not None and digits < 5 and value != claim.bound == round(value, digits):
-        digits += 1
-    return f"{value:,.{digits}f}{'' if claim.unit.startswith('x') else ' '}{claim.unit}"
-
-
-def row(claim: Claim, figure: Figure, is_real=True):
-    """Return the columns of one row: claim, measured, bound, whether it is met, reference, note."""
-    bound = "" if claim.bound is None else f"{'>=' if claim.at_least else '<='} {claim.bound:g}"
-    if figure.value is None:
-        return claim.what, "skipped", bound, "", claim.reference, figure.note
-    met = {True: "yes", False: "NO", None: ""}[claim.met(figure.value) if is_real else None]
-    return claim.what, shown(figure.value, claim), bound, met, claim.reference, figure.note
-
-
-def line(cells, markdown):
+def line(cells):
     """Return one line of the table."""
-    if markdown:
-        what = cells[0].strip() if not cells[0].startswith(" ") else f"... {cells[0].strip()}"
-        return "| " + " | ".join((what, *cells[1:])) + " |"
     what, figure, bound, met, reference, note = cells
     return f"{what:<66} {figure:>14} {bound:>8} {met:>4}  of: {reference}{f' ({note})' if note else ''}"
 
 
-def counts(names, markdown):
+def counts(names):
     """Print the instructions a step takes, and return them by file and side."""
     found = {}
-    print("\ninstructions a step\n")
-    if markdown:
-        print("| file | side | instructions a step | |\n|---|---|---|---|")
+    print("\ninstructions a step")
     for name in names:
         if name not in instructions.COUNTED:
             continue
@@ -135,8 +112,9 @@ def counts(names, markdown):
         except (FileNotFoundError, NoCompiler, RuntimeError) as error:
             print(f"{name}: skipped, {error}", flush=True)
             continue
-        for cells in instructions.rows(name, found[name]):
-            print(f"| {' | '.join(cells)} |" if markdown else "{:<22}{:<14}{:>10}{:>9}".format(*cells), flush=True)
+        reference = next(iter(found[name].values()))
+        for side, value in found[name].items():
+            print(f"{name:<22}{side:<14}{value:>10,.0f}{value / reference:>9.3g}x", flush=True)
     return found
 
 
@@ -149,20 +127,18 @@ def main(argv=None):
         return
     results = []
     print(json.dumps(machine()))
-    if args.markdown:
-        print("| what | measured | bound | met | measured against | note |\n|---|---|---|---|---|---|")
     for name in args.names or BENCHMARKS:
         figures = measured(name, args)
         for claim in importlib.import_module(f".{name}", __package__).CLAIMS:
             figure, (least, most) = figures[claim.key]
-            print(line(row(claim, figure, not args.quick), args.markdown), flush=True)
+            print(line(row(claim, figure, not args.quick)), flush=True)
             about = {**dataclasses.asdict(claim), "met": None if figure.value is None else claim.met(figure.value)}
             results.append({"file": name, **about, "value": figure.value, "least": least, "most": most})
             results[-1]["note"] = figure.note
     bound = [result for result in results if result["met"] is not None and not args.quick]
     missed = [f"{result['file']}.{result['key']}" for result in bound if not result["met"]]
     print(f"{len(bound) - len(missed)} of {len(bound)} bounds met{': not ' if missed else ''}{', '.join(missed)}")
-    counted = counts(args.names or BENCHMARKS, args.markdown) if args.instructions else {}
+    counted = counts(args.names or BENCHMARKS) if args.instructions else {}
     if args.json:
         about = {**machine(), **dataclasses.asdict(options_of(args)), "processes": args.processes}
         with open(args.json, "w", encoding="utf-8") as file:

@@ -1,0 +1,56 @@
+"""``import rewind`` takes little more than ``import numpy``: h5py, numba and scipy are imported when they are used.
+
+CPU time, user and system, of processes of their own; byte code is compiled before. The bound is for the imports alone:
+what a Python process takes that imports nothing is subtracted from both.
+"""
+
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import rewind
+
+from .measure import Claim, Figure, duration
+
+CLAIMS = (
+    Claim("import", "import rewind", 1.3, "import numpy"),
+    Claim("process", "  the whole process", None, "a process that imports numpy"),
+)
+PROGRAMS = {"nothing": "pass", "numpy": "import numpy", "rewind": "import rewind"}
+
+
+def _spent(program, environment, folder):
+    """Return the CPU seconds of a Python process that runs `program`."""
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=folder)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{program!r} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(options):
+    """Return the figures by key."""
+    if not hasattr(os, "wait4"):
+        return {claim.key: Figure(None, "this system does not tell the CPU time of a process") for claim in CLAIMS}
+    folder = pathlib.Path(rewind.__file__).parents[1]
+    times = {name: [] for name in PROGRAMS}
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPYCACHEPREFIX"] = cache
+        for program in PROGRAMS.values():
+            _spent(program, environment, folder)
+        for i in range(2 * options.rounds + 1):
+            for name in list(PROGRAMS) if i % 2 == 0 else list(reversed(PROGRAMS)):
+                times[name].append(_spent(PROGRAMS[name], environment, folder))
+    rounds = list(zip(*(times[name] for name in ("nothing", "numpy", "rewind")), strict=True))
+    nothing, numpy, ours = (statistics.median(spent) for spent in times.values())
+    note = f"{duration(ours - nothing)}, numpy {duration(numpy - nothing)}"
+    whole = f"{duration(ours)}, numpy {duration(numpy)}, nothing {duration(nothing)}"
+    return {
+        "import": Figure((ours - nothing) / max(numpy - nothing, 1e-9), note),
+        "process": Figure(statistics.median(c / b for _, b, c in rounds), whole),
+    }
