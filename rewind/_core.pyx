@@ -533,6 +533,10 @@ cdef extern from "Python.h":
     object PyObject_GenericGetAttr(object, object)
     PyObject* PyObject_GenericGetDict(PyObject*, void*)
     PyObject* PyDict_GetItem(dict, object)
+    Py_ssize_t Py_REFCNT(PyObject*)
+    PyObject* PyList_GET_ITEM(PyObject*, Py_ssize_t)
+    PyObject* PyTuple_GET_ITEM(PyObject*, Py_ssize_t)
+    bint PyDict_Next(PyObject*, Py_ssize_t*, PyObject**, PyObject**)
     ctypedef struct PyTypeObject
     PyTypeObject* Py_TYPE(object)
     object PyType_GenericAlloc(PyTypeObject*, Py_ssize_t)
@@ -845,10 +849,15 @@ cdef class Turn:
     """Turn()
 --
 
-    Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays."""
+    Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays.
+
+    A context manager, for as often as the same thread wants. It is C, so that no Ctrl-C comes between taking the turn
+    and being bound to give it back.
+    """
 
     cdef PyThread_type_lock lock
     cdef unsigned long owner, forks
+    cdef Py_ssize_t depth
 
     def __cinit__(self):
         self.lock = PyThread_allocate_lock()
@@ -859,24 +868,31 @@ cdef class Turn:
         if self.lock != NULL:
             PyThread_free_lock(self.lock)
 
-    def claim(self):
-        """Wait for one's turn and take it, until `release`; False if this thread has it already."""
-        return self.take()
+    def __enter__(self):
+        if not self.take():
+            self.depth += 1
 
-    def release(self):
-        """Let others have their turn."""
-        self.leave()
+    def __exit__(self, *error):
+        if self.depth:
+            self.depth -= 1
+        else:
+            self.leave()
+
+    def is_mine(self):
+        """Return whether this thread has its turn."""
+        return self.owner == PyThread_get_thread_ident()
 
     cdef bint take(self):
+        """Wait for one's turn and take it, until `leave`; False if this thread has it already."""
         cdef unsigned long me = PyThread_get_thread_ident()
         if not PyThread_acquire_lock(self.lock, 0):
+            if self.owner == me:
+                return False
             if self.forks != n_forks:  # whoever has it is not in this process
                 self.lock = PyThread_allocate_lock()
-            elif self.owner == me:
-                return False
             with nogil:
                 PyThread_acquire_lock(self.lock, 1)
-        self.owner, self.forks = me, n_forks
+        self.owner, self.forks, self.depth = me, n_forks, 0
         return True
 
     cdef void leave(self) noexcept:
@@ -893,6 +909,7 @@ class _Missing:
 
 MISSING = _Missing()
 
+cdef object NDARRAY = np.ndarray
 cdef frozenset PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)}) | (NUMBERS | {np.float64})
 
 
@@ -946,6 +963,54 @@ def copied_record(value, tuple fields):
     return new
 
 
+cdef bint parts_held(PyObject* pointer, fields_of, int depth) except -1:
+    """Whether somebody beside `pointer` may have hold of a mutable part of it; unknown objects may be held by anybody."""
+    cdef object value = <object>pointer, kind = type(value)
+    cdef PyObject* part
+    cdef PyObject* key
+    cdef Py_ssize_t i = 0
+    if kind in PLAIN:
+        return False
+    if depth > 8:
+        return True
+    if kind is NDARRAY:
+        return value.base is not None or value.dtype.hasobject
+    if kind is list:
+        for i in range(len(<list>value)):
+            part = PyList_GET_ITEM(pointer, i)
+            if part_held(part, fields_of, depth):
+                return True
+        return False
+    if kind is tuple:
+        for i in range(len(<tuple>value)):
+            part = PyTuple_GET_ITEM(pointer, i)
+            if part_held(part, fields_of, depth):
+                return True
+        return False
+    if kind is not dict:
+        if fields_of(kind) is None:
+            return True
+        attributes = getattr(value, "__dict__", None)
+        if attributes is None:
+            for name in fields_of(kind):
+                if type(getattr(value, name, None)) not in PLAIN:
+                    return True
+            return False
+        pointer = <PyObject*>attributes
+    while PyDict_Next(pointer, &i, &key, &part):
+        if part_held(part, fields_of, depth):
+            return True
+    return False
+
+
+cdef bint part_held(PyObject* part, fields_of, int depth) except -1:
+    if <object>Py_TYPE(<object>part) in PLAIN:
+        return False
+    if Py_REFCNT(part) > 1 and <object>Py_TYPE(<object>part) is not tuple:
+        return True
+    return parts_held(part, fields_of, depth + 1)
+
+
 cdef class Marks:
     """Marks(blocks, n_blocks, per_block, every, copy)
 --
@@ -997,11 +1062,19 @@ cdef class Marks:
         """Return the offset in a block of the first mark behind `offset`."""
         return (offset // self.every + 1) * self.every
 
-    cdef int take(self, Py_ssize_t block, Py_ssize_t offset, object state, BlockRng blocks) except -1:
+    cdef int take(
+        self, Py_ssize_t block, Py_ssize_t offset, PyObject* state, fields_of, BlockRng blocks
+    ) except -1:
+        """Keep `state`, which has one owner if nobody but the pass has hold of it; else a copy were another object."""
         cdef Py_ssize_t i = block * self.per_block + offset // self.every - 1
         if not self.open or offset // self.every > self.per_block or self.states[i] is not None:
             return 0
-        kept = state if type(state) in PLAIN else self.copy(state)
+        if <object>Py_TYPE(<object>state) in PLAIN:
+            kept = <object>state
+        elif Py_REFCNT(state) > 1 or parts_held(state, fields_of, 0):
+            kept = None
+        else:
+            kept = self.copy(<object>state)
         if kept is None:
             self.open = False
             return 0
@@ -1026,7 +1099,7 @@ cdef class Marks:
 
 
 cdef class Place:
-    """Place(blocks, grid, stride, restored, again, copy, shares, fields_of, bind, runs_itself, none_allowed, first=None, turn=None)
+    """Place(blocks, grid, stride, restored, codec, fields_of, bind, runs_itself, none_allowed, first=None, turn=None)
 --
 
     A place in a run: step `t`, its live state, and the rng as it stands there.
@@ -1043,12 +1116,9 @@ cdef class Place:
         Blocks from one stored state to the next.
     restored : list or callable
         The stored states where they may be shared, or ``restored(i)``, which makes the `i`-th anew.
-    again : callable
-        ``again(state)`` is the state as it would be restored.
-    copy : callable
-        ``copy(state)`` is a private copy.
-    shares : bool
-        Whether a plain number or text is its own copy.
+    codec : StateCodec
+        How states are kept: its ``again`` restores a live state as a checkpoint would, ``copy`` copies it, ``encode``
+        and ``same`` tell whether it was changed, and ``user`` is None where a plain number or text is its own copy.
     fields_of : callable
         ``fields_of(type)``: the fields, if instances can be copied by `copied_record`, else None.
     bind : callable
@@ -1079,7 +1149,7 @@ cdef class Place:
     cdef readonly Py_ssize_t stop
     cdef public object state
     cdef readonly object step_fn
-    cdef object restored, again, copy, bind, first
+    cdef object restored, codec, copy, bind, first, parked
     cdef Py_ssize_t n_steps, block_size, origin, stride
     cdef bint shares, runs_itself, none_allowed
     cdef Turn turn
@@ -1092,9 +1162,7 @@ cdef class Place:
         grid,
         stride,
         restored,
-        again,
-        copy,
-        shares,
+        codec,
         fields_of,
         bind,
         runs_itself,
@@ -1104,8 +1172,9 @@ cdef class Place:
     ):
         self.blocks = blocks
         self.n_steps, self.block_size, self.origin, self.stride = grid.n_steps, grid.block_size, grid.origin, stride
-        self.restored, self.again, self.copy, self.bind, self.first = restored, again, copy, bind, first
-        self.shares, self.runs_itself, self.none_allowed = shares, runs_itself, none_allowed
+        self.restored, self.codec, self.bind, self.first = restored, codec, bind, first
+        self.copy, self.shares = codec.copy, codec.user is None
+        self.runs_itself, self.none_allowed = runs_itself, none_allowed
         self.turn = Turn() if turn is None else turn
         self.fields_of = fields_of
         self.t = self.block = self.stop = -1
@@ -1129,9 +1198,10 @@ cdef class Place:
         self.t = -1
         self.blocks.start(self.origin // self.block_size + block)
         self.stand(block)
-        self.t, self.state = max(self.base(block), 0), state
+        self.state, self.parked = state, None
         if block == 0 and self.first is not None:
-            self.first(self)
+            self.first(self)  # until it is through there is no place to go on from
+        self.t = max(self.base(block), 0)
 
     def restore(self, Py_ssize_t block):
         """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
@@ -1147,7 +1217,7 @@ cdef class Place:
     def cross(self):
         """Run to the first step of the next block, and take its state as it would be restored."""
         self.go(self.stop - self.t)
-        self.enter(self.block + 1, self.again(self.state))
+        self.enter(self.block + 1, self.codec.again(self.state))
 
     cdef object steps(self, state, Py_ssize_t n, Py_ssize_t t):
         if self.runs_itself:
@@ -1170,7 +1240,7 @@ cdef class Place:
                     break
                 state = self.steps(state, piece - t, t)
                 t = piece
-                self.marks.take(self.block, t - base, state, self.blocks)
+                self.marks.take(self.block, t - base, <PyObject*>state, self.fields_of, self.blocks)
         self.state = self.steps(state, stop - t, t)
         self.t = stop
         return 0
@@ -1202,7 +1272,7 @@ cdef class Place:
                     targets,
                 )
                 t = piece
-                self.marks.take(self.block, t - base, state, self.blocks)
+                self.marks.take(self.block, t - base, <PyObject*>state, self.fields_of, self.blocks)
         self.state = watch(
             step_fn, state, rng, last - t, end - t, t, self.none_allowed, labels, functions, attributes, targets
         )
@@ -1222,6 +1292,8 @@ cdef class Place:
 
     cdef int travel(self, Py_ssize_t t) except -1:
         cdef Py_ssize_t block, stored, base, offset
+        if self.parked is not None:
+            self.unpark()
         if not 0 <= self.t <= t < self.stop or self.marks is not None:
             block = self.block_of(t)
             stored = block - block % self.stride
@@ -1241,6 +1313,24 @@ cdef class Place:
                 self.cross()
         if t > self.t:
             self.go(t - self.t)
+        return 0
+
+    def park(self):
+        """Note what the state is, if somebody else may change it before this place moves on: a step, its own array."""
+        cdef PyObject* state = <PyObject*>self.state
+        if self.t < 0 or <object>Py_TYPE(self.state) in PLAIN:
+            return
+        if Py_REFCNT(state) > 1 or parts_held(state, self.fields_of, 0):
+            try:
+                self.parked = self.codec.encode(self.state)
+            except Exception:  # what cannot be kept cannot be compared
+                self.t = -1
+
+    cdef int unpark(self) except -1:
+        """Leave this place if its state was changed since `park`."""
+        parked, self.parked = self.parked, None
+        if self.t >= 0 and not self.codec.same(parked, self.codec.encode(self.state)):
+            self.t = -1
         return 0
 
     def get(self, t):
@@ -1263,26 +1353,26 @@ cdef class Place:
         if not self.turn.take():
             return MISSING
         try:
-            if self.t < step < self.stop and 0 <= self.t and self.marks is None:  # a scan: what most questions are
+            if self.t < step < self.stop and 0 <= self.t and self.marks is None and self.parked is None:  # a scan: what most questions are
                 self.go(step - self.t)
             else:
                 self.travel(step)
-            return self.copied(self.state)
+            if self.shares:
+                if type(self.state) in PLAIN:
+                    return self.state
+                if type(self.state) is not self.kind:
+                    self.kind, self.fields = type(self.state), self.fields_of(type(self.state))
+                if self.fields is not None:
+                    copy = copied_record(self.state, self.fields)
+                    if copy is not None:  # its parts are plain, so nobody can change them but by way of it
+                        if Py_REFCNT(<PyObject*>self.state) > 1:
+                            self.park()
+                        return copy
+            copy = self.copy(self.state)
+            self.park()
+            return copy
         finally:
             self.turn.leave()
-
-    cdef object copied(self, state):
-        """Return a private copy of a live state."""
-        if self.shares:
-            if type(state) in PLAIN:
-                return state
-            if type(state) is not self.kind:
-                self.kind, self.fields = type(state), self.fields_of(type(state))
-            if self.fields is not None:
-                copy = copied_record(state, self.fields)
-                if copy is not None:
-                    return copy
-        return self.copy(state)
 
 
 # ---- the build

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import operator
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -299,7 +301,9 @@ class Values:
         """Add one value."""
         if self._numbers:
             kind = type(value)
-            if isinstance(value, float) or kind in _NUMBERS:
+            if isinstance(value, float):
+                value = float.__float__(value)
+            elif kind in _NUMBERS:
                 value = float(value)
             elif kind is int or kind is bool:
                 try:
@@ -377,29 +381,29 @@ def advance_observed(
 # ---- a place in a run
 
 
-class Turn:
-    """Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays."""
+class Turn(type(threading.RLock())):  # type: ignore[misc]
+    """Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = 0, 0
+    A context manager, for as often as the same thread wants. It is C, so that no Ctrl-C comes between taking the turn
+    and being bound to give it back.
+    """
 
-    def claim(self) -> bool:
-        """Wait for one's turn and take it, until `release`; False if this thread has it already."""
-        me = threading.get_ident(), os.getpid()
-        if not self._lock.acquire(blocking=False):
-            if self._owner[1] not in (0, me[1]):  # whoever has it is not in this process
-                self._lock = threading.Lock()
-            elif self._owner == me:
-                return False
-            self._lock.acquire()
-        self._owner = me
-        return True
+    def is_mine(self) -> bool:
+        """Return whether this thread has its turn."""
+        return bool(self._is_owned())
 
-    def release(self) -> None:
-        """Let others have their turn."""
-        self._owner = 0, 0
-        self._lock.release()
+
+_TURNS: weakref.WeakSet[Turn] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for turn in _TURNS:  # whoever had one is not in this process, unless it forked itself
+        if not turn.is_mine():
+            turn._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class _Missing:
@@ -441,13 +445,44 @@ def copied_record(value: Any, fields: tuple[str, ...]) -> Any:
         return None
     for name in fields:
         try:
-            part = object.__getattribute__(value, name)
-        except AttributeError:
+            part = object.__getattribute__(value, name) if attributes is None else attributes[name]
+        except (AttributeError, KeyError):
             return None
         if type(part) not in _PLAIN:
             return None
         object.__setattr__(new, name, part)
     return new
+
+
+def _parts_held(value: Any, fields_of: Any, depth: int = 0) -> bool:
+    """Whether somebody else may have hold of a mutable part of `value`; unknown objects may be held by anybody."""
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return False
+    if depth > 8:
+        return True
+    if kind is np.ndarray:
+        return value.base is not None or value.dtype.hasobject
+    parts: Any = value
+    keys: Any
+    if kind is list or kind is tuple:
+        keys = range(len(value))
+    else:
+        if kind is not dict:
+            if fields_of(kind) is None:
+                return True
+            parts = getattr(value, "__dict__", None)
+            if parts is None:
+                return any(type(getattr(value, name, None)) not in _PLAIN for name in fields_of(kind))
+        keys = list(parts)
+    for key in keys:
+        kind = type(parts[key])
+        # Its owner, and the argument of getrefcount.
+        if kind not in _PLAIN and kind is not tuple and sys.getrefcount(parts[key]) > 2:
+            return True
+        if _parts_held(parts[key], fields_of, depth + 1):
+            return True
+    return False
 
 
 class Marks:
@@ -483,11 +518,17 @@ class Marks:
     def _next_from(self, offset: int) -> int:
         return (offset // self.every + 1) * self.every
 
-    def _take(self, block: int, offset: int, state: Any, blocks: BlockRng) -> None:
+    def _take(self, block: int, offset: int, owner: list[Any], fields_of: Any, blocks: BlockRng) -> None:
+        """Keep the state in `owner`, if nobody but the pass has hold of it; else a copy were another object."""
         key = block, offset // self.every
         if not self._open or key[1] > self.per_block or key in self._kept:
             return
-        kept = state if type(state) in _PLAIN else self._copy(state)
+        if type(owner[0]) in _PLAIN:
+            kept = owner[0]
+        elif sys.getrefcount(owner[0]) > 2 or _parts_held(owner[0], fields_of):
+            kept = None
+        else:
+            kept = self._copy(owner[0])
         if kept is None:
             self._open = False
             return
@@ -522,12 +563,9 @@ class Place:
         Blocks from one stored state to the next.
     restored : list or callable
         The stored states where they may be shared, or ``restored(i)``, which makes the `i`-th anew.
-    again : callable
-        ``again(state)`` is the state as it would be restored.
-    copy : callable
-        ``copy(state)`` is a private copy.
-    shares : bool
-        Whether a plain number or text is its own copy.
+    codec : StateCodec
+        How states are kept: its ``again`` restores a live state as a checkpoint would, ``copy`` copies it, ``encode``
+        and ``same`` tell whether it was changed, and ``user`` is None where a plain number or text is its own copy.
     fields_of : callable
         ``fields_of(type)``: the fields, if instances can be copied by `copied_record`, else None.
     bind : callable
@@ -557,9 +595,7 @@ class Place:
         grid: Any,
         stride: int,
         restored: list[Any] | Callable[[int], Any],
-        again: Callable[[Any], Any],
-        copy: Callable[[Any], Any],
-        shares: bool,
+        codec: Any,
         fields_of: Callable[[type], tuple[str, ...] | None],
         bind: Callable[[], Any],
         runs_itself: bool,
@@ -572,13 +608,15 @@ class Place:
         self._block_size: int = grid.block_size
         self._origin: int = grid.origin
         self._stride = stride
-        self._restored, self._again, self._copy, self._bind, self._first = restored, again, copy, bind, first
-        self._shares, self._runs_itself, self._none_allowed = shares, runs_itself, none_allowed
+        self._restored, self._codec, self._bind, self._first = restored, codec, bind, first
+        self._runs_itself, self._none_allowed = runs_itself, none_allowed
+        self._parked: Any = None
         self.t = self.block = self.stop = -1
         self.state: Any = None
         self.step_fn: Any = None
         self.marks: Marks | None = None
         self._turn = Turn() if turn is None else turn
+        _TURNS.add(self._turn)
         self._fields_of = fields_of
 
     def _block_of(self, t: int) -> int:
@@ -597,9 +635,10 @@ class Place:
         self.t = -1
         self.blocks.start(self._origin // self._block_size + block)
         self._stand(block)
-        self.t, self.state = max(self._base(block), 0), state
+        self.state, self._parked = state, None
         if block == 0 and self._first is not None:
-            self._first(self)
+            self._first(self)  # until it is through there is no place to go on from
+        self.t = max(self._base(block), 0)
 
     def restore(self, block: int) -> None:
         """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
@@ -613,7 +652,7 @@ class Place:
     def cross(self) -> None:
         """Run to the first step of the next block, and take its state as it would be restored."""
         self.run(self.stop - self.t)
-        self.enter(self.block + 1, self._again(self.state))
+        self.enter(self.block + 1, self._codec.again(self.state))
 
     def _steps(self, state: Any, n: int, t: int) -> Any:
         if self._runs_itself:
@@ -629,13 +668,14 @@ class Place:
 
     def run(self, n: int) -> None:
         """Go `n` steps on the stream of this block, the step into the next block included."""
-        state, t, stop = self.state, self.t, self.t + n
-        self.state, self.t = None, -1  # a step that raises leaves no place to go on from
+        t, stop = self.t, self.t + n
+        owner = [self.state]  # the only one, so that it shows whether somebody else has hold of the state
+        self.t, self.state = -1, None  # a step that raises leaves no place to go on from
         for piece in self._pieces(t, stop):
-            state, t = self._steps(state, piece - t, t), piece
+            owner[0], t = self._steps(owner[0], piece - t, t), piece
             assert self.marks is not None
-            self.marks._take(self.block, t - self._base(self.block), state, self.blocks)
-        self.state = self._steps(state, stop - t, t)
+            self.marks._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
+        self.state = self._steps(owner.pop(), stop - t, t)
         self.t = stop
 
     def observe(
@@ -650,10 +690,10 @@ class Place:
         n_states, n_steps : int
             As there.
         """
-        state, t, rng = self.state, self.t, self.blocks.rng
+        owner, t, rng = [self.state], self.t, self.blocks.rng
         last, end = t + n_states, t + n_steps
         step_fn = self.single if self._runs_itself else self.step_fn
-        self.state, self.t = None, -1
+        self.t, self.state = -1, None
 
         def watch(state: Any, n_states: int, n_steps: int, t: int) -> Any:
             return advance_observed(
@@ -661,10 +701,10 @@ class Place:
             )
 
         for piece in self._pieces(t, end):
-            state, t = watch(state, piece - t, piece - t, t), piece
+            owner[0], t = watch(owner[0], piece - t, piece - t, t), piece
             assert self.marks is not None
-            self.marks._take(self.block, t - self._base(self.block), state, self.blocks)
-        self.state = watch(state, last - t, end - t, t)
+            self.marks._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
+        self.state = watch(owner.pop(), last - t, end - t, t)
         self.t = end
 
     def single(self, state: Any, rng: Any) -> Any:
@@ -678,6 +718,8 @@ class Place:
 
     def seek(self, t: int) -> None:
         """Go to step `t`: forward from here where no stored checkpoint is nearer. At most stride*block_size steps."""
+        if self._parked is not None:
+            self._unpark()
         if not 0 <= self.t <= t < self.stop or self.marks is not None:
             block = self._block_of(t)
             stored = block - block % self._stride
@@ -697,32 +739,49 @@ class Place:
         if t > self.t:
             self.run(t - self.t)
 
+    def park(self) -> None:
+        """Note what the state is, if somebody else may change it before this place moves on: a step, its own array."""
+        if self.t < 0 or type(self.state) in _PLAIN:
+            return
+        if sys.getrefcount(self.state) > 2 or _parts_held(self.state, self._fields_of):
+            try:
+                self._parked = self._codec.encode(self.state)
+            except Exception:  # what cannot be kept cannot be compared
+                self.t = -1
+
+    def _unpark(self) -> None:
+        """Leave this place if its state was changed since `park`."""
+        parked, self._parked = self._parked, None
+        if self.t >= 0 and not self._codec.same(parked, self._codec.encode(self.state)):
+            self.t = -1
+
     def get(self, t: Any) -> Any:
         """Return a private copy of the state at step `t`, or `MISSING`.
 
         `MISSING` if `t` is no plain int from 0 to ``n_steps - 1``, if a step asks its own run (it is its turn), or if
         `t` lies behind in the same block: then copies of the block may serve.
         """
-        if type(t) is not int or not 0 <= t < self._n_steps or not self._turn.claim():
+        if type(t) is not int or not 0 <= t < self._n_steps or self._turn.is_mine():
             return MISSING
-        try:
+        with self._turn:
             if t < self.t and self.marks is None and self._block_of(t) == self.block:
                 return MISSING
             self.seek(t)
-            return self._copied(self.state)
-        finally:
-            self._turn.release()
+            copy = self._copied(self.state)
+            if type(copy) not in _PLAIN:
+                self.park()
+            return copy
 
     def _copied(self, state: Any) -> Any:
         """Return a private copy of a live state."""
-        if self._shares:
+        if self._codec.user is None:
             if type(state) in _PLAIN:
                 return state
             fields = self._fields_of(type(state))
             copy = None if fields is None else copied_record(state, fields)
             if copy is not None:
                 return copy
-        return self._copy(state)
+        return self._codec.copy(state)
 
 
 # ---- the build

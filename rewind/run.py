@@ -51,7 +51,8 @@ class Run(Generic[S]):
     """A recorded run: a sequence of its states, none of which need be stored.
 
     Made by `record`, `load`, `Run.branch` and `Run.extend`. ``run[t]`` is `get`, ``run[a:b:s]`` a lazy `View`,
-    ``len(run)`` the number of states, ``for state in run`` one pass. May be used from several threads.
+    ``len(run)`` the number of states, ``for state in run`` one pass. May be used from several threads; two runs in two
+    threads, or a pool of threads, call a Python step at the same time, which then must not keep scratch memory.
     """
 
     def __init__(
@@ -381,7 +382,7 @@ class Run(Generic[S]):
         total = len(sampled_blocks(recording.grid.n_blocks, recording.stride, bool(full)))
         report = reporter(progress, "verify", total)
         with workers(executor) as submits:
-            mismatch = find_failure(recording, self._step, bool(full), report, submits)
+            mismatch = find_failure(recording, self._step, bool(full), report, submits, self._reader.turn)
         if mismatch is not None:
             raise _failure(NondeterministicReplayError, mismatch, recording, self._step, self._meddler(mismatch))
         return True
@@ -458,9 +459,10 @@ class Run(Generic[S]):
         length = recording.n_steps - point if n_steps is None else n_steps_of(n_steps)
         cursor = self._reader.cursor("branch")
         step = self._branch_step(params, step_fn)
-        cursor.seek(point)
         codec = recording.checkpoints.codec
-        state = codec.copy(cursor.state)
+        with self._reader.turn:
+            cursor.seek(point)
+            state = codec.copy(cursor.state)
         if mutate is not None:
             state = self._mutated(mutate, state)
         grid = recording.origin.grid + point
@@ -497,9 +499,11 @@ class Run(Generic[S]):
             metrics={name: resolve_one(name, metric, state, kept) for name, metric in self._metrics.items()},
             hints=self._hints(step.function),
             versions=versions(),
+            turn=self._reader.turn,
         )
         report = reporter(progress, "branch", length)
-        row = cursor.row(cursor.block) if goes_on else plan.codec.encode(state)
+        with self._reader.turn:
+            row = cursor.row(cursor.block) if goes_on else plan.codec.encode(state)
         return swept(plan, lambda: sweep(plan, row, report))
 
     def _hints(self, function: Callable[..., Any]) -> dict[str, str]:
@@ -584,6 +588,7 @@ class Run(Generic[S]):
             metrics={name: self._metrics[name] for name in recording.metrics},
             hints=self._hints(self._step.function),
             versions=versions(),
+            turn=self._reader.turn,
         )
         report = reporter(progress, "extend", n)
         try:

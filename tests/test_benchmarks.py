@@ -16,6 +16,8 @@ sys.path.append(str(ROOT))  # behind everything: `rewind` is the one that is ins
 from benchmarks import BENCHMARKS  # noqa: E402
 from benchmarks.measure import Claim, Figure, Options  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 TINY = Options(steps=400, fast_steps=2000, rounds=1)
 
 #: What was promised, by file and key. Bounds are not moved here to be met.

@@ -30,6 +30,8 @@ from rewind import errors
 from rewind.storage import container, files, hdf5_messages, hdf5_subset, reader, rewritten, writer
 from rewind.storage.seal import SEAL_BYTES, seal
 
+pytestmark = pytest.mark.once
+
 META = b'{"n_steps":1000000}'
 ROOT = Path(__file__).parent.parent
 

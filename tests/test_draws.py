@@ -17,6 +17,8 @@ import threading
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.once
+
 ODD = (
     *(0, 1, -1, 2, 3, 0.0, -0.0, 0.5, 1.5, -2.5, True, False, 1e-7, 5e-324, 1e300, 2**31, 2**53 + 1, -(2**63)),
     *(2**63 - 1, 2**63, 2**64, 10**30, float("nan"), float("inf"), float("-inf")),

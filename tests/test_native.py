@@ -31,6 +31,8 @@ from rewind.engine.native import NativeStep, native_step
 from rewind.engine.states import StateCodec, stack
 from rewind.errors import ArgumentError, ArgumentTypeError, StateError, StepError
 
+pytestmark = pytest.mark.once
+
 HERE = pathlib.Path(__file__).parent
 SOURCES = HERE / "native"
 SEED = 20_240_229

@@ -26,6 +26,8 @@ numba = pytest.importorskip("numba")
 from rewind import jit  # noqa: E402  (numba may be missing)
 from rewind.jit_parts import build, folder, numba_side  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(rewind.__file__).parents[1]
 SEED, N_BLOCKS, SIZE = 7, 3, 20
 

@@ -18,6 +18,8 @@ from hypothesis.extra import numpy as hnp
 
 import rewind.kernel
 
+pytestmark = pytest.mark.once
+
 EPS = Fraction(1, 2**53)
 LARGEST = 1.7976931348623157e308
 FIELDS = "count total squares nan_count first_nan pos_inf neg_inf min argmin max argmax last".split()

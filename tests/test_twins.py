@@ -29,7 +29,7 @@ def public(module):
     for name in module.__all__:
         thing = getattr(module, name)
         yield name, thing
-        if inspect.isclass(thing) and thing.__base__ is object:
+        if inspect.isclass(thing) and not name.startswith("Fast"):
             for method, function in vars(thing).items():
                 if not method.startswith("_") and callable(function):
                     yield f"{name}.{method}", function

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = pathlib.Path(__file__).parents[1]
 SAMPLES = sorted((ROOT / "tests" / "typing").glob("*.py"))
 

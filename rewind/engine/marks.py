@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..kernel import BlockRng, Marks, copied_record
 from .blocks import Grid
 from .records import class_fields
@@ -34,7 +35,10 @@ def marks_within(budget: int, step: Step, codec: StateCodec, state: Any, grid: G
     length = min(grid.block_size, grid.n_steps)
     if every >= length:
         return None
-    return Marks(BlockRng(0, backend), grid.n_blocks, (length - 1) // every, every, inner_copy)
+    try:
+        return Marks(BlockRng(0, backend), grid.n_blocks, (length - 1) // every, every, inner_copy)
+    except MemoryError:
+        raise ArgumentError("memory_budget", budget, "bytes this machine has") from None
 
 
 def _size(value: Any) -> int:
@@ -63,7 +67,7 @@ def inner_copy(state: Any) -> Any:
 
 def _copy(value: Any, seen: set[int]) -> Any:
     kind = type(value)
-    if kind in IMMUTABLE or issubclass(kind, (np.number, np.bool_)):
+    if kind in IMMUTABLE or (issubclass(kind, (np.number, np.bool_)) and kind.__module__ == "numpy"):
         return value
     if id(value) in seen:
         raise _Unsure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -41,9 +40,7 @@ class Cursor(Place):
             recording.grid,
             recording.stride,
             checkpoints.restorer,
-            checkpoints.codec.again,
-            checkpoints.codec.copy,
-            checkpoints.codec.user is None,
+            checkpoints.codec,
             dataclass_fields,
             step.bound(checkpoints.codec),
             step.runs_itself,
@@ -161,7 +158,7 @@ class Reader:
         self, recording: Recording, step: Step | None, step_id: str | None, marks: Marks | None = None
     ) -> None:
         self.recording, self.step, self._step_id, self.marks = recording, step, step_id, marks
-        self._turn = Turn()
+        self.turn = Turn()
         self._cursor: Cursor | None = None
         self._copied: tuple[int, list[Any]] = -1, []
 
@@ -188,7 +185,7 @@ class Reader:
         """``quick(t)`` gives the state at step `t`, or `MISSING` where `get` must be asked."""
         if self.step is None:
             return lambda t: MISSING
-        self._cursor = Cursor(self.recording, self.step, self.marks, self._turn)
+        self._cursor = Cursor(self.recording, self.step, self.marks, self.turn)
         return self._cursor.get
 
     def get(self, t: int) -> Any:
@@ -209,24 +206,15 @@ class Reader:
         # A step asks its own run, or the way goes back in a block: once that far, and copies serve from then on.
         assert self._cursor is not None
         reached = self._cursor.t
-        with self._own_turn():
-            if grid.start(block) <= t < reached <= grid.stop(block) and self._block_fits(block):
+        mine = not self.turn.is_mine()
+        with self.turn:
+            if mine and grid.start(block) <= t < reached <= grid.stop(block) and self._block_fits(block):
                 copies = self._copies_of(block, reached)
                 self._copied = block, copies
                 return checkpoints.codec.copy(copies[t - grid.start(block)])
             other = self.cursor(f"step {t}")
             other.seek(t)
             return checkpoints.codec.copy(other.state)
-
-    @contextmanager
-    def _own_turn(self) -> Iterator[None]:
-        """Wait for one's turn: a step function may keep a scratch array, so one thread at a time calls it."""
-        taken = self._turn.claim()
-        try:
-            yield
-        finally:
-            if taken:
-                self._turn.release()
 
     def _block_fits(self, block: int) -> bool:
         row = self.recording.checkpoints.row(block // self.recording.stride)
@@ -250,12 +238,12 @@ class Reader:
         if self.step is None:  # the stored states are to be had all the same
             yield from map(self.get, steps)
             return
-        cursor = Cursor(self.recording, self.step, None, self._turn)
+        cursor = Cursor(self.recording, self.step, None, self.turn)
         get = cursor.get
         for t in steps:
             state = get(t) if copy else MISSING
             if state is MISSING:  # also where a step iterates over its own run
-                with self._own_turn():
+                with self.turn:
                     cursor.seek(t)
                     state = self.recording.checkpoints.codec.copy(cursor.state) if copy else cursor.state
             yield state
@@ -294,10 +282,11 @@ class Reader:
         cursor = self.cursor("stats")
         watch = Watch(cursor.step, self.recording.checkpoints.codec, {name: metric})
         for block, first, behind in self.blocks(start, stop):
-            with self._own_turn():
+            with self.turn:
                 cursor.seek(first)
                 values = watch.observe(cursor, behind - first, behind - first - 1)[0]
                 if behind == cursor.stop:
                     self._check_arrival(cursor, name, metric)
+                cursor.park()
             yield first, values
             done(behind - start, block)

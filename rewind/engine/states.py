@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -82,12 +83,21 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
     return new
 
 
-#: What `class_kind` says, remembered.
-record_kind: Callable[[type], str | None] = lru_cache(256)(class_kind)
+def _record_kind(kind: type) -> str | None:
+    for name in class_fields(kind) if class_kind(kind) == "dataclass" else ():
+        for base in kind.__mro__:
+            found = vars(base).get(name)
+            if hasattr(type(found), "__set__") and type(found) is not types.MemberDescriptorType:
+                return None  # a property over a field: setting it may do anything
+    return class_kind(kind)
+
+
+#: What `class_kind` says, but None where fields cannot be copied one by one. Remembered.
+record_kind: Callable[[type], str | None] = lru_cache(256)(_record_kind)
 
 
 def _dataclass_fields(kind: type) -> tuple[str, ...] | None:
-    return class_fields(kind) if class_kind(kind) == "dataclass" else None
+    return class_fields(kind) if record_kind(kind) == "dataclass" else None
 
 
 #: The fields of a class whose instances are no more than them, None of any other class.
@@ -244,6 +254,8 @@ class StateCodec:
         if isinstance(a, list) and isinstance(b, list):
             if all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)):
                 return True
+        if isinstance(a, bytes) and a == b:
+            return True
         return self.digest(a) == self.digest(b)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import MetricError, StateError, StepError
-from ..kernel import BlockRng, Marks, Place
+from ..kernel import BlockRng, Marks, Place, Turn
 from .blocks import Grid
 from .forms import rows_of
 from .ledgers import Ledger
@@ -44,7 +44,7 @@ class SelfCheckFailed(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is a function of, and how it is kept."""
+    """What a run is a function of, and how it is kept; `turn` is taken block by block."""
 
     step: Step
     codec: StateCodec
@@ -59,6 +59,7 @@ class Plan:
     hints: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     marks: Marks | None = None
+    turn: Turn = field(default_factory=Turn)
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -99,8 +100,9 @@ def go_on(before: Recording, plan: Plan, report: Report | None = None) -> Record
     ``plan.stride`` is a multiple of ``before.stride``; the checkpoints between are dropped.
     """
     last = before.grid.n_blocks - 1
-    _check_past(before, plan, last)
-    row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
+    with plan.turn:
+        _check_past(before, plan, last)
+        row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
     again = _Sweep(plan, report)
     thinned = before.checkpoints.every(plan.stride // before.stride)
     again.rows = [thinned.row(i) for i in range(min(thinned.n, -(-last // plan.stride)))]
@@ -150,9 +152,12 @@ class _Sweep:
         self.at, self.first = (block, row), block
         try:
             while True:
-                if self._many_blocks() and self.report is not None:
+                with self.plan.turn:
+                    many = self._many_blocks()
+                if many and self.report is not None:
                     self.report(self.grid.start(self.at[0]), self.at[0] - 1)
-                tail = self._block()
+                with self.plan.turn:
+                    tail = self._block()
                 if tail is not None:
                     return tail
                 if self.report is not None:
@@ -172,9 +177,7 @@ class _Sweep:
             self.grid,
             plan.stride,
             [],
-            codec.again,
-            codec.copy,
-            codec.user is None,
+            codec,
             dataclass_fields,
             self.bind,
             plan.step.runs_itself,

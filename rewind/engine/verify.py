@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernel import Turn
 from .forms import Form, table
 from .parallel import in_order
 from .recording import Recording
@@ -59,6 +60,7 @@ def find_failure(
     full: bool,
     report: Callable[[int, int], None] | None = None,
     executor: Any = None,
+    turn: Turn | None = None,
 ) -> Mismatch | None:
     """Return the first block found that is not reproduced, None if all that were replayed are.
 
@@ -67,13 +69,15 @@ def find_failure(
     and however seldom it comes. A state inside the block is compared, too: what comes once in every block may leave
     its end as it was. And the last and the first block are compared step by step, see `replays_part`.
 
-    With an executor, pieces of the run are replayed on its workers; what is found first is the same.
+    With an executor, pieces of the run are replayed on its workers; what is found first is the same. Without, `turn` is
+    taken block by block.
     """
     blocks = list(enumerate(sampled_blocks(recording.grid.n_blocks, recording.stride, full)))
     if executor is None and step.form(recording.checkpoints.codec) is None:
         cursor = Cursor(recording, step)
         for i, block in blocks:
-            mismatch = _check_block(cursor, i, block, None)
+            with turn or Turn():
+                mismatch = _check_block(cursor, i, block, None)
             if mismatch is not None:
                 return mismatch
             if report is not None:
