@@ -33,11 +33,6 @@ _ALONE = threading.RLock()
 _DRIVERS = "_rewind_drivers"
 
 
-def can_observe(metrics: Sequence[Any]) -> bool:
-    """Whether `metrics` are of the kinds a driver evaluates itself: None, the name of a field, a numba function."""
-    return all(plain(metric, is_numba) is not NOTHING for metric in metrics)
-
-
 @dataclass(frozen=True)
 class _Kept:
     """What is known of one dispatcher: drivers by their text, digests of what it depended on when it was compiled."""

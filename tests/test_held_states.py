@@ -202,10 +202,11 @@ def test_threads_that_ask_one_run_do_not_meet_in_its_step():
 
 
 def test_the_turn_is_taken_as_often_as_one_likes_and_by_one_thread_at_a_time(core):
-    turn, order = core.Turn(), []
+    turn, order, started = core.Turn(), [], threading.Event()
     assert not turn.is_mine()
 
     def other() -> None:
+        started.set()
         with turn:
             order.append("other")
 
@@ -216,7 +217,7 @@ def test_the_turn_is_taken_as_often_as_one_likes_and_by_one_thread_at_a_time(cor
         with turn:
             order.append("mine")
         assert turn.is_mine()
-        thread.join(0.05)
+        started.wait()
         order.append("still mine")
     thread.join()
     assert order == ["mine", "still mine", "other"] and not turn.is_mine()

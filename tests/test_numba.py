@@ -525,10 +525,10 @@ def test_an_observed_step_that_raises_says_which(both):
 
 def test_only_metrics_numba_can_see_are_observed_natively():
     codec = StateCodec.of(0.0)
-    assert jit.can_observe([None, "x", square])
-    assert not jit.can_observe([None, abs])
-    assert not jit.can_observe([lambda x: x])
     step = jit.NumbaStep(ou, {})
+    assert step.observer(codec, ["a", "b"], [None, square], 0.0).shapes == ((), ())
+    assert step.observer(codec, ["a", "b"], [None, abs], 0.0) is None
+    assert step.observer(codec, ["a"], [lambda x: x], 0.0) is None
     assert step.observer(codec, ["a"], [abs]) is None
     assert step.observer(codec, ["a"], ["real"], 0.0) is None  # an attribute of a float, which numba has no way to
     assert step.observer(codec, ["a"], [outer], 0.0) is None
