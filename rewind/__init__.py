@@ -7,6 +7,9 @@ can be forked, statistics are exact, and the file proves itself::
     run.get(842_137)
 """
 
+from .branches import Branches
+from .cursors import Cursor
+from .engine.divergence import Divergence
 from .engine.moments import Stats
 from .engine.native import NativeStep, get_include, native_step
 from .engine.recording import Ancestor
@@ -21,6 +24,7 @@ from .errors import (
     ArtifactNotFoundError,
     ArtifactPermissionError,
     ArtifactVersionError,
+    ConditionError,
     MetricError,
     MissingCodecError,
     MissingStepError,
@@ -32,6 +36,7 @@ from .errors import (
     RecordingInterrupted,
     RewindError,
     RewindWarning,
+    ShardError,
     SharedMemoryWarning,
     SizeLimitError,
     StateClassError,
@@ -40,8 +45,10 @@ from .errors import (
     StepRangeError,
     StepReturnError,
     StepSourceWarning,
+    TransferError,
     UnknownMetricError,
     UnsafeArtifactError,
+    WorkersLostError,
 )
 from .kernel import FastGenerator, FastRandom, kernel_name
 from .loader import load
@@ -63,6 +70,10 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactPermissionError",
     "ArtifactVersionError",
+    "Branches",
+    "ConditionError",
+    "Cursor",
+    "Divergence",
     "FastGenerator",
     "FastRandom",
     "MetricError",
@@ -80,6 +91,7 @@ __all__ = [
     "RewindError",
     "RewindWarning",
     "Run",
+    "ShardError",
     "SharedMemoryWarning",
     "SizeLimitError",
     "StateClassError",
@@ -89,9 +101,11 @@ __all__ = [
     "StepRangeError",
     "StepReturnError",
     "StepSourceWarning",
+    "TransferError",
     "UnknownMetricError",
     "UnsafeArtifactError",
     "View",
+    "WorkersLostError",
     "__version__",
     "get_include",
     "kernel_name",

@@ -23,7 +23,7 @@ import numpy as np
 
 from ._draws import FastGenerator, FastRandom
 from .blockseed import BlockSeed
-from .errors import ArgumentError, MetricError, StepError, StepReturnError
+from .errors import ArgumentError, ConditionError, MetricError, StepError, StepReturnError
 
 __all__ = [
     "default_block_size",
@@ -1277,6 +1277,61 @@ cdef class Place:
             step_fn, state, rng, last - t, end - t, t, self.none_allowed, labels, functions, attributes, targets
         )
         self.t = end
+
+    def search(self, cond, Py_ssize_t n_states, Py_ssize_t n_steps):
+        """Return the first of the next `n_states` steps of this block at which ``cond(state)`` holds, -1 if none does.
+
+        The place stays at the step that is found; else it goes `n_steps` steps.
+
+        Parameters
+        ----------
+        cond : callable
+            Not asked of a state behind the one that is found.
+        n_states, n_steps : int
+            As for `advance_observed`.
+
+        Raises
+        ------
+        ConditionError
+            From the exception of `cond`; the place stays at the state it was given.
+        StepError, StepReturnError
+            As from `advance`.
+        """
+        cdef vectorcallfunc call, ask = way_to_call(cond)
+        cdef PyObject* args[3]
+        cdef Py_ssize_t t = self.t, last = t + n_states, end = t + n_steps
+        cdef bint asking = False
+        state, rng = self.state, self.blocks.rng
+        step_fn = self.single if self.runs_itself else self.step_fn
+        call = way_to_call(step_fn)
+        args[0] = NULL
+        args[2] = <PyObject*>rng
+        self.state, self.t = None, -1
+        try:
+            while t < last:
+                if t & SIGNAL_MASK == 0:
+                    PyErr_CheckSignals()
+                args[1] = <PyObject*>state
+                asking = True
+                found = ask(<PyObject*>cond, &args[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+                if found:
+                    self.state, self.t = state, t
+                    return t
+                asking = False
+                if t < end:
+                    state = call(<PyObject*>step_fn, &args[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+                    if state is None and not self.none_allowed:
+                        break
+                t += 1
+            else:
+                self.state, self.t = state, end
+                return -1
+        except Exception as error:
+            if not asking:
+                raise StepError(t, error) from error
+            self.state, self.t = state, t
+            raise ConditionError.raised(error, t) from error
+        raise StepReturnError(t)
 
     def single(self, state, rng):
         """Return the next state of a step function that runs by itself."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ._draws_py import FastGenerator, FastRandom
 from .blockseed import BlockSeed
-from .errors import ArgumentError, MetricError, StepError, StepReturnError
+from .errors import ArgumentError, ConditionError, MetricError, StepError, StepReturnError
 
 __all__ = [
     "default_block_size",
@@ -706,6 +706,42 @@ class Place:
             self.marks._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
         self.state = watch(owner.pop(), last - t, end - t, t)
         self.t = end
+
+    def search(self, cond: Callable[[Any], Any], n_states: int, n_steps: int) -> int:
+        """Return the first of the next `n_states` steps of this block at which ``cond(state)`` holds, -1 if none does.
+
+        The place stays at the step that is found; else it goes `n_steps` steps.
+
+        Parameters
+        ----------
+        cond : callable
+            Not asked of a state behind the one that is found.
+        n_states, n_steps : int
+            As for `advance_observed`.
+
+        Raises
+        ------
+        ConditionError
+            From the exception of `cond`; the place stays at the state it was given.
+        StepError, StepReturnError
+            As from `advance`.
+        """
+        t, rng = self.t, self.blocks.rng
+        last, end = t + n_states, t + n_steps
+        step_fn = self.single if self._runs_itself else self.step_fn
+        while t < last:
+            try:
+                found = bool(cond(self.state))
+            except Exception as error:
+                raise ConditionError.raised(error, t) from error
+            if found:
+                return t
+            if t < end:
+                state, self.state, self.t = self.state, None, -1
+                self.state = advance(step_fn, state, rng, 1, t, self._none_allowed)
+            t += 1
+            self.t = min(t, end)
+        return -1
 
     def single(self, state: Any, rng: Any) -> Any:
         """Return the next state of a step function that runs by itself."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from .engine.states import UserCodec
 from .errors import ArgumentError, ArgumentTypeError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
 
 
 def integer(name: str, value: object, least: int | None = None) -> int:
@@ -138,29 +134,6 @@ def codec_of(codec: Any) -> UserCodec | None:
     if not isinstance(codec, (tuple, list)) or len(codec) != 2 or not all(map(callable, codec)):
         raise ArgumentTypeError("codec", codec, "a pair of callables (encode, decode)")
     return codec[0], codec[1]
-
-
-#: What ``executor=`` takes.
-ExecutorOption: TypeAlias = "Executor | Callable[[], Executor] | None"
-
-
-@contextmanager
-def workers(executor: Any) -> Iterator[Any]:
-    """Give what has ``submit``: the executor, or the one a callable makes, which is shut down behind.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is neither.
-    """
-    if executor is None or (callable(getattr(executor, "submit", None)) and not isinstance(executor, type)):
-        yield executor
-        return
-    made: Any = executor() if callable(executor) else None
-    if not callable(getattr(made, "submit", None)):
-        raise ArgumentTypeError("executor", executor, "a concurrent.futures.Executor, or a callable that makes one")
-    with made:
-        yield made
 
 
 def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]:

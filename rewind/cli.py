@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
-import json
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from . import verbs
+from . import verbs, verbs_diff, verbs_passes, verbs_questions
 from .errors import (
+    ConditionError,
     MetricError,
     MissingCodecError,
     RewindError,
@@ -24,10 +24,10 @@ from .errors import (
     UnsafeArtifactError,
 )
 from .kernel import kernel_name
-from .rendering import JSON_RULES, printable, to_json
+from .rendering import JSON_RULES, json_text, printable
 from .source import VERSION
 from .stepcode import FORMS, CodeError, Importer
-from .verbs import Answer, NotFound, UsageError
+from .verbs_shared import Answer, NotFound, UsageError
 
 OK, DIFFERENT, CANNOT_RUN, REFUSED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
@@ -70,19 +70,23 @@ def parser() -> argparse.ArgumentParser:
     )
     subparsers = top.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
 
-    def verb(function: Callable[[argparse.Namespace, Importer], Answer], replays: bool) -> argparse.ArgumentParser:
+    def verb(
+        function: Callable[[argparse.Namespace, Importer], Answer], replays: bool, reads: bool = True
+    ) -> argparse.ArgumentParser:
         text = (function.__doc__ or "").rstrip(".")
         new = subparsers.add_parser(function.__name__, help=text[0].lower() + text[1:], description=f"{text}.")
         new.set_defaults(function=function, verb=function.__name__)
-        new.add_argument("file", metavar="FILE", help="a .replay file")
+        if reads:
+            new.add_argument("file", metavar="FILE", help="a .replay file")
         new.add_argument("--json", action="store_true", help=f'one JSON object with "schema": 1. {JSON_RULES}')
         new.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
-        new.add_argument(
-            "--reader",
-            choices=("strict", "h5py"),
-            default="strict",
-            help="h5py reads what an HDF5 tool rewrote; only for files you trust",
-        )
+        if reads:
+            new.add_argument(
+                "--reader",
+                choices=("strict", "h5py"),
+                default="strict",
+                help="h5py reads what an HDF5 tool rewrote; only for files you trust",
+            )
         if replays:
             new.add_argument("--step", metavar="CODE", help=f"the step function: {FORMS}")
             new.add_argument("--codec", metavar="CODE", help="the pair (encode, decode) it was recorded with")
@@ -97,17 +101,77 @@ def parser() -> argparse.ArgumentParser:
     new = verb(verbs.get, True)
     new.add_argument("steps", metavar="T", nargs="+", help=_STEPS)
     new.add_argument("--field", metavar="PATH", help="a part of the state, for example agents[3].x")
-    new = verb(verbs.verify, True)
+    new = verb(verbs_passes.verify, True)
     new.add_argument("--full", action="store_true", help="every block, instead of 33")
-    new = verb(verbs.stats, True)
+    _add_passes(new, shards=True)
+    new = verb(verbs_passes.stats, True)
     new.add_argument(
         "--metric",
         metavar="CODE|NAME",
-        help="a function of the state, or the name of an attribute or key of it. Default: what was observed while "
-        "recording, without a replay; if that is nothing, or there is a window, the state itself",
+        action="append",
+        default=[],
+        help="a function of the state, or the name of an attribute or key of it; several are one pass. Default: what "
+        "was observed while recording, without a replay; if that is nothing, or more than that is asked for (a window, "
+        "a histogram, lags), the state itself",
     )
-    new.add_argument("--start", metavar="T", help="first step of a window")
-    new.add_argument("--stop", metavar="T", help="step behind the window")
+    _add_window(new)
+    new.add_argument(
+        "--histogram",
+        metavar="E0,E1,...",
+        help="count values between these edges, too; with = where the first is negative: --histogram=-1,0,1",
+    )
+    new.add_argument("--max-lag", type=int, metavar="K", help="the autocovariance up to a lag of K steps, too")
+    _add_passes(new, shards=True)
+    new = verb(verbs_passes.merge, False, reads=False)
+    new.add_argument("parts", metavar="PART", nargs="+", help="what verify or stats --shard I/N --out PART wrote")
+    new = verb(verbs_questions.find, True)
+    _add_condition(new, "condition", "COND")
+    new.add_argument(
+        "--last", action="store_true", help="the last such step, instead of the first; several newest first"
+    )
+    new.add_argument("--all", action="store_true", help="every such step, one on a line")
+    new.add_argument("-n", type=int, metavar="K", help="the first K of them; with --last the last K")
+    _add_window(new)
+    new.add_argument("--before", metavar="T", help="with --last: look below step T only")
+    _add_passes(new)
+    new = verb(verbs_questions.bisect, True)
+    _add_condition(new, "condition", "COND")
+    _add_window(new)
+    new = verb(verbs_questions.series, True)
+    new.add_argument(
+        "--metric",
+        metavar="CODE|NAME",
+        action="append",
+        default=[],
+        help="a function of the state, or the name of an attribute or key of it; several are columns of one table. "
+        "Default: the state itself",
+    )
+    _add_window(new)
+    new.add_argument("--every", type=int, default=1, metavar="K", help="every K-th step of the window")
+    new.add_argument(
+        "--to",
+        choices=("csv", "npz", "json"),
+        help="csv has a column for each number, name[0], name[1], ...; npz and json one array for each name. Default: "
+        "as OUT is called, else csv",
+    )
+    new.add_argument("-o", "--output", metavar="OUT", help="the file to write, instead of stdout")
+    new.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    _add_passes(new)
+    new = verb(verbs_questions.likelihood, True)
+    _add_condition(new, "event", "EVENT")
+    new.add_argument(
+        "--at",
+        metavar="T[,T...]|START:STOP:STEP",
+        required=True,
+        help="the steps to fork at; with = where the first is negative: --at=-10,-5",
+    )
+    new.add_argument("-n", type=int, default=100, metavar="N", help="forks from each step. Default: 100")
+    new.add_argument(
+        "--n-steps", type=int, metavar="K", help="states of each fork; default: up to the last step of FILE"
+    )
+    new.add_argument("--seed", type=_integer, metavar="S", help="what the seeds of the forks are made of")
+    new.add_argument("--confidence", type=float, default=0.95, metavar="C", help="of the interval. Default: 0.95")
+    _add_passes(new)
     new = verb(verbs.branch, True)
     new.add_argument("step_t", metavar="T", help=_STEPS)
     new.add_argument("-o", "--output", metavar="OUT", required=True, help="file of the branch")
@@ -124,8 +188,42 @@ def parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--param", metavar="NAME=JSON", action="append", default=[], help="a new value of a parameter")
     verb(verbs.fsck, False)
-    verb(verbs.diff, False).add_argument("other", metavar="OTHER", help="another .replay file")
+    new = verb(verbs_diff.diff, True)
+    new.add_argument("other", metavar="OTHER", help="another .replay file")
+    new.add_argument("--other-step", metavar="CODE", help="the step function of OTHER, where it is not that of --step")
+    new.add_argument("--metadata", action="store_true", help="only what the files say; no states, no code")
     return top
+
+
+def _add_window(new: argparse.ArgumentParser) -> None:
+    new.add_argument("--start", metavar="T", help="first step of a window")
+    new.add_argument("--stop", metavar="T", help="step behind the window")
+
+
+def _add_passes(new: argparse.ArgumentParser, shards: bool = False) -> None:
+    new.add_argument("--workers", type=int, metavar="N", help="replay in N processes, or threads for a native step")
+    if shards:
+        new.add_argument(
+            "--shard", metavar="I/N", help="only the I-th of N parts, for a job that others know nothing of; see merge"
+        )
+        new.add_argument("--out", metavar="PART", help="with --shard: the file of the part, for merge")
+
+
+def _add_condition(new: argparse.ArgumentParser, name: str, metavar: str) -> None:
+    new.add_argument(
+        name,
+        metavar=metavar,
+        help="text over observed metrics, such as 'x > 1e6', 'isnan(loss)' or 'any(v < 0) and day >= 30' (behind -- "
+        "where it begins with a minus), or a predicate of the state: " + FORMS,
+    )
+    new.add_argument(
+        "--observe",
+        metavar="NAME=CODE|ATTRIBUTE",
+        action="append",
+        default=[],
+        help="the function of an observed metric, which the file does not hold; NAME= is the state itself. Needed only "
+        "where the recorded table does not tell",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,12 +244,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             with contextlib.redirect_stdout(sys.stderr):
                 answer: Answer = args.function(args, importer)
             facts = {"schema": 1, "verb": args.verb, **answer.facts}
-            return _print(_json(facts) if args.json else printable(answer.text)) or answer.code
+            return _print(json_text(facts) if args.json else printable(answer.text)) or answer.code
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return _fail("interrupted; nothing was written", INTERRUPTED)
     except UnsafeArtifactError as error:
         return _fail(error, REFUSED)
+    except ConditionError as error:
+        message, _, pointed = str(error).partition("\n")
+        sys.stderr.write(printable(_details(error) + (f"{pointed}\n" if pointed else "")))
+        return _fail(message, CANNOT_RUN)
     except (StepRangeError, NotFound) as error:
         return _fail(error, DIFFERENT)
     except MissingCodecError as error:
@@ -172,17 +274,14 @@ def _integer(text: str) -> int:
         raise argparse.ArgumentTypeError(f"expected {said}") from None
 
 
-def _json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(to_json(facts), allow_nan=False)
-
-
 def _print(text: str) -> int:
     """Write to stdout and return 0, or the exit code that says why this did not work."""
     if sys.stdout is None:
         return _fail("cannot write the result: stdout is closed", CANNOT_RUN)
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        if text:  # nothing that was looked for is no line
+            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except OSError as error:
         # Python flushes once more at exit, and would complain again.
@@ -209,7 +308,7 @@ def _details(error: BaseException) -> str:
     if isinstance(error, CodeError):
         return error.details
     cause = error.__cause__
-    if isinstance(error, (StepError, MetricError)) and cause is not None:
+    if isinstance(error, (StepError, MetricError, ConditionError)) and cause is not None:
         return "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
     return ""
 

@@ -11,11 +11,15 @@
     ├── StateClassError (ImportError)         a state's class that has not been imported here
     ├── MetricError (TypeError)               a metric that does not give numbers of one shape
     ├── UnknownMetricError (KeyError)         a metric this run did not observe
+    ├── ConditionError (ValueError)           a condition that cannot be read, raised, or is not what it should be
     ├── MissingStepError (RuntimeError)       a question that needs the step function
     ├── MissingCodecError (RuntimeError)      a question that needs the codec the run was recorded with
     ├── StepError (RuntimeError)              step_fn raised; ``.run`` holds the finished part
     │   └── StepReturnError (TypeError)       step_fn returned None
     ├── NativeStepError (RuntimeError)        what a native step that failed returned: the cause of a StepError
+    ├── TransferError (TypeError)             what cannot be sent to a worker, or back
+    ├── WorkersLostError (RuntimeError)       workers died; ``.partial`` holds the finished part
+    ├── ShardError (ValueError)               parts of a sharded pass that cannot be read, or do not belong together
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
     │   ├── NondeterministicStepError         found while recording (``self_check=True``)
     │   └── NondeterministicReplayError       found by ``verify``
@@ -101,11 +105,12 @@ class ArgumentTypeError(RewindError, TypeError):
 
 
 class StepRangeError(RewindError, IndexError):
-    """A step outside the run."""
+    """A step outside the run, or a fork that is not among its branches."""
 
-    def __init__(self, t: int, n_steps: int) -> None:
+    def __init__(self, t: int, n_steps: int, what: str = "step") -> None:
         self.t, self.n_steps = t, n_steps
-        super().__init__(f"step {show(t)} is outside this run, which holds steps 0 to {n_steps - 1}")
+        whole = "this run, which holds" if what == "step" else "these branches, which hold"
+        super().__init__(f"{what} {show(t)} is outside {whole} {what}s 0 to {n_steps - 1}")
 
 
 class SizeLimitError(RewindError, ValueError):
@@ -147,10 +152,12 @@ class StateClassError(RewindError, ImportError):
 class MetricError(RewindError, TypeError):
     """A metric that does not give numbers of one shape."""
 
-    def __init__(self, name: str, step: int | None, problem: str) -> None:
+    def __init__(
+        self, name: str, step: int | None, problem: str, expected: str = "a number or an array of numbers of one shape"
+    ) -> None:
         self.name, self.step = name, step
         at = "" if step is None else f" at step {step}"
-        super().__init__(f"metric {name!r}{at} {problem}; expected a number or an array of numbers of one shape")
+        super().__init__(f"metric {name!r}{at} {problem}; expected {expected}")
 
 
 class UnknownMetricError(RewindError, KeyError):
@@ -164,6 +171,41 @@ class UnknownMetricError(RewindError, KeyError):
 
     def __str__(self) -> str:  # KeyError would show the repr
         return self.text
+
+
+class ConditionError(RewindError, ValueError):
+    """A condition that cannot be read, that raised, or that is not what it should be.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong with it; advice comes behind a semicolon.
+    text : str, optional
+        The condition, where it cannot be read.
+    at : int, optional
+        The character of `text`, counted from 0; ``len(text)`` is its end.
+    """
+
+    def __init__(self, problem: str, text: str | None = None, at: int | None = None) -> None:
+        self.problem, self.text, self.at = problem, text, at
+        super().__init__(problem if text is None or at is None else self._pointed(problem, text, at))
+
+    @staticmethod
+    def _pointed(problem: str, text: str, at: int, width: int = 72) -> str:
+        what, semicolon, advice = problem.partition("; ")
+        where = f"at character {at + 1}" if at < len(text) else "at the end"
+        start = max(0, min(at - width // 2, len(text) - width))
+        line = "".join(c if c.isprintable() else " " for c in text[start : start + width])
+        before, behind = "..." if start else "", "..." if start + width < len(text) else ""
+        pointer = " " * (len(before) + at - start) + "^"
+        return (
+            f"cannot read the condition: {what}, {where}{semicolon}{advice}\n    {before}{line}{behind}\n    {pointer}"
+        )
+
+    @classmethod
+    def raised(cls, error: BaseException, t: int) -> ConditionError:
+        """Return what to raise from what a predicate raised at step `t`."""
+        return cls(f"the condition raised {type(error).__name__} at step {t}: {error}")
 
 
 class MissingStepError(RewindError, RuntimeError):
@@ -220,6 +262,74 @@ class NativeStepError(RewindError, RuntimeError):
     def __init__(self, code: int) -> None:
         self.code = code
         super().__init__(f"the native step returned {code}, and 0 is what says that it went well")
+
+
+class TransferError(RewindError, TypeError):
+    """What cannot be sent to a worker, or back.
+
+    Parameters
+    ----------
+    error : Exception
+        What pickle said.
+    installed : bool
+        Whether cloudpickle has tried, too.
+    arrived : bool
+        Whether it was sent, and could not be read where it arrived.
+    answer : bool
+        Whether it is an answer on its way back.
+    """
+
+    def __init__(
+        self, error: BaseException, *, installed: bool = False, arrived: bool = False, answer: bool = False
+    ) -> None:
+        self.reason = f"{type(error).__name__}: {error}"
+        if answer:
+            text = f"a worker cannot send its answer back ({self.reason}). Let the function give plain values or arrays"
+        else:
+            by_value = "" if installed else ", install cloudpickle (pip install 'rewind-engine[parallel]')"
+            threads = "or use threads: executor=concurrent.futures.ThreadPoolExecutor(n)"
+            what = "the step function, or what goes with it,"
+            if arrived:
+                cure = f"Let the workers import the module it is in (PYTHONPATH){by_value}"
+                text = f"{what} arrived at a worker that cannot read it ({self.reason}). {cure}, {threads}"
+            else:
+                cure = f"Define it at the top level of a module{by_value}"
+                text = f"{what} cannot be sent to a worker ({self.reason}). {cure}, {threads}"
+        super().__init__(text)
+
+
+class WorkersLostError(RewindError, RuntimeError):
+    """Workers that died, or an executor that was shut down, in the middle of a pass.
+
+    Attributes
+    ----------
+    done, total : int
+        Blocks with an answer, in their order, and blocks in all; for `Run.branches` and `Run.likelihood` forks.
+    partial : object
+        What the pass gives for those: statistics, an array, a list; None where there is no answer yet.
+    """
+
+    def __init__(
+        self, op: str, done: int, total: int, error: BaseException, partial: Any = None, *, replaced: bool = False
+    ) -> None:
+        self.op, self.done, self.total, self.partial = op, done, total, partial
+        text = f"{op}: the workers were lost behind {done} of {total} blocks or forks ({type(error).__name__}: {error})"
+        if replaced:
+            cure = "They were replaced, and lost again at the same place: does the step kill its process there?"
+        else:
+            cure = (
+                "Pass a callable that makes the executor, for example executor=lambda: ProcessPoolExecutor(4), or "
+                "workers=4: then lost workers are replaced, and only what is lost is done again"
+            )
+        super().__init__(f"{text}. What was finished is in .partial. {cure}")
+
+
+class ShardError(RewindError, ValueError):
+    """Parts of a sharded pass that cannot be read, or do not belong together; `path` is the file, if it is one."""
+
+    def __init__(self, problem: str, path: object = None) -> None:
+        self.problem, self.path = problem, path
+        super().__init__(problem if path is None else f"{path}: {problem}")
 
 
 class RecordingInterrupted(KeyboardInterrupt):

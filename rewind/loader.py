@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from .checks import codec_of, integer, n_bytes_of
 from .engine.marks import marks_within
-from .engine.metrics import Metric, resolve
+from .engine.metrics import Metric, require_observed, resolve
+from .engine.recording import Recording
 from .engine.states import UserCodec
+from .engine.verify import sampled_blocks
 from .errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError
 from .run import Run
 from .source import describe
@@ -38,7 +40,7 @@ def load(
     allow_pickle : bool
         Whether checkpoints that are pickles may be unpickled, which runs code the file brings along.
     observe : mapping of str to metric, optional
-        The metrics the run was recorded with, for `Run.extend` and `Run.branch`.
+        The metrics the run was recorded with, for text conditions, `Run.extend` and `Run.branch`.
     codec : (encode, decode), optional
         The codec the run was recorded with.
     memory_budget : int or str
@@ -65,6 +67,8 @@ def load(
         looked up in the module of `step_fn` as well.
     UnknownMetricError
         If `observe` names a metric the run did not observe.
+    MetricError
+        If a function in `observe` gives what was not observed, at up to 33 stored states.
 
     Warns
     -----
@@ -103,7 +107,18 @@ def load(
         if name not in recording.metrics:
             raise UnknownMetricError(name, list(recording.metrics))
     metrics = resolve(observe, checkpoints.restore(0), checkpoints.codec) if observe is not None else {}
+    for name, function in metrics.items():
+        _require_observed(recording, name, function)
     budget = n_bytes_of("memory_budget", memory_budget)
     first = checkpoints.restore(0)
     marks = marks_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
     return Run(recording, step, metrics, marks)
+
+
+def _require_observed(recording: Recording, name: str, function: Callable[[Any], Any] | None) -> None:
+    """Refuse a function that is seen, at up to 33 stored states, not to be the one that was observed."""
+    grid, checkpoints = recording.grid, recording.checkpoints
+    for block in reversed(sampled_blocks(grid.n_blocks, recording.stride, False)):
+        if block or not recording.origin.lead:
+            state = checkpoints.restore(block // recording.stride)
+            require_observed(name, function, recording.metrics[name], grid.start(block), block, state)

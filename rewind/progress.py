@@ -20,9 +20,10 @@ class Progress:
     Attributes
     ----------
     op : str
-        ``"record"``, ``"extend"``, ``"branch"``, ``"stats"`` or ``"verify"``.
+        The method that is under way: ``"record"``, ``"stats"``, ``"first"``.
     done, total : int
-        Steps behind it and in all (for ``verify``: stretches between checkpoints).
+        Steps behind it and in all (for ``verify`` stretches between checkpoints, for ``branches`` and ``likelihood``
+        forks).
     block : int
         The block just finished.
     elapsed : float

@@ -20,9 +20,10 @@ from .engine.states import StateCodec, UserCodec, shared_memory
 from .engine.sweep import Plan, sweep
 from .errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
 from .progress import ProgressOption, reporter
-from .run import Run, swept
+from .run import Run
 from .source import describe, versions
 from .stepkinds import step_of
+from .sweeping import swept
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -178,7 +179,7 @@ def record(
     if views is not None:
         warnings.warn(SharedMemoryWarning(*views), stacklevel=2)
     row = plan.codec.encode(init_state)
-    run = swept(plan, lambda: sweep(plan, row, report))
+    run = swept(Run, plan, lambda: sweep(plan, row, report))
     misfit = run._misfit()
     if misfit is not None:
         warnings.warn(misfit, stacklevel=2)

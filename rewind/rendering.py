@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
+import json
 import math
 import pprint
 import textwrap
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +61,11 @@ def to_json(value: Any) -> Any:
     return _other(value)
 
 
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Return facts as one line of JSON."""
+    return json.dumps(to_json(facts), allow_nan=False)
+
+
 def field_names(value: Any) -> tuple[str, ...]:
     """Return the field names of a dataclass instance or a namedtuple, () for anything else."""
     if dataclasses.is_dataclass(value):
@@ -92,7 +101,11 @@ def state_text(value: Any) -> str:
 
 def printable(text: str) -> str:
     """Return `text` with control characters and what no terminal shows as escapes: files say things to terminals."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def rows(pairs: Iterable[tuple[str, object]], indent: str = "") -> str:
@@ -217,3 +230,66 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") ->
         elif digest(to_json(x)) != digest(to_json(y)):
             found.append((f"{prefix}{key}", x, y))
     return found
+
+
+# ---- columns
+
+
+def columns_of(values: Any, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what `Run.series` gave as arrays by name; `name` is that of a single one. None is called ``step``."""
+    columns = dict(values) if isinstance(values, Mapping) else {name: values}
+    return {key if key != "step" else f"{name}.step": array for key, array in columns.items()}
+
+
+def csv_text(steps: Sequence[int], columns: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Return a header and one line a step; an array gives one column for each of its numbers, ``name[0]``, ..."""
+    named = [("step", [str(t) for t in steps])]
+    for name, array in columns.items():
+        named += [(key, [_cell(value) for value in column.tolist()]) for key, column in _split(name, array)]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(key for key, _ in named)
+    writer.writerows(zip(*(cells for _, cells in named), strict=True))
+    return file.getvalue()
+
+
+def _split(name: str, array: np.ndarray[Any, Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    if array.ndim > 1:
+        for i in range(array.shape[1]):
+            yield from _split(f"{name}[{i}]", array[:, i])
+    elif array.dtype.names:
+        for field in array.dtype.names:
+            yield from _split(f"{name}.{field}", array[field])
+    else:
+        yield name, array
+
+
+def _cell(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def npz_bytes(steps: Sequence[int], columns: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """Return the file that `numpy.load` reads, with ``step`` and every array whole: the same bytes at any time.
+
+    Raises
+    ------
+    ValueError
+        If there are objects in an array, which numpy would pickle.
+    """
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in {"step": np.array(steps, np.int64), **columns}.items():
+            if array.dtype.hasobject:
+                raise ValueError(name)
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)  # type: ignore[no-untyped-call, unused-ignore]
+    return file.getvalue()
+
+
+def table_text(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return lines of cells below a header, every column as wide as it has to be."""
+    cells = [list(header), *map(list, lines)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )

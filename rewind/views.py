@@ -7,9 +7,12 @@ from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 
+from .arrays import stacked
 from .checks import integer, slice_of
 from .engine.columns import Array
+from .engine.metrics import Metric, label, resolve_one
 from .engine.moments import Stats
+from .engine.questions import value_of
 from .engine.recording import Recording
 from .engine.replay import Reader
 from .errors import ArgumentError, ArgumentTypeError, SizeLimitError, StepRangeError, UnknownMetricError
@@ -79,6 +82,26 @@ class View(Sequence[S]):
                 array = array.astype(common_dtype(array.dtype, value.dtype))
             array[i] = value
         return array if dtype is None else array.astype(dtype, copy=False)
+
+    def to_numpy(self, f: Metric = None) -> Any:
+        """Return ``f(state)`` at these steps, in one pass if they go forward.
+
+        Parameters
+        ----------
+        f : callable, None (the state itself) or name of an attribute or key
+
+        Returns
+        -------
+        values : ndarray, shape (n, *shape of f(state)), or dict of str to ndarray
+            As `Run.series` gives it: a dict of arrays where the values are dicts, dataclasses or namedtuples.
+        """
+        if not self.steps:
+            return stacked([])
+        first, codec = self.steps[0], self._reader.recording.checkpoints.codec
+        name = label(f)
+        function = resolve_one(name, f, self._reader.get(first), codec, first, numbers=False)
+        pairs = zip(self.steps, self, strict=True)
+        return stacked([state if function is None else value_of(name, function, state, t) for t, state in pairs])
 
     def __repr__(self) -> str:
         return f"<View: {len(self)} states of a run of {self._reader.recording.n_steps:,}>"

@@ -10,7 +10,14 @@ import pytest
 import rewind
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ["README.md", "docs/format.md", "docs/how-it-works.md", "docs/numba-steps.md"]
+PAGES = [
+    "README.md",
+    "docs/format.md",
+    "docs/how-it-works.md",
+    "docs/numba-steps.md",
+    "docs/parallel.md",
+    "docs/questions.md",
+]
 LINKING = [*PAGES, "docs/native-steps.md", "docs/performance.md", "examples/README.md", "CHANGELOG.md"]
 
 

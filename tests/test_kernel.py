@@ -13,6 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import rewind
+from rewind.engine.blocks import Grid
+from rewind.engine.states import StateCodec
 from rewind.errors import MetricError, StepError, StepReturnError
 
 ROOT = Path(__file__).parents[1]
@@ -393,3 +396,69 @@ def test_a_product_is_rounded_before_it_is_subtracted_from(core):
     a = 1 + 2**-27
     assert core.rounds_twice(a, a, 1 + 2**-26) is True
     assert core.rounds_twice(a, a, 1.0) is False
+
+
+# ---- looking for a state on the way
+
+
+def place_of(core, step, n_steps=20, block_size=20):
+    codec = StateCodec.of(0)
+    blocks = core.BlockRng(1, "python")
+    place = core.Place(
+        blocks, Grid(n_steps, block_size), 1, [0] * 20, codec, lambda kind: None, lambda: step, False, False
+    )
+    place.seek(0)
+    return place
+
+
+def test_a_search_stays_at_the_first_state_it_looks_for_and_asks_about_none_behind_it(core):
+    asked = []
+
+    def seven(x):
+        asked.append(x)
+        return x == 7
+
+    place = place_of(core, lambda x, rng: x + 1)
+    assert place.search(seven, 20, 19) == 7
+    assert (place.t, place.state, asked) == (7, 7, list(range(8)))
+    place.run(1)
+    assert place.search(seven, 12, 11) == -1
+    assert (place.t, place.state, asked[8:]) == (19, 19, list(range(8, 20)))
+
+
+@pytest.mark.parametrize(("n_states", "n_steps", "end"), [(5, 5, 5), (5, 4, 4), (1, 0, 0), (1, 1, 1)])
+def test_a_search_that_finds_nothing_goes_the_steps_it_is_told(core, n_states, n_steps, end):
+    place = place_of(core, lambda x, rng: x + 1)
+    assert place.search(lambda x: 0.0, n_states, n_steps) == -1
+    assert (place.t, place.state) == (end, end)
+    assert place.search(lambda x: [x], 1, 0) == end  # anything true
+
+
+def test_a_search_draws_what_a_run_draws(core):
+    step = lambda x, rng: x + rng.getrandbits(60)  # noqa: E731
+    place, other = place_of(core, step), place_of(core, step)
+    place.search(lambda x: False, 20, 19)
+    other.run(19)
+    assert place.state == other.state and place.blocks.rng.getstate() == other.blocks.rng.getstate()
+
+
+def test_a_predicate_that_raises_is_named_with_its_step_and_the_place_stays_there(core):
+    place = place_of(core, lambda x, rng: x + 1)
+    with pytest.raises(rewind.ConditionError, match="the condition raised ZeroDivisionError at step 3: ") as caught:
+        place.search(lambda x: 1 // (3 - x) == 9, 20, 19)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert (place.t, place.state) == (3, 3)
+    with pytest.raises(rewind.ConditionError, match="truth value"):
+        place.search(lambda x: np.zeros(2), 1, 0)
+
+
+def test_a_step_that_fails_in_a_search_is_the_steps_error(core):
+    place = place_of(core, lambda x, rng: x + 1 if x < 4 else 1 // 0)
+    with pytest.raises(rewind.StepError, match="step_fn raised ZeroDivisionError at step 4") as caught:
+        place.search(lambda x: False, 20, 19)
+    assert caught.value.t == 4 and isinstance(caught.value.__cause__, ZeroDivisionError) and place.t < 0
+    place.seek(2)
+    assert place.state == 2
+    place = place_of(core, lambda x, rng: x + 1 if x < 4 else None)
+    with pytest.raises(rewind.StepReturnError, match="returned None at step 4"):
+        place.search(lambda x: False, 20, 19)

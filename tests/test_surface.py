@@ -59,6 +59,12 @@ def test_what_a_module_exports_is_there(module):
 # ---- docstrings
 
 
+def members_of(cls):
+    """What a class defines, itself or in a part of it that is ours and not public by itself."""
+    ours = [base for base in cls.__mro__ if base.__module__.startswith("rewind") and base.__name__ not in EXCEPTIONS]
+    return {name: member for base in reversed(ours or [cls]) for name, member in vars(base).items()} | vars(cls)
+
+
 def documented():
     """Every public callable, class, method and property that a user can reach by a public name."""
     for name in rewind.__all__:
@@ -66,7 +72,7 @@ def documented():
         if inspect.isclass(thing):
             yield name, thing
             theirs = thing.__mro__[1] if thing in (rewind.FastGenerator, rewind.FastRandom) else object
-            for inner, member in vars(thing).items():
+            for inner, member in members_of(thing).items():
                 if hasattr(theirs, inner):  # numpy's or Python's own method, and its own words
                     continue
                 if not inner.startswith("_") and (
@@ -201,11 +207,15 @@ SAMPLES = [
     errors.StateClassError("shapes", "Shape.Inner"),
     errors.MetricError("x", 5, "gave 'text'"),
     errors.UnknownMetricError("y", ["x"]),
+    errors.ConditionError("expected a number", "x > > 3", 4),
     errors.MissingStepError("step 5", "m:f"),
     errors.MissingCodecError(),
     errors.StepError(5, ValueError("five")),
     errors.StepReturnError(5),
     errors.NativeStepError(3),
+    errors.TransferError(TypeError("cannot pickle 'lock'")),
+    errors.WorkersLostError("stats", 3, 40, EOFError("gone")),
+    errors.ShardError("shard 3 of 7 is missing", "part.json"),
     errors.RecordingInterrupted(5, 10, None),
     errors.NondeterministicStepError(1, 5, ".x", 0.1, 0.2),
     errors.NondeterministicReplayError(1, 5, ".x", 0.1, 0.2, recorded={"numpy": "1"}, present={"numpy": "2"}),

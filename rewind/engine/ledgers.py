@@ -58,7 +58,7 @@ class Ledger:
             self._tally.append(array, start)
             return
         if self._shift is None:
-            self._shift = np.where(np.isfinite(array[0]), array[0], 0.0).reshape(-1)
+            self._shift = shift_of(array)
         moments = VectorMoments.of(array.reshape(len(array), -1), start, self._shift)
         before = self._closed[block]
         self._rows[k:] = [vector_row(moments, self.shape)]
@@ -100,6 +100,11 @@ class Ledger:
         else:
             rows = _TallyRows(before, self._tally)
         return MetricTable(self.shape, rows, closed, tail)
+
+
+def shift_of(values: Array) -> Array:
+    """Return what is subtracted from all values of a metric before they are summed: the first one, where finite."""
+    return np.where(np.isfinite(values[0]), values[0], 0.0).reshape(-1)
 
 
 def _dtype(name: str) -> Any:

@@ -27,6 +27,12 @@ Metric = Any
 MetricFunction = Callable[[Any], Any]
 
 
+def label(metric: Metric) -> str:
+    """Return what a metric is called in messages."""
+    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "f")
+    return "f" if name == "<lambda>" else str(name)
+
+
 def resolve(metrics: Mapping[str, Metric], init_state: Any, codec: StateCodec) -> dict[str, MetricFunction | None]:
     """Return the metrics as functions (None: the state itself), each tried once on a copy of `init_state`.
 
@@ -177,3 +183,28 @@ class MetricTable:
         for name in COLUMNS:
             table[name] = self.rows[name]
         return table
+
+
+def require_observed(
+    name: str, function: MetricFunction | None, table: MetricTable, t: int, block: int, state: Any
+) -> None:
+    """Refuse a function whose value of the state at step `t` lies outside what `block` has in the table.
+
+    Raises
+    ------
+    MetricError
+        It is not the function that was observed, and searches leave out blocks by the table of that.
+    """
+    try:
+        value = state if function is None else function(state)
+    except Exception as error:
+        raise MetricError(name, t, f"raised {type(error).__name__}: {error}") from error
+    (given,) = as_values(name, [value], t)
+    low, high, nan_count = (table.rows[column][block] for column in ("min", "max", "nan_count"))
+    if given.shape == table.shape:
+        if np.where(np.isnan(given), nan_count > 0, (low <= given) & (given <= high)).all():
+            return
+    problem = (
+        f"gives {show(given.tolist())}, and in that block {show(low.tolist())} to {show(high.tolist())} was observed"
+    )
+    raise MetricError(name, t, problem, "the function that was observed")

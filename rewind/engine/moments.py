@@ -242,7 +242,8 @@ class Stats(Mapping[str, Any]):
     For a scalar metric ``count, mean, variance, std, min, max, argmin, argmax, nan_count, first_nan``; ``mean`` and
     ``variance`` (ddof=1) are the exact rational results rounded once. For a metric with several components these are
     arrays of the metric's shape, and there is ``covariance`` of shape (d, d). ``argmin``, ``argmax`` and
-    ``first_nan`` are steps, None (-1 in an array) where there is none.
+    ``first_nan`` are steps, None (-1 in an array) where there is none. Where they were asked for, there are
+    ``histogram`` and ``edges``, and ``autocovariance``.
     """
 
     count: int
@@ -256,9 +257,15 @@ class Stats(Mapping[str, Any]):
     argmax: Any
     nan_count: Any
     first_nan: Any
+    histogram: Any
+    edges: Any
+    autocovariance: Any
 
-    def __init__(self, moments: Moments, shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, moments: Moments, shape: tuple[int, ...] | None = None, more: Mapping[str, Any] | None = None
+    ) -> None:
         self._values = _scalar(moments) if isinstance(moments, ScalarMoments) else _vector(moments, shape)
+        self._values.update(more or {})
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

@@ -1,38 +1,265 @@
-"""Work in pieces, over any executor, with the results in order."""
+"""Work in pieces over any executor: the answers in order, whoever finds them and in whatever order they come.
+
+An engine is asked for nothing but ``submit`` and its futures' ``result`` and ``cancel``. What goes wrong in a piece
+comes back as a value, so that an exception out of ``result`` is always the engine's own.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from typing import Any, NoReturn, Protocol
 
-T = TypeVar("T")
+from .travel import Parcel, delivered, do
 
-#: Pieces that are under way at a time, at most.
-WINDOW = 64
+#: Seconds of work in a piece.
+TASK_SECONDS = 0.25
+
+#: Pieces under way at a time, at most: before the first of them is back, and later.
+FIRST_WINDOW = 16
+WINDOW = 256
+
+#: Most bytes under way, once there are a few pieces.
+WINDOW_BYTES = 1 << 28
+
+#: Times in a row that an executor may be made anew without the earliest piece that was lost coming back.
+RENEWALS = 3
+
+#: Seconds between two looks at futures that may have been cancelled: `wait` is not told when an executor that is shut
+#: down cancels what is pending.
+GLANCE = 1.0
 
 
-def in_order(executor: Any, function: Callable[..., T], pieces: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-    """Yield ``function(*piece)`` for each piece, in their order, however they are done.
+class Work(Protocol):
+    """What can be done in pieces: some answers for some items, one for each."""
+
+    def common(self) -> Any:
+        """Return what every piece needs."""
+
+    def part(self, items: Sequence[Any]) -> Any:
+        """Return what the answers for `items` need besides; it travels with the piece."""
+
+    def start(self, common: Any, part: Any, items: Sequence[Any]) -> Iterator[Any]:
+        """Yield an answer for each of `items`, and none behind one that ends the work.
+
+        A static method: it runs anywhere.
+        """
+
+    def here(self, items: Sequence[Any]) -> Iterator[Any]:
+        """Yield an answer for each of `items`, in this process and thread."""
+
+    def ends(self, answer: Any) -> bool:
+        """Whether no answer behind this one matters."""
+
+
+class Lost(Exception):
+    """Workers that were lost; `done` items have their answers."""
+
+    def __init__(self, done: int, total: int, error: BaseException) -> None:
+        self.done, self.total, self.error = done, total, error
+        super().__init__(f"{done} of {total}")
+
+
+class ShutDown(Exception):
+    """An executor that took nothing at all."""
+
+
+class Crew:
+    """Who does the work: an executor of the caller's, or one that is made here and made again when it is lost.
 
     Parameters
     ----------
-    executor : concurrent.futures.Executor, or None
-        Only ``submit`` and its futures' ``result`` and ``cancel`` are used. None: here and now.
-    function, pieces
-        What is called, and with which arguments.
+    executor : concurrent.futures.Executor or the like
+    clock : callable
+        Gives seconds. It travels with the pieces.
+    renew : callable, optional
+        Gives an executor to go on with when this one is lost.
+    shares_memory : bool
+        Whether the workers are threads of this process, so that nothing has to be pickled.
     """
-    if executor is None:
-        yield from (function(*piece) for piece in pieces)
-        return
-    under_way: deque[Any] = deque()
-    try:
-        for piece in pieces:
-            under_way.append(executor.submit(function, *piece))
-            if len(under_way) >= WINDOW:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for future in under_way:
-            future.cancel()
+
+    def __init__(
+        self,
+        executor: Any,
+        clock: Callable[[], float],
+        renew: Callable[[], Any] | None = None,
+        shares_memory: bool = False,
+    ) -> None:
+        self.executor, self.clock, self.renew, self.shares_memory = executor, clock, renew, shares_memory
+
+    def answers(self, work: Work, items: Sequence[Any]) -> Iterator[Any]:
+        """Yield the answer for each of `items`, in their order, up to one that ends the work.
+
+        Raises
+        ------
+        Lost
+            If the executor is lost, and cannot be made again.
+        ShutDown
+            If it takes no work to begin with.
+        """
+        if not items:
+            return
+        # The first one here: how long it takes says how many make a piece.
+        began = self.clock()
+        answer = next(iter(work.here(items[:1])))
+        took = self.clock() - began
+        yield answer
+        if not work.ends(answer) and len(items) > 1:
+            yield from _Effort(self, work, items, took).answers()
+
+
+class _Piece:
+    """Some of the items: from `lo` up to, not including, `hi`."""
+
+    def __init__(self, lo: int, hi: int, load: Any, size: int) -> None:
+        self.lo, self.hi, self.load, self.size = lo, hi, load, size
+
+
+class _Effort:
+    """One question to a crew, under way."""
+
+    def __init__(self, crew: Crew, work: Work, items: Sequence[Any], took: float) -> None:
+        self.crew, self.work, self.items = crew, work, items
+        self.at, self.stop = 1, len(items)  # the first is done
+        self.spent, self.finished, self.returned = took, 1, 0
+        self.under_way: dict[Any, _Piece] = {}
+        self.lost: deque[_Piece] = deque()
+        self.back: dict[int, tuple[_Piece, Any]] = {}
+        self.bytes = 0
+        self.failures = self.submitted = 0
+        self.stuck = -1
+        common = work.common()
+        self.start = type(work).start
+        self.parcel = None if crew.shares_memory else Parcel((self.start, common))
+        self.common = common
+        self.failed: Exception | None = None
+
+    def answers(self) -> Iterator[Any]:
+        due = self.at
+        try:
+            while due < self.stop:
+                if self.failed is None:
+                    self._submit()
+                self._collect()
+                while due in self.back:
+                    piece, outcome = self.back.pop(due)
+                    self.bytes -= piece.size
+                    for answer in delivered(outcome):
+                        due += 1
+                        yield answer
+                        if self.work.ends(answer):
+                            return
+                    if due != piece.hi:  # nothing would ever be due again
+                        raise AssertionError(f"{due - piece.lo} answers for {piece.hi - piece.lo} items")
+                if self.failed is not None and not self._may_go_on():
+                    self._give_up(due)
+        finally:
+            for future in self.under_way:
+                with contextlib.suppress(Exception):  # an engine that cannot cancel does no harm
+                    future.cancel()
+
+    def _next(self) -> _Piece | None:
+        if self.lost:
+            return self.lost.popleft()
+        if self.at >= self.stop:
+            return None
+        each = max(self.spent / max(self.finished, 1), 1e-9)
+        most = 1 << 16 if self.returned else -(-len(self.items) // FIRST_WINDOW)  # the first item may be an easy one
+        lo, hi = self.at, min(self.stop, self.at + max(1, min(most, int(TASK_SECONDS / each))))
+        self.at = hi
+        items = self.items[lo:hi]
+        part = self.work.part(items)
+        if self.parcel is None:
+            return _Piece(lo, hi, (self.start, self.common, part, items), 0)
+        load = self.parcel.load((part, items))
+        return _Piece(lo, hi, load, load.size)
+
+    def _submit(self) -> None:
+        window = WINDOW if self.returned else FIRST_WINDOW
+        while len(self.under_way) < window and (self.lost or len(self.back) < 4 * WINDOW):
+            if self.bytes > WINDOW_BYTES and len(self.under_way) >= 4:
+                return
+            piece = self._next()
+            if piece is None:
+                return
+            self.bytes += piece.size
+            try:
+                future = self.crew.executor.submit(do, piece.load, self.crew.clock)
+            except Exception as error:
+                self.bytes -= piece.size
+                self.lost.appendleft(piece)
+                self._renew(error)
+                return
+            self.under_way[future] = piece
+            self.submitted += 1
+
+    def _collect(self) -> None:
+        if not self.under_way:
+            return
+        done, _ = wait(list(self.under_way), GLANCE, FIRST_COMPLETED)
+        broken: Exception | None = None
+        for future in done or [future for future in self.under_way if future.cancelled()]:
+            error = self._take(future)
+            broken = broken or error
+        if broken is not None:
+            self._renew(broken)
+
+    def _take(self, future: Any) -> Exception | None:
+        """Take what has come of a piece; where it is lost, return what the engine says."""
+        piece = self.under_way.pop(future)
+        try:
+            outcome = future.result()
+        except Exception as error:  # BrokenExecutor, CancelledError, a lost connection: whatever an engine has
+            self._lose(piece)
+            return error
+        self.spent = outcome.seconds + (self.spent if self.returned else 0.0)
+        self.finished = outcome.n + (self.finished if self.returned else 0)
+        self.returned += 1
+        self.back[piece.lo] = piece, outcome
+        if outcome.n < piece.hi - piece.lo:  # nothing behind it matters
+            self.stop = min(self.stop, piece.hi)
+            self.lost = deque(lost for lost in self.lost if lost.lo < self.stop)
+        return None
+
+    def _lose(self, piece: _Piece) -> None:
+        self.bytes -= piece.size
+        if piece.lo < self.stop:
+            self.lost.append(piece)
+
+    def _renew(self, error: Exception) -> None:
+        """Go on with a new executor, where one can be made; only what is lost is done again."""
+        for future in list(self.under_way):
+            if future.done():
+                self._take(future)
+            elif self.crew.renew is not None:
+                with contextlib.suppress(Exception):
+                    future.cancel()
+                self._lose(self.under_way.pop(future))
+        if not self.lost:  # and what was, nobody asks for any more
+            return
+        self.lost = deque(sorted(self.lost, key=lambda piece: piece.lo))
+        # An engine takes up the earliest first: a piece that kills whoever does it ends as that one.
+        earliest = self.lost[0].lo
+        self.failures = self.failures + 1 if earliest <= self.stuck else 1
+        self.stuck = earliest
+        if self.crew.renew is None or self.failures > RENEWALS:
+            self.failed = error
+            return
+        try:
+            self.crew.executor = self.crew.renew()
+        except Exception as refused:
+            self.failed = refused
+
+    def _may_go_on(self) -> bool:
+        """Whether something may still come back from before what is lost."""
+        earliest = min((piece.lo for piece in self.lost), default=self.stop)
+        return any(piece.lo < earliest for piece in self.under_way.values())
+
+    def _give_up(self, done: int) -> NoReturn:
+        error = self.failed
+        assert error is not None
+        if not self.submitted:
+            raise ShutDown from error
+        raise Lost(done, len(self.items), error) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MetricError, MissingStepError
+from ..errors import MissingStepError
 from ..kernel import MISSING, BlockRng, Marks, Place, Turn, Values
 from .recording import Recording
 from .states import Row, StateCodec, dataclass_fields
@@ -139,6 +139,9 @@ class Parted(Exception):
         self.block, self.step, self.expected, self.got = block, step, expected, got
         super().__init__(f"block {block} does not get to step {step}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parted, (self.block, self.step, self.expected, self.got)
+
 
 class Reader:
     """Any state of a run, for any thread: a cursor that goes on from the last question, and one block of copies.
@@ -247,46 +250,3 @@ class Reader:
                     cursor.seek(t)
                     state = self.recording.checkpoints.codec.copy(cursor.state) if copy else cursor.state
             yield state
-
-    def _check_arrival(self, cursor: Cursor, name: str, metric: Any) -> None:
-        """Refuse a pass whose cursor, at the last step of a block, does not get to what is stored behind it."""
-        recording, codec, block = self.recording, self.recording.checkpoints.codec, cursor.block
-        last, expected = cursor.t, None
-        if cursor.stop == recording.n_steps:
-            got = codec.encode(cursor.state)
-            same = codec.digest(got) == recording.tail_digest
-        elif (block + 1) % recording.stride:
-            return
-        else:
-            cursor.run(1)
-            got, expected = codec.encode(cursor.state), recording.checkpoints.row((block + 1) // recording.stride)
-            same = codec.same(expected, got)
-        if same:
-            return
-        first = block - block % recording.stride
-        meddled = meddles(self.cursor("stats"), metric, first, last)
-        if meddled is not None:
-            raise MetricError(name, meddled, "changed the state it was given")
-        raise Parted(first, cursor.t, expected, got)
-
-    def blocks(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Yield ``(block, first, behind)`` for the stretches of the blocks between two steps."""
-        grid = self.recording.grid
-        for block in range(grid.block_of(start), grid.block_of(stop - 1) + 1):
-            yield block, max(start, grid.start(block)), min(stop, grid.stop(block))
-
-    def observed(
-        self, name: str, metric: Any, start: int, stop: int, done: Callable[[int, int], None]
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield ``(first step, values)`` of a metric for each block between two steps, in one pass."""
-        cursor = self.cursor("stats")
-        watch = Watch(cursor.step, self.recording.checkpoints.codec, {name: metric})
-        for block, first, behind in self.blocks(start, stop):
-            with self.turn:
-                cursor.seek(first)
-                values = watch.observe(cursor, behind - first, behind - first - 1)[0]
-                if behind == cursor.stop:
-                    self._check_arrival(cursor, name, metric)
-                cursor.park()
-            yield first, values
-            done(behind - start, block)

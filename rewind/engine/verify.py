@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random as global_random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..kernel import Turn
 from .forms import Form, table
-from .parallel import in_order
+from .passes import bare, excerpt, restored
 from .recording import Recording
 from .replay import BLOCK_CACHE, Cursor
 from .states import Row
@@ -23,8 +23,7 @@ SAMPLE = 32
 #: Most steps of a block that are compared one by one.
 TRACE = 2048
 
-#: Blocks of a piece of work for an executor.
-TASK = 8
+#: Blocks that are replayed without Python between them.
 NATIVE_TASK = 64
 
 
@@ -54,68 +53,65 @@ def sampled_blocks(n_blocks: int, stride: int, full: bool) -> list[int]:
     return sorted(picked, reverse=True)
 
 
-def find_failure(
-    recording: Recording,
-    step: Step,
-    full: bool,
-    report: Callable[[int, int], None] | None = None,
-    executor: Any = None,
-    turn: Turn | None = None,
-) -> Mismatch | None:
-    """Return the first block found that is not reproduced, None if all that were replayed are.
+class Verification:
+    """Blocks that are replayed and compared: `parallel.Work`, whose items are ``(i, block)``, the `i`-th looked at.
 
     Last block first, each twice with a false start between: state hidden outside the state (a counter, a cache, an
     environment's own rng) is not where it was when the block was recorded in both replays, whatever it is taken modulo
     and however seldom it comes. A state inside the block is compared, too: what comes once in every block may leave
     its end as it was. And the last and the first block are compared step by step, see `replays_part`.
 
-    With an executor, pieces of the run are replayed on its workers; what is found first is the same. Without, `turn` is
-    taken block by block.
+    Parameters
+    ----------
+    recording, step
+        What is replayed.
+    turn : Turn
+        Taken block by block where a Python step is verified here.
     """
-    blocks = list(enumerate(sampled_blocks(recording.grid.n_blocks, recording.stride, full)))
-    if executor is None and step.form(recording.checkpoints.codec) is None:
-        cursor = Cursor(recording, step)
-        for i, block in blocks:
-            with turn or Turn():
-                mismatch = _check_block(cursor, i, block, None)
-            if mismatch is not None:
-                return mismatch
-            if report is not None:
-                report(i + 1, block)
-        return None
-    ends = [blocks[0]] + blocks[-1:] * (len(blocks) > 1)
-    inner = blocks[1:-1]
-    size = NATIVE_TASK if step.form(recording.checkpoints.codec) is not None else TASK
-    pieces = [ends[:1], *(inner[at : at + size] for at in range(0, len(inner), size)), ends[1:]]
-    done = 0
-    bare = replace(recording, metrics={})  # all that has to travel
-    found = in_order(executor, check_blocks, ((bare, step, piece) for piece in pieces))
-    for piece, mismatch in zip(pieces, found, strict=True):
-        if mismatch is not None:
-            return mismatch
-        done += len(piece)
-        if report is not None and piece:
-            report(done, piece[-1][1])
-    return None
 
+    def __init__(self, recording: Recording, step: Step, turn: Turn) -> None:
+        self._recording, self._step, self._turn = recording, step, turn
 
-def check_blocks(recording: Recording, step: Step, blocks: list[tuple[int, int]]) -> Mismatch | None:
-    """Return the first of some ``(i, block)``, the `i`-th of a verification, that is not reproduced."""
-    if not blocks:
-        return None
-    cursor = Cursor(recording, step)
-    native = _Native.of(cursor)
-    while blocks:
-        n, failed = (0, False) if native is None else native.reproduces(blocks)
-        for i, block in blocks[n : n + 1]:
-            mismatch = _check_block(cursor, i, block, native)
-            if mismatch is None and failed:
-                words = _Words("the state that was recorded"), _Words("another one, in some replays only")
-                mismatch = Mismatch(block, recording.grid.stop(block), "", *words, False, ())
-            if mismatch is not None:
-                return mismatch
-        blocks = blocks[n + 1 :]
-    return None
+    def items(self, full: bool) -> list[tuple[int, int]]:
+        """Return what there is to look at."""
+        return list(enumerate(sampled_blocks(self._recording.grid.n_blocks, self._recording.stride, full)))
+
+    def common(self) -> Any:
+        """Return the recording without its checkpoints, and the step."""
+        return bare(self._recording), self._step
+
+    def part(self, items: Sequence[tuple[int, int]]) -> Any:
+        """Return the checkpoints that the blocks begin at and lead to."""
+        return excerpt(self._recording.checkpoints, self._recording.stride, [block for _, block in items])
+
+    @staticmethod
+    def start(common: Any, part: Any, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | None]:
+        """Yield what is wrong with each of some blocks, None where nothing is, up to the first that fails."""
+        recording, step = common
+        yield from Verification(restored(recording, part), step, Turn()).here(items)
+
+    def here(self, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | None]:
+        """Yield what is wrong with each of some blocks, in this thread."""
+        cursor = Cursor(self._recording, self._step)
+        native = _Native.of(cursor)
+        while items:
+            n, failed = (0, False) if native is None else native.reproduces(list(items[:NATIVE_TASK]))
+            yield from [None] * n
+            for i, block in items[n : n + 1] if n < NATIVE_TASK else ():
+                with self._turn if native is None else Turn():
+                    mismatch = _check_block(cursor, i, block, native)
+                if mismatch is None and failed:
+                    words = _Words("the state that was recorded"), _Words("another one, in some replays only")
+                    mismatch = Mismatch(block, self._recording.grid.stop(block), "", *words, False, ())
+                yield mismatch
+                if mismatch is not None:
+                    return
+                n += 1
+            items = items[n:]
+
+    def ends(self, answer: Mismatch | None) -> bool:
+        """Whether this is a failure."""
+        return answer is not None
 
 
 class _Native:

@@ -119,6 +119,23 @@ a.branch(5, lambda s: "text")  # E: return-value, arg-type
 a.branch(5, noise="other")  # E: arg-type
 a.extend("200")  # E: arg-type
 
+# ---- questions
+
+w1: int | None = a.first("x > 3")
+w2: int | None = c.last(lambda w: w.x > 3, before=5, workers=2)
+w3: rewind.Stats = a.stats(lambda s: s * 2, histogram=[0.0, 1.0], max_lag=3)
+w4: dict[str, rewind.Stats] = a.stats({"x": None, "y": lambda s: s + 1})
+w5: World = c.at(5).step().back().state
+w6: rewind.Divergence | None = a.diff(u1)
+w7: rewind.Branches[int] = a.branches(5, 10, lambda s: s + 1)
+w8: NDArray[Any] = w7[0]
+for change in a.changes("x"):
+    w9: int = change[0]
+a.first(3)  # E: arg-type
+a.first("x", executor="threads")  # E: arg-type
+a.branches(5)  # E: call-arg
+bad4: int = a.bisect("x > 3")  # E: assignment
+
 # ---- loading: the caller says what is in the file
 
 v1: Run[int] = rewind.load("run.replay", step_fn=walk, allow_pickle=True)

@@ -1,0 +1,235 @@
+"""Where two runs part: the first step of their common axis at which their states differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..errors import ArgumentError, MissingStepError, show
+from ..kernel import Turn
+from .differences import Description, first_difference
+from .layouts import first_change
+from .questions import unchanged
+from .recording import Recording
+from .replay import Cursor
+from .states import IMMUTABLE, Row
+from .steps import Step
+
+#: Steps that are compared while other threads wait for their turn.
+STRIDE = 1024
+
+
+class Side(NamedTuple):
+    """One of two runs."""
+
+    recording: Recording
+    step: Step | None
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where two runs part.
+
+    Attributes
+    ----------
+    step : int
+        The first step at which they differ, on the axis of the root: a run's own step is less by its ``start``.
+    path : str
+        Path of the first field that differs, such as ``.agents[7].x``; empty where it is the whole state.
+    value, other : object
+        What is there, in this run and in the other.
+    exact : bool
+        Whether `step` is known to be the first. Otherwise it is the first stored state that differs, and a replay here
+        tells no earlier difference: there is no step function, or the runs were recorded on machines that differ.
+    n_agreeing, n_common : int
+        Stored states of the same step that are the same in both; and all of the same step.
+    """
+
+    step: int
+    path: str
+    value: Any
+    other: Any
+    exact: bool
+    n_agreeing: int
+    n_common: int
+
+    def __str__(self) -> str:
+        where = self.path or "the state"
+        known = "the first step that differs" if self.exact else "the first stored state that differs"
+        return (
+            f"step {self.step}, {known}: {where} is {show(self.value)} here and {show(self.other)} in the other; "
+            f"{self.n_agreeing} of {self.n_common} stored states agree"
+        )
+
+
+def diverge(a: Side, b: Side, report: Callable[[int, int], None] | None = None) -> Divergence | None:
+    """Return where two runs part, None if they agree as far as both go.
+
+    Stored states of the same step are compared first. Where both are the same function (step, params, seed, blocks),
+    what is equal at a block's first step is equal to the block's end, so one stretch between stored states has to be
+    replayed. Otherwise runs may part and meet again between two stored states that agree: then both are replayed from
+    the first common step to where they part.
+
+    Raises
+    ------
+    ArgumentError
+        If they have no step in common, or states of another layout.
+    MissingStepError
+        If no stored state differs, and a replay is needed that has no step function.
+    """
+    starts = a.recording.origin.start, b.recording.origin.start
+    low = max(starts)
+    high = min(starts[0] + a.recording.n_steps, starts[1] + b.recording.n_steps)
+    if low >= high:
+        held = [(s, s + side.recording.n_steps - 1) for s, side in zip(starts, (a, b), strict=True)]
+        said = "steps {} to {}, and this run steps {} to {}".format(*held[1], *held[0])
+        raise ArgumentError("other", _name(b), "a run with a step in common", f"It has {said}")
+    _require_layout(a, b)
+    mine, theirs = _stored(a.recording), _stored(b.recording)
+    common = sorted(t for t in mine.keys() & theirs.keys() if low <= t < high)
+    same = [_same(a.recording, mine[t], b.recording, theirs[t]) for t in common]
+    counts = sum(same), len(common)
+    k = same.index(False) if False in same else None
+    alike, whole = _alike(a, b), common[:1] == [low]
+    if whole and k is None and alike and not _tails_differ(a, b, high):
+        return None
+    if whole and k == 0:
+        return _of_rows(a, mine[low], b, theirs[low], low, True, counts)
+    end = high - 1 if k is None else common[k]
+    if a.step is not None and b.step is not None:
+        parted = _walk(a, b, max([low, *common[:k]]) if alike else low, end, report)
+        if parted is not None:
+            # One function leads from one state to one state: at a stored step it was the machines that differ.
+            return _of_trees(*parted, not alike or k is None or parted[0] < end, counts)
+        if k is None and not _tails_differ(a, b, high):
+            return None
+    elif k is None:
+        raise MissingStepError("diff", (a if a.step is None else b).recording.step.get("id"))
+    if k is not None:
+        return _of_rows(a, mine[end], b, theirs[end], end, False, counts)
+    x, y = (Description(f"a state with digest {side.recording.tail_digest.hex()}") for side in (a, b))
+    return Divergence(end, "", x, y, False, *counts)
+
+
+def _stored(recording: Recording) -> dict[int, int]:
+    """Return the row of every stored state, by its step on the axis of the root."""
+    grid, start = recording.grid, recording.origin.start
+    rows = {start + grid.start(i * recording.stride): i for i in range(recording.checkpoints.n)}
+    if recording.origin.lead:  # the first row is a state before step 0
+        del rows[start]
+    return rows
+
+
+def _same(a: Recording, i: int, b: Recording, j: int) -> bool:
+    x, y = a.checkpoints, b.checkpoints
+    if i in x.pickles or j in y.pickles:
+        return x.digest(i) == y.digest(j)  # without unpickling, where it is known
+    return _rows_same((x.codec, y.codec), (x.row(i), y.row(j)))
+
+
+def _name(side: Side) -> Description:
+    return Description(f"a run of {side.recording.step.get('id', 'some step function')}")
+
+
+def _require_layout(a: Side, b: Side) -> None:
+    checkpoints = b.recording.checkpoints
+    x, y = a.recording.checkpoints.codec.layout, checkpoints.codec.layout
+    if x is None or y is None or _without_modules(x.to_json()) == _without_modules(y.to_json()):
+        return
+    path, here, there = first_change(x, checkpoints.codec.tree(checkpoints.row(0)))
+    advice = f"Its states have another layout: {path or 'the state'} is {there}, and {here} in this run"
+    raise ArgumentError("other", _name(b), "a run of the same kind of states", advice)
+
+
+def _without_modules(tree: Any) -> Any:
+    """Return a layout's JSON with classes named as digests name them: a module may be ``__main__`` in one file."""
+    if isinstance(tree, dict):
+        return {
+            key: item.partition(":")[2] if key == "class" and isinstance(item, str) else _without_modules(item)
+            for key, item in tree.items()
+        }
+    return [_without_modules(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _alike(a: Side, b: Side) -> bool:
+    """Whether both runs are the same function of the state at a block's first step."""
+    x, y = a.recording, b.recording
+    same = (
+        x.seed == y.seed
+        and x.backend == y.backend
+        and x.block_size == y.block_size
+        and x.origin.grid - x.origin.start == y.origin.grid - y.origin.start
+        and repr(dict(sorted(x.params.items()))) == repr(dict(sorted(y.params.items())))
+        and x.checkpoints.codec.user is y.checkpoints.codec.user
+        and (x.checkpoints.codec.layout is None) == (y.checkpoints.codec.layout is None)
+    )
+    if not same:
+        return False
+    if a.step is None or b.step is None:
+        return _hinted(a, b)
+    return a.step.same(b.step)
+
+
+def _hinted(a: Side, b: Side) -> bool:
+    x, y = a.recording.step, b.recording.step
+    return "source" in x and x.get("source") == y.get("source")
+
+
+def _tails_differ(a: Side, b: Side, high: int) -> bool:
+    ends = [side.recording.origin.start + side.recording.n_steps for side in (a, b)]
+    return ends == [high, high] and a.recording.tail_digest != b.recording.tail_digest
+
+
+def _walk(
+    a: Side, b: Side, begin: int, end: int, report: Callable[[int, int], None] | None
+) -> tuple[int, Any, Any] | None:
+    """Return the first step of both at which they differ, with what is there, from `begin` up to `end`; or None."""
+    assert a.step is not None and b.step is not None
+    cursors = Cursor(a.recording, a.step), Cursor(b.recording, b.step)
+    codecs = a.recording.checkpoints.codec, b.recording.checkpoints.codec
+    starts = a.recording.origin.start, b.recording.origin.start
+    turns = sorted({id(side.turn): side.turn for side in (a, b)}.items())  # one order, whoever asks
+    for first in range(begin, end + 1, STRIDE):
+        with ExitStack() as stack:
+            for _, turn in turns:
+                stack.enter_context(turn)
+            for t in range(first, min(first + STRIDE, end + 1)):
+                for cursor, start in zip(cursors, starts, strict=True):
+                    cursor.seek(t - start)
+                x, y = cursors[0].state, cursors[1].state
+                if type(x) in IMMUTABLE and codecs[0].user is None and codecs[1].user is None:
+                    if unchanged(x, y):
+                        continue
+                    return t, x, y
+                rows = codecs[0].encode(x), codecs[1].encode(y)
+                if not _rows_same(codecs, rows):
+                    return t, codecs[0].tree(rows[0]), codecs[1].tree(rows[1])
+            for cursor in cursors:
+                cursor.park()
+        if report is not None:
+            report(min(first + STRIDE, end + 1) - begin, cursors[0].block)
+    return None
+
+
+def _rows_same(codecs: tuple[Any, Any], rows: tuple[Row, Row]) -> bool:
+    x, y = rows
+    if isinstance(x, list) and isinstance(y, list) and len(x) == len(y):
+        pairs = zip(x, y, strict=True)
+        if all(p.dtype == q.dtype and p.shape == q.shape and p.tobytes() == q.tobytes() for p, q in pairs):
+            return True
+    return bool(codecs[0].digest(x) == codecs[1].digest(y))
+
+
+def _of_rows(a: Side, i: int, b: Side, j: int, t: int, exact: bool, counts: tuple[int, int]) -> Divergence:
+    x, y = a.recording.checkpoints, b.recording.checkpoints
+    return _of_trees(t, x.codec.tree(x.row(i)), y.codec.tree(y.row(j)), exact, counts)
+
+
+def _of_trees(t: int, x: Any, y: Any, exact: bool, counts: tuple[int, int]) -> Divergence:
+    difference = first_difference(x, y)
+    if difference is None:
+        return Divergence(t, "", x, y, exact, *counts)
+    return Divergence(t, difference.path, difference.expected, difference.got, exact, *counts)

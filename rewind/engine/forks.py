@@ -1,0 +1,193 @@
+"""Many futures: forks of a run of which nothing is kept but what a metric gives, or whether something happens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..kernel import BlockRng, Place, block_integer
+from .blocks import Grid
+from .columns import Array
+from .metrics import as_values
+from .questions import CONDITION, Test
+from .replay import Watch
+from .states import Row, StateCodec, dataclass_fields
+from .steps import Step
+
+
+def fork_seed(seed: int, t: int, i: int) -> int:
+    """Return the seed of the `i`-th fork at step `t`: ``SeedSequence(entropy=seed, spawn_key=(t, 1, i))``."""
+    return block_integer(seed, (t, 1, i))
+
+
+class Fork(NamedTuple):
+    """A fork: the step it leaves at, its seed, and its number of states."""
+
+    t: int
+    seed: int
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class Values:
+    """What is kept of a fork: a metric at every `every`-th step, as float64 of shape (n, *shape)."""
+
+    name: str
+    function: Any
+    shape: tuple[int, ...]
+    every: int
+
+    def asker(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int, list[Any]], bool]:
+        """Return what looks at a block, ``ask(n_states, n_steps, kept)``, and says whether that is enough."""
+        watch = Watch(step, codec, {self.name: self.function})
+
+        def ask(n_states: int, n_steps: int, kept: list[Any]) -> bool:
+            t = place.t
+            values = as_values(self.name, watch.observe(place, n_states, n_steps)[0], t, self.shape)
+            kept.append(np.array(values[-t % self.every :: self.every]))
+            return False
+
+        return ask
+
+    def answer(self, kept: list[Any]) -> Array:
+        """Return what was kept."""
+        return np.concatenate(kept)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is kept of a fork: whether a test holds at any of its steps."""
+
+    test: Test
+
+    def asker(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int, list[Any]], bool]:
+        """Return what looks at a block, ``ask(n_states, n_steps, kept)``, and says whether that is enough."""
+        test = self.test
+        if test.asks_itself(place, step, codec):
+            predicate = test.functions[CONDITION]
+
+            def search(n_states: int, n_steps: int, kept: list[Any]) -> bool:
+                if place.search(predicate, n_states, n_steps) < 0:
+                    return False
+                kept.append(True)
+                return True
+
+            return search
+        hits = test.hits(place, step, codec)
+
+        def look(n_states: int, n_steps: int, kept: list[Any]) -> bool:
+            if not hits(n_states, n_steps).any():
+                return False
+            kept.append(True)
+            return True
+
+        return look
+
+    def answer(self, kept: list[Any]) -> bool:
+        """Return whether it happened."""
+        return bool(kept)
+
+
+class Forks:
+    """Forks of one run: `parallel.Work`, whose items are of type `Fork`.
+
+    Parameters
+    ----------
+    step, codec, block_size, backend
+        Of the forks.
+    first : callable
+        ``first(t)`` gives the first state of a fork at step `t`, as `codec` keeps it.
+    question : Values or Event
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        codec: StateCodec,
+        block_size: int,
+        backend: str,
+        first: Callable[[int], Row],
+        question: Values | Event,
+    ) -> None:
+        self._parts = step, codec, block_size, backend, question
+        self._first = first
+
+    def common(self) -> Any:
+        """Return all but the first states."""
+        return self._parts
+
+    def part(self, items: Sequence[Fork]) -> Mapping[int, Row]:
+        """Return the first states of some forks."""
+        return {t: self._first(t) for t in dict.fromkeys(fork.t for fork in items)}
+
+    @staticmethod
+    def start(common: Any, part: Mapping[int, Row], items: Sequence[Fork]) -> Iterator[Any]:
+        """Yield what is kept of some forks."""
+        step, codec, block_size, backend, question = common
+        for fork in items:
+            yield _run(step, codec, block_size, backend, question, part[fork.t], fork)
+
+    def here(self, items: Sequence[Fork]) -> Iterator[Any]:
+        """Yield what is kept of some forks, in this thread."""
+        for fork in items:
+            yield from self.start(self._parts, self.part([fork]), [fork])
+
+    def ends(self, answer: Any) -> bool:
+        """Whether no answer behind this one matters."""
+        return False
+
+
+def _run(
+    step: Step,
+    codec: StateCodec,
+    block_size: int,
+    backend: str,
+    question: Values | Event,
+    row: Row,
+    fork: Fork,
+) -> Any:
+    """Return what is kept of one fork. Its blocks begin as those of a recorded branch do: as a checkpoint restores."""
+    grid = Grid(fork.n_steps, block_size)
+    none = codec.decode(row) is None
+    place = Place(
+        BlockRng(fork.seed, backend),
+        grid,
+        1,
+        [],
+        codec,
+        dataclass_fields,
+        step.bound(codec),
+        step.runs_itself,
+        none,
+    )
+    kept: list[Any] = []
+    ask = None
+    for block in range(grid.n_blocks):
+        start, stop = grid.start(block), grid.stop(block)
+        place.enter(block, codec.decode(row))
+        if ask is None:
+            ask = question.asker(place, step, codec)
+        if ask(stop - start, stop - start - (stop == grid.n_steps), kept):
+            break
+        row = codec.encode(place.state)
+    return question.answer(kept)
+
+
+def wilson(hits: int, n: int, confidence: float) -> tuple[float, float]:
+    """Return the score interval of a binomial share [1]_, with ``z`` the quantile of `confidence` (theirs: lambda).
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share, square = hits / n, z * z / n
+    middle = share + square / 2
+    half = z * math.sqrt(share * (1 - share) / n + square / (4 * n))
+    low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
+    return (0.0 if hits == 0 else max(low, 0.0)), (1.0 if hits == n else min(high, 1.0))
