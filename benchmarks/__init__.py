@@ -7,6 +7,9 @@ A file has `CLAIMS`, ``measure(options) -> {key: Figure}`` and, where instructio
 block_size)``, functions to be compared of which the first is the reference.
 """
 
+#: The files about searches, passes and workers: a table of their own.
+MOMENTS = ("first_nan", "bisect_nan", "stats_pass", "two_workers", "task_overhead")
+
 #: The files, in the order of the table.
 BENCHMARKS = (
     "record_walk",
@@ -27,4 +30,5 @@ BENCHMARKS = (
     "draws",
     "alternatives",
     "pure_kernel",
+    *MOMENTS,
 )

@@ -22,7 +22,7 @@ from .compiled import NoCompiler
 from .measure import Figure, Options, row
 
 QUICK = Options(steps=4_000, fast_steps=20_000, rounds=1)
-PACKAGES = ("numpy", "h5py", "numba", "scipy", "zarr", "joblib")
+PACKAGES = ("numpy", "h5py", "numba", "scipy", "zarr", "joblib", "distributed")
 
 
 def arguments(argv=None):

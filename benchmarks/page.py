@@ -1,28 +1,28 @@
 """Put what ``python -m benchmarks --json PATH`` has measured into the page: ``python -m benchmarks.page PATH``.
 
-The page is ``docs/performance.md``; only what stands between its two marks changes.
+The page is ``docs/performance.md``; only what stands between two marks changes, and only where PATH has what belongs
+there: the figures of `MOMENTS` have marks of their own.
 """
 
 import argparse
 import json
 import pathlib
 
+from . import MOMENTS
 from .measure import Claim, Figure, row, shown
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+BEGIN_MOMENTS, END_MOMENTS = "<!-- moments: begin -->\n", "<!-- moments: end -->\n"
 #: Files whose rows are no claims.
 COMPARED = ("draws", "alternatives", "pure_kernel")
 
 
 def tables(found):
-    """Return the text between the marks."""
-    results = found["results"]
-    bounds = [result for result in results if result["met"] is not None]
-    missed = sum(not result["met"] for result in bounds)
+    """Return the text between the first marks."""
+    results = [result for result in found["results"] if result["file"] not in MOMENTS]
     parts = [
-        f"Measured with {about(found)}. {len(bounds) - missed} of {len(bounds)} bounds are met. "
-        "In brackets: the least and the most of the processes.",
+        head(found, results),
         table([result for result in results if result["file"] not in COMPARED], True),
         "For comparison, without bounds:",
         table([result for result in results if result["file"] in COMPARED], False),
@@ -37,9 +37,23 @@ def tables(found):
     return "\n\n".join(parts) + "\n"
 
 
+def moments(found):
+    """Return the text between the other marks."""
+    results = [result for result in found["results"] if result["file"] in MOMENTS]
+    return f"{head(found, results)}\n\n{table(results, True)}\n"
+
+
+def head(found, results):
+    """Return what is said before a table."""
+    bounds = [result for result in results if result["met"] is not None]
+    missed = sum(not result["met"] for result in bounds)
+    met = f"{len(bounds) - missed} of {len(bounds)} bounds are met"
+    return f"Measured with {about(found)}. {met}. In brackets: the least and the most of the processes."
+
+
 def about(found):
     """Return the machine and the versions in words."""
-    names = ("numpy", "h5py", "numba", "scipy", "zarr", "joblib")
+    names = ("numpy", "h5py", "numba", "scipy", "zarr", "joblib", "distributed")
     versions = ", ".join(f"{name} {found[name]}" for name in names if name in found)
     machine = f"{found['cores']} cores of {found['machine']}, {found['system']}"
     steps = f"{found['steps']:,} steps, {found['fast_steps']:,} where they are native"
@@ -67,9 +81,20 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
     parser.add_argument("path", type=pathlib.Path, help="what --json wrote")
     found = json.loads(parser.parse_args().path.read_text(encoding="utf-8"))
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{tables(found)}\n{END}{after}", encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    measured = {result["file"] in MOMENTS for result in found["results"]}
+    if False in measured:
+        text = put(text, BEGIN, tables(found), END)
+    if True in measured:
+        text = put(text, BEGIN_MOMENTS, moments(found), END_MOMENTS)
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def put(text, begin, between, end):
+    """Return `text` with other words between two marks."""
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{between}\n{end}{after}"
 
 
 if __name__ == "__main__":

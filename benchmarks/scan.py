@@ -6,30 +6,15 @@
 import math
 import random
 
-import rewind
-
 from .measure import Claim, Figure, against, duration
-from .steps import State, bare, fragile
+from .steps import State, bare, fragile, late_nan
 
 CLAIMS = (Claim("scan", "scan for the first NaN with run.get(t)", 1.5, "the bare loop up to the NaN, random.Random"),)
 
 
-def _late_nan(n):
-    """Return a run whose first NaN comes late, and its step; for short runs none may come."""
-    found = []
-    for seed in range(20):
-        run = rewind.record(fragile, State(0.0), n, seed, observe={"value": "value"})
-        bad = run.observed["value"].first_nan
-        found.append((n if bad is None else bad, seed, run))
-        if n // 4 <= found[-1][0] < n:
-            break
-    bad, _, run = max(found)
-    return run, bad
-
-
 def measure(options):
     """Return the figures by key."""
-    run, bad = _late_nan(options.steps)
+    run, bad = late_nan(options.steps)
 
     def scan():
         assert next((t for t in range(run.n_steps) if math.isnan(run.get(t).value)), run.n_steps) == bad

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import rewind
+
 
 def walk(x, rng):
     """The README's integer walk."""
@@ -43,6 +45,19 @@ def fragile(state, rng):
     """The README's step with a dataclass state, which goes wrong now and then."""
     noise = rng.normalvariate(0.0, 1.0)
     return State(math.nan if noise > RARE else 0.99 * state.value + noise)
+
+
+def late_nan(n: int) -> tuple[rewind.Run, int]:
+    """Return a run of `fragile` whose first NaN comes late, and its step; in short runs none may come: `n`."""
+    found = []
+    for seed in range(20):
+        run = rewind.record(fragile, State(0.0), n, seed, observe={"value": "value"})
+        bad = run.observed["value"].first_nan
+        found.append((n if bad is None else bad, seed, run))
+        if n // 4 <= found[-1][0] < n:
+            break
+    bad, _, run = max(found)
+    return run, bad
 
 
 def bare(step: Callable[..., Any], make_state: Callable[[], Any], make_rng: Callable[[], Any], n: int) -> Any:

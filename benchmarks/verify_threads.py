@@ -25,14 +25,15 @@ CLAIMS = (
 )
 
 
-class Counting:
-    """An executor that counts the CPU seconds of each thread."""
+class Counting(ThreadPoolExecutor):
+    """Threads, with the CPU seconds of each."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self.pool, self.spent = pool, {}
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+        self.spent = {}
 
     def submit(self, function, *args) -> Future:
-        return self.pool.submit(self._timed, function, *args)
+        return super().submit(self._timed, function, *args)
 
     def _timed(self, function, *args):
         began = time.thread_time()
@@ -46,7 +47,7 @@ class Counting:
 def _measure(step, n, rounds):
     run = rewind.record(step, 0.0, n, 1, backend="numpy")
     totals, shares, times = [], [], []
-    with ThreadPoolExecutor(2) as pool:
+    with Counting(2) as pool:
         run.verify(full=True, executor=pool)
         for i in range(rounds):
             for threads in (1, 2) if i % 2 == 0 else (2, 1):
@@ -55,10 +56,10 @@ def _measure(step, n, rounds):
                     run.verify(full=True)
                     alone = time.process_time() - began
                 else:
-                    counting = Counting(pool)
-                    run.verify(full=True, executor=counting)
+                    pool.spent.clear()
+                    run.verify(full=True, executor=pool)
                     total = time.process_time() - began
-                    busier = max(time.thread_time() - own, *counting.spent.values())
+                    busier = max(time.thread_time() - own, *pool.spent.values())
             totals.append(total / alone)
             shares.append(busier / alone)
             times.append(alone)

@@ -48,6 +48,20 @@ PROMISED = {
     ("verify_threads", "numba_total"): 1.05,
     ("verify_threads", "numba_busier"): 0.55,
     ("import_time", "import"): 1.3,
+    ("first_nan", "predicate"): 1.0,
+    ("first_nan", "text"): 0.02,
+    ("first_nan", "blocks"): 1.0,
+    ("bisect_nan", "bisect"): 0.5,
+    ("bisect_nan", "steps"): 0.5,
+    ("stats_pass", "two"): 0.65,
+    ("stats_pass", "lags"): 20.0,
+    ("two_workers", "processes"): 0.6,
+    ("two_workers", "native"): 0.6,
+    ("two_workers", "native_long"): 0.6,
+    ("two_workers", "numba"): 0.6,
+    ("two_workers", "numba_long"): 0.6,
+    ("task_overhead", "processes"): 2.0,
+    ("task_overhead", "dask"): 2.0,
 }
 
 
