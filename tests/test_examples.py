@@ -82,6 +82,32 @@ def test_the_nan_is_found_where_it_is(output):
     assert "0 of 5 futures" in output and "verified, NaN and all: True" in output
 
 
+@of("find_the_moment")
+def test_the_cause_is_found_backward_from_the_damage(output):
+    damage = number(r"first of them in minute ([\d,]+)", output)
+    calm = number(r"last been empty in minute ([\d,]+)", output)
+    listed = re.findall(r"^  minute ([\d,]+): (\d) -> (\d)", output, re.MULTILINE)
+    minutes = [number(r"(.+)", minute) for minute, _, _ in listed]
+    assert calm < minutes[0] and minutes == sorted(minutes) and minutes[-1] < damage
+    assert number(r"last changed in minute ([\d,]+)", output) == minutes[-1]
+    assert number(r"before that in minute ([\d,]+)", output) == minutes[-2]
+    assert output.count("without the failure") == sum(new < old for _, old, new in listed) == 2
+    assert number(r"same up to minute ([\d,]+), where .queue is", output) == damage
+
+
+@of("inevitable")
+def test_an_outbreak_becomes_inevitable(output):
+    found = re.findall(r"day +(\d+), +\d+ ill: +(\d+)% \( *(\d+)% to +(\d+)%\)", output)
+    table = [tuple(map(int, row)) for row in found]
+    assert len(table) == 13 and all(low <= share <= high for _, share, low, high in table)
+    settled = number(r"inevitable from day (\d+) on", output)
+    assert settled == next(day for day, _, low, _ in table if low > 95)
+    assert min(share for _, share, _, _ in table) < 50 and table[-1][1] == 100
+    effect = re.findall(r"(\d+)%, +\d+ hit as it was; +(\d+)%", output)
+    assert len(effect) == 3 and all(int(isolated) < int(alone) - 20 for alone, isolated in effect)
+    assert output.endswith("the same number: True\n")
+
+
 @of("sir_epidemic")
 def test_common_random_numbers_pay(output):
     assert number(r"at most (\d+) of 2,000", output) > number(r"with masks: at most (\d+) ill", output)
