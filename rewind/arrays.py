@@ -46,14 +46,28 @@ def stacked(values: Sequence[Any], name: str = "f") -> Array | dict[str, Array]:
 
 def _array(values: Sequence[Any], name: str) -> Array:
     try:
-        # Integers stay integers: numpy would make doubles of them where one has 64 bits.
-        wide = all(type(value) is int for value in values) and any(abs(value) >> 63 for value in values)
-        array = np.array(values, object if wide else None)
-        if array.dtype.kind in "US" and array.ndim > 1 and not all(map(_is_text, values)):
-            return np.array(values, object)  # numbers beside text stay numbers
+        array = np.array(values)
+        # Values stay what they are: numpy would make text of numbers beside text, cut zeros off the end of text, and
+        # round long integers beside floats.
+        if (array.dtype.kind in "US" and not all(map(_keeps_text, values))) or (
+            array.dtype.kind in "fcO" and any(map(_is_long, values))
+        ):
+            array = np.array(values, object)
         return array
     except ValueError as error:
         raise MetricError(name, None, f"gave arrays of different shapes ({error})") from None
+
+
+def _keeps_text(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_keeps_text, value))
+    if isinstance(value, (str, bytes)):
+        return value[-1:] not in ("\0", b"\0")
+    return isinstance(value, np.ndarray) and value.dtype.kind in "US"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and abs(int(value)) > 1 << 53
 
 
 def _is_tree(value: Any) -> bool:
@@ -72,9 +86,3 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{path}[{i}]")
     else:
         yield path, value
-
-
-def _is_text(value: Any) -> bool:
-    return (
-        all(map(_is_text, value)) if isinstance(value, (list, tuple)) else not isinstance(value, (int, float, complex))
-    )

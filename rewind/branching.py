@@ -315,7 +315,7 @@ class Branching(Searching[S]):
         grid = recording.origin.grid + point
         seeds = [fork_seed(master, grid, i) for i in range(count)]
         question = Values(name, function, shape, stride)
-        work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, question)
+        work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, question, self._reader.turn)
         kept: list[Array] = []
 
         def found() -> Branches[S]:
@@ -387,12 +387,13 @@ class Branching(Searching[S]):
         At most ``len(steps) * n * n_steps`` steps; a fork ends when it happens.
         """
         recording = self._recording
-        listed = [steps] if isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) else list(steps)  # type: ignore[arg-type]
-        points = [recording.grid.step(integer("a step in steps", t)) for t in listed]
+        points = [recording.grid.step(integer("a step in steps", t)) for t in _listed(steps)]
         if not points:
             raise ArgumentError("steps", steps, "at least one step to fork at")
         count = integer("n", n, 1)
-        if not 0.0 < confidence < 1.0:
+        if isinstance(confidence, bool) or not isinstance(confidence, (int, float, np.integer, np.floating)):
+            raise ArgumentTypeError("confidence", confidence, "a number between 0 and 1, such as 0.95")
+        if not 0.0 < confidence <= 1.0 - 2.0**-40:  # quantiles nearer to 1 have no digits
             raise ArgumentError("confidence", confidence, "a number between 0 and 1, such as 0.95")
         length = None if n_steps is None else n_steps_of(n_steps)
         master = recording.seed if seed is None else seed_of(seed)
@@ -404,7 +405,7 @@ class Branching(Searching[S]):
         def first(t: int) -> Any:
             return codec.encode(self._reader.get(t))
 
-        work = Forks(self._step, codec, recording.block_size, recording.backend, first, Event(test))
+        work = Forks(self._step, codec, recording.block_size, recording.backend, first, Event(test), self._reader.turn)
         items = [
             Fork(t, fork_seed(master, recording.origin.grid + t, i), length or recording.n_steps - t)
             for t in points
@@ -416,7 +417,7 @@ class Branching(Searching[S]):
             rows = []
             for k in range(len(happened) // count):
                 hits = sum(happened[k * count : (k + 1) * count])
-                rows.append((points[k], count, hits, hits / count, *wilson(hits, count, confidence)))
+                rows.append((points[k], count, hits, hits / count, *wilson(hits, count, float(confidence))))
             names = [("step", "i8"), ("n", "i8"), ("hits", "i8"), ("share", "f8"), ("low", "f8"), ("high", "f8")]
             return np.array(rows, np.dtype(names))
 
@@ -426,3 +427,12 @@ class Branching(Searching[S]):
             lost.partial = found()
             raise
         return found()
+
+
+def _listed(steps: Any) -> list[Any]:
+    if isinstance(steps, (str, bytes)):
+        raise ArgumentTypeError("steps", steps, "a step or steps, such as range(0, 1000, 100)")
+    try:
+        return list(steps)
+    except TypeError:  # not even an array without axes is iterable
+        return [integer("steps", steps)]

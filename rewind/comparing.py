@@ -103,7 +103,8 @@ class Comparing(Handle[S]):
 
         Notes
         -----
-        Stored states of the same step are compared without a replay. If both runs are the same function of their
+        Stored states of the same step are compared without a replay. Without step functions that is all that is known:
+        None then means that all that was recorded is the same. If both runs are the same function of their
         states (step, params, seed, blocks), one stretch between stored states is replayed. Else they might part and
         meet again, and both are replayed up to where they part.
         """
@@ -111,4 +112,5 @@ class Comparing(Handle[S]):
             raise ArgumentTypeError("other", other, "a rewind.Run")
         sides = [Side(run._recording, run._step, run._reader.turn) for run in (self, other)]
         length = min(run.start + run.n_steps for run in (self, other)) - max(run.start for run in (self, other))
-        return diverge(sides[0], sides[1], reporter(progress, "diff", max(length, 1)))
+        recorded_alike = None in (self._step, other._step) and self.content_hash() == other.content_hash()
+        return diverge(sides[0], sides[1], recorded_alike, reporter(progress, "diff", max(length, 1)))

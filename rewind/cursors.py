@@ -78,6 +78,7 @@ class Cursor(Generic[S]):
             Backward instead: to the last step before this one.
         """
         run, found = self._run, None
+        run._test(cond, self.t, False)  # also where there is no step left to ask it of
         if back:
             found = run.last(cond, before=self.t) if self.t > 0 else None
         elif self.t + 1 < run.n_steps:

@@ -62,6 +62,14 @@ def show(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 15]} ... {text[-10:]}"
 
 
+def said(error: BaseException) -> str:
+    """Return the text of an exception, whatever its ``__str__`` does."""
+    try:
+        return str(error)
+    except Exception:
+        return f"<{type(error).__name__}, whose text cannot be had>"
+
+
 def _portable(value: object) -> object:
     try:
         pickle.dumps(value)
@@ -203,9 +211,15 @@ class ConditionError(RewindError, ValueError):
         )
 
     @classmethod
-    def raised(cls, error: BaseException, t: int) -> ConditionError:
+    def raised(cls, error: BaseException, t: int | None) -> ConditionError:
         """Return what to raise from what a predicate raised at step `t`."""
-        return cls(f"the condition raised {type(error).__name__} at step {t}: {error}")
+        at = "" if t is None else f" at step {t}"
+        return cls(f"the condition raised {type(error).__name__}{at}: {said(error)}")
+
+    @classmethod
+    def meddled(cls, t: int) -> ConditionError:
+        """Return what to raise where a predicate changed the state at step `t`."""
+        return cls(f"the condition changed the state it was given at step {t}; it may only look")
 
 
 class MissingStepError(RewindError, RuntimeError):
@@ -235,7 +249,7 @@ class StepError(RewindError, RuntimeError):
 
     def __init__(self, t: int, error: BaseException | None, run: Any = None) -> None:
         self.t, self.run = t, run
-        what = self._what(t) if error is None else f"step_fn raised {type(error).__name__} at step {t}: {error}"
+        what = self._what(t) if error is None else f"step_fn raised {type(error).__name__} at step {t}: {said(error)}"
         if run is not None and len(run) > t:
             what += f". The finished part is in .run: .run.get({t}) is the state it was given"
         elif run is not None:
@@ -282,7 +296,7 @@ class TransferError(RewindError, TypeError):
     def __init__(
         self, error: BaseException, *, installed: bool = False, arrived: bool = False, answer: bool = False
     ) -> None:
-        self.reason = f"{type(error).__name__}: {error}"
+        self.reason = f"{type(error).__name__}: {said(error)}"
         if answer:
             text = f"a worker cannot send its answer back ({self.reason}). Let the function give plain values or arrays"
         else:
@@ -313,7 +327,8 @@ class WorkersLostError(RewindError, RuntimeError):
         self, op: str, done: int, total: int, error: BaseException, partial: Any = None, *, replaced: bool = False
     ) -> None:
         self.op, self.done, self.total, self.partial = op, done, total, partial
-        text = f"{op}: the workers were lost behind {done} of {total} blocks or forks ({type(error).__name__}: {error})"
+        reason = f"{type(error).__name__}: {said(error)}"
+        text = f"{op}: the workers were lost behind {done} of {total} blocks or forks ({reason})"
         if replaced:
             cure = "They were replaced, and lost again at the same place: does the step kill its process there?"
         else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from .checks import integer
 from .cursors import Cursor
 from .engine.conditions import Condition, parse
-from .engine.metrics import CHANGED, Metric, label, resolve_one
+from .engine.metrics import Metric, label, resolve_one
 from .engine.passes import Pass as Passing
 from .engine.passes import Question, Stretch, stretches
-from .engine.questions import CONDITION, Changed, Course, Found, Test, unchanged
+from .engine.questions import CONDITION, Changed, Course, Found, Spanned, Test, unchanged
 from .engine.replay import Parted
 from .errors import ArgumentError, ArgumentTypeError, ConditionError
 from .handle import Handle
@@ -106,7 +107,8 @@ class Searching(Handle[S]):
         more. Text skips blocks, as in `first`.
         """
         items, test = self._candidates(cond, 0, self._before(before))
-        for answer in self._asked("last", Found(test, "last"), items[::-1], executor, workers, progress):
+        question, items = self._backward(Found(test, "last"), items)
+        for answer in self._asked("last", question, items, executor, workers, progress):
             if answer is not None:
                 return int(answer)
         return None
@@ -153,9 +155,9 @@ class Searching(Handle[S]):
 
         Notes
         -----
-        About log2(number of checkpoints) questions to stored states, which take no step, and one block. Only both
-        ends, those states and that block are looked at; whether it is monotone elsewhere is not. `first` looks
-        everywhere.
+        About log2(number of checkpoints) questions to stored states, which take no step, one block, and up to a block
+        more for the last state. Only both ends, those states and that block are looked at; whether it is monotone
+        elsewhere is not. `first` looks everywhere.
         """
         first, behind = self._some_window(start, stop)
         test = self._test(cond, first, True)
@@ -170,18 +172,17 @@ class Searching(Handle[S]):
         def holds(i: int) -> bool:
             return test.of_state(self._reader.get(probe(i)), probe(i))
 
-        low, high = 0, n_probes - 1
-        begins, ends = holds(low), holds(high)
+        begins = holds(0)
+        if not test.of_state(self._reader.get(behind - 1), behind - 1):
+            if begins:
+                raise _not_monotone(first, behind - 1)
+            return None
         if begins:
-            if not ends:
-                raise _not_monotone(probe(low), probe(high))
             return first
-        if ends:
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if holds(middle) else (middle, high)
-        else:
-            low, high = high, high + 1
+        low, high = 0, n_probes
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(middle) else (middle, high)
         reach = probe(high) if high < n_probes else behind
         seen: int | None = None
         for stretch, found in self._looked("bisect", Found(test, "all"), stretches(grid, probe(low), reach)):
@@ -191,7 +192,7 @@ class Searching(Handle[S]):
                 seen = t if seen is None else seen
                 if following != t + 1:
                     raise _not_monotone(seen, t + 1)
-        return probe(high) if seen is None and ends else seen
+        return probe(high) if seen is None else seen
 
     def last_change(
         self,
@@ -220,8 +221,8 @@ class Searching(Handle[S]):
         Values are compared byte for byte: a NaN is what it was, 0.0 is not -0.0, 1 is not True. Blocks backward, each
         forward once.
         """
-        items = stretches(self._recording.grid, 0, self._before(before))[::-1]
-        question = Changed(label(f), self._function(f, 0), last=True)
+        items = stretches(self._recording.grid, 0, self._before(before))
+        question, items = self._backward(Changed(label(f), self._function(f, 0), last=True), items)
         later: tuple[Stretch, Course] | None = None
         for stretch, course in self._looked("last_change", question, items, executor, workers, progress):
             if later is not None and not unchanged(course.last, later[1].first):
@@ -288,6 +289,15 @@ class Searching(Handle[S]):
 
     # ---- what they share
 
+    def _backward(self, question: Question, items: list[Stretch]) -> tuple[Question, list[Stretch]]:
+        """Return what to ask, the last stretch first: from each stored state on where not every block has one."""
+        stride = self._recording.stride
+        if stride == 1:
+            return question, items[::-1]
+        groups = [list(group) for _, group in groupby(items, lambda stretch: stretch.block // stride)]
+        whole = [Stretch(group[-1].block, group[0].first, group[-1].behind) for group in groups]
+        return Spanned(question), whole[::-1]
+
     def _before(self, before: int | None) -> int:
         n = self.n_steps
         if before is None:
@@ -337,7 +347,7 @@ class Searching(Handle[S]):
         before = codec.digest(codec.encode(state))
         test.of_state(state, t)
         if codec.digest(codec.encode(state)) != before:
-            raise ConditionError(f"{CONDITION} {CHANGED} at step {t}; it may only look")
+            raise ConditionError.meddled(t)
         return test
 
     def _asked(
@@ -349,8 +359,7 @@ class Searching(Handle[S]):
         workers: int | None = None,
         progress: ProgressOption = None,
     ) -> Iterator[Any]:
-        for _, answer in self._looked(op, question, items, executor, workers, progress):
-            yield answer
+        return (answer for _, answer in self._looked(op, question, items, executor, workers, progress))
 
     def _looked(
         self,
@@ -361,13 +370,15 @@ class Searching(Handle[S]):
         workers: int | None = None,
         progress: ProgressOption = None,
     ) -> Iterator[tuple[Stretch, Any]]:
-        """Yield each stretch with its answer."""
+        """Return each stretch with its answer, as they are asked for; what is no option is refused now."""
         if not items:  # nothing to replay
-            return
+            return iter(())
         self._reader.cursor(op)
         assert self._step is not None
         work = Passing(self._recording, self._step, question, self._reader.turn)
-        answers = Pass(op, work, items, self._step, executor, workers, progress, **STEPS)
+        return self._pairs(items, Pass(op, work, items, self._step, executor, workers, progress, **STEPS))
+
+    def _pairs(self, items: Sequence[Stretch], answers: Pass) -> Iterator[tuple[Stretch, Any]]:
         try:
             for answer, stretch in zip(answers, items, strict=False):  # in this order: the answers end the pass
                 yield stretch, answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -49,6 +50,25 @@ class _Pools:
         return executor
 
 
+def _require_option(executor: Any, workers: int | None) -> None:
+    """Refuse what is neither an executor, nor a callable without arguments, nor a number of workers."""
+    if workers is not None:
+        integer("workers", workers, 1)
+        if executor is not None:
+            raise ArgumentError("workers", workers, "no number of workers where executor= is given")
+    if executor is None or (hasattr(executor, "submit") and not isinstance(executor, type)):
+        return
+    if not callable(executor):
+        raise ArgumentTypeError("executor", executor, _EXPECTED)
+    try:
+        inspect.signature(executor).bind()
+    except TypeError:
+        advice = "It is called without arguments"
+        raise ArgumentTypeError("executor", executor, _EXPECTED, advice) from None
+    except ValueError:  # some builtins have no signature; the call will tell
+        pass
+
+
 @contextmanager
 def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | None]:
     """Give the crew that an executor, a factory of one, or a number of workers makes; None where it is this thread.
@@ -58,10 +78,9 @@ def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | N
     ArgumentTypeError, ArgumentError
         If `executor` is none of these, or both are given.
     """
+    _require_option(executor, workers)
     if workers is not None:
-        n = integer("workers", workers, 1)
-        if executor is not None:
-            raise ArgumentError("workers", workers, "no number of workers where executor= is given")
+        n = int(workers)
         if n > 1 and step.runs_itself:  # without the GIL
             executor = lambda: ThreadPoolExecutor(n)  # noqa: E731
         elif n > 1:
@@ -72,14 +91,12 @@ def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | N
     given = _executor_of(executor)
     if given is not None:
         yield Crew(given, time.perf_counter, shares_memory=isinstance(given, ThreadPoolExecutor))
-    elif callable(executor):
+    else:
         with ExitStack() as stack:
             pools = _Pools(executor, executor, stack)
             first = pools()
             shares = isinstance(first, ThreadPoolExecutor)
             yield Crew(first, time.perf_counter, renew=pools, shares_memory=shares)
-    else:
-        raise ArgumentTypeError("executor", executor, _EXPECTED)
 
 
 #: How the progress of a pass over stretches is counted: in steps, and told with their block; and what they are called.
@@ -128,6 +145,7 @@ class Pass:
         self.executor, self.workers, self.size, self.block, self.place = executor, workers, size, block, place
         self.report = reporter(progress, op, sum(map(size, items))) if progress else None
         reporter(progress, op, 1)  # refuses what is no option
+        _require_option(executor, workers)
         self.n_done = 0
 
     def __iter__(self) -> Iterator[Any]:

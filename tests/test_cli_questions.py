@@ -318,7 +318,7 @@ def test_a_condition_that_is_not_monotone_is_an_error_of_bisect(recorded, cli):
     code, out, err = cli("bisect", "run.replay", "value < 100", "--observe", "value=value")
     assert (code, out) == (2, "")
     assert err == SAYS + (
-        "rewind: error: the condition is not monotone: it holds at step 0 and not at step 992. "
+        "rewind: error: the condition is not monotone: it holds at step 0 and not at step 999. "
         "rewind find looks at every step\n"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -291,8 +292,8 @@ def test_the_first_nan_of_an_observed_metric_is_one_block_away_however_long_the_
         (lambda: run.first("isnan(x)"), 301),
         (lambda: run.last("not isnan(x)"), 301),
         (lambda: run.first("x == 2"), 0),
-        (lambda: run.bisect("isnan(x)"), 301),
-        (lambda: run.bisect(lambda state: math.isnan(state[1])), 301),
+        (lambda: run.bisect("isnan(x)"), 600),  # and the last state
+        (lambda: run.bisect(lambda state: math.isnan(state[1])), 600),
     ):
         step.calls = 0
         answer = question()
@@ -427,6 +428,17 @@ def test_what_cannot_be_asked_is_refused_in_words_that_help():
         (lambda: run.branches(5, 3, metric="day")[3], rewind.StepRangeError, "fork 3 is outside these branches"),
         (lambda: run.likelihood("x > 3", []), rewind.ArgumentError, "steps is .*at least one step to fork at"),
         (lambda: run.likelihood("x > 3", 5, confidence=1.0), rewind.ArgumentError, "confidence is 1.0"),
+        (lambda: run.likelihood("x > 3", 5, confidence=1 - 2**-53), rewind.ArgumentError, "confidence is 0.99"),
+        (lambda: run.likelihood("x > 3", 5, confidence="a"), rewind.ArgumentTypeError, "confidence is 'a'"),
+        (lambda: run.likelihood("x > 3", None), rewind.ArgumentTypeError, "steps is None"),
+        (lambda: run.likelihood("x > 3", 1.5), rewind.ArgumentTypeError, "steps is 1.5"),
+        (lambda: run.likelihood("x > 3", b"ab"), rewind.ArgumentTypeError, "steps is b'ab'"),
+        (lambda: run.likelihood("x > 3", [True]), rewind.ArgumentTypeError, "a step in steps is True"),
+        (lambda: run.stats("x", executor=lambda x: 1), rewind.ArgumentTypeError, "It is called without arguments"),
+        (lambda: run.where("x > 3", progress=5), rewind.ArgumentTypeError, "progress is 5"),
+        (lambda: run.changes("x", workers=0), rewind.ArgumentError, "workers is 0"),
+        (lambda: run.at(99).until(5), rewind.ArgumentTypeError, "cond is 5"),
+        (lambda: run.at(0).until("y > 1", back=True), rewind.ConditionError, "there is no metric 'y'"),
         (lambda: run.likelihood("x > 3", 5, 0), rewind.ArgumentError, "n is 0"),
         (lambda: run.diff(3), rewind.ArgumentTypeError, "other is 3 .*a rewind.Run"),
         (lambda: run.stats("x", workers=0), rewind.ArgumentError, "workers is 0; expected an integer >= 1"),
@@ -462,8 +474,11 @@ def test_a_predicate_that_raises_or_meddles_is_named():
             s[1] += 5
         return False
 
-    with pytest.raises(rewind.MetricError, match=f"changed the state it was given.*|at step {t}"):
-        run.first(later)
+    for ask in (run.first, run.last):
+        with pytest.raises(
+            rewind.ConditionError, match="the condition changed the state it was given at step .*; it may only"
+        ):
+            ask(later)
     assert [s.tobytes() for s in run] == [s.tobytes() for s in states]
 
 
@@ -528,6 +543,137 @@ def test_a_recording_from_a_machine_with_other_arithmetic_parts_where_its_states
     found = here.diff(foreign)
     assert (found.step, found.exact, found.n_agreeing, found.n_common) == (800, False, 16, 20)
     assert found.value == here.get(800) and found.other == recording.checkpoints.restore(16)
+
+
+def test_runs_that_meet_again_at_stored_steps_are_still_told_apart():
+    fresh = rewind.record(lambda x, rng: rng.random(), 0.5, 100, 1)
+    branch = fresh.branch(37, lambda x: 99.0, noise="same")
+    assert (branch.diff(fresh).step, fresh.diff(branch).step) == (37, 37)
+    for seed in range(60):
+        run = rewind.record(lambda x, rng: min(10, max(0, x + rng.randint(-4, 5))), 3, 100, seed)
+        other = run.branch(33, lambda x: 10 - x, noise="same")
+        found = run.diff(other)
+        assert (None if found is None else found.step) == parting(run, other)
+
+
+def test_generators_that_stand_at_different_places_are_told_apart():
+    def once(x: bool, rng: random.Random) -> bool:
+        return rng.random() < 0.5
+
+    def twice(x: bool, rng: random.Random) -> bool:
+        rng.random()
+        return rng.random() < 0.5
+
+    run = rewind.record(once, True, 100, 1)
+    a = run.branch(5, lambda x: True, noise="same")
+    b = run.branch(3, step_fn=twice, noise="same").branch(2, lambda x: True, noise="same", step_fn=once)
+    assert a.diff(b).step == parting(a, b) and b.diff(a).exact
+
+
+def test_diff_of_a_step_that_gives_its_own_array_each_time():
+    scratch = np.zeros(1)
+
+    def step(x: Any, rng: random.Random) -> Any:
+        scratch[0] = x[0] + rng.random()
+        return scratch
+
+    for block_size in (3, 9, 40):
+        a, b = (rewind.record(step, np.zeros(1), 40, seed, block_size=block_size) for seed in (1, 2))
+        found = a.diff(b)
+        assert (found.step, found.exact, found.value, found.other) == (1, True, a.get(1)[0], b.get(1)[0])
+        child = a.branch(20)
+        assert a.diff(child).step == parting(a, child)
+
+
+def test_diff_without_step_functions_does_not_take_a_source_for_a_function(tmp_path):
+    def make(k: int) -> Any:
+        return lambda x, rng: (x[0] + 1, k if x[0] % 10 == 4 else 0)
+
+    a, b = (rewind.record(make(k), (0, 0), 100, 1, observe={"sum": sum}) for k in (1, 2))
+    assert a.diff(b).step == 5
+    for name, run in (("a", a), ("b", b)):
+        run.save(tmp_path / name)
+    x, y = rewind.load(tmp_path / "a"), rewind.load(tmp_path / "b")
+    for one, other in ((x, y), (a, y), (x, b)):
+        with pytest.raises(rewind.MissingStepError, match="diff needs a replay"):
+            one.diff(other)
+
+
+def test_a_run_whose_states_grow_can_be_compared_with_its_branch():
+    run = rewind.record(lambda s, rng: [*s, rng.random()], [], 30, 1)
+    found = run.diff(run.branch(3))
+    assert found.step == 4 and found.exact
+    assert run.diff(run.branch(3, noise="same")) is None
+
+
+def test_diff_with_its_own_file_takes_a_codec_for_the_same(tmp_path):
+    codec = (lambda s: {"x": s[0]}, lambda tree: (tree["x"],))
+    calls = 0
+
+    def step(s: Any, rng: random.Random) -> Any:
+        nonlocal calls
+        calls += 1
+        return (s[0] + rng.random(),)
+
+    run = rewind.record(step, (0.0,), 900, 1, codec=codec)
+    run.save(tmp_path / "run.replay")
+    calls = 0
+    assert run.diff(rewind.load(tmp_path / "run.replay", step, codec=codec)) is None and calls == 0
+
+
+def test_going_back_through_a_thinned_run_goes_forward_once():
+    step = Counting(10**9)
+    run = rewind.record(step, (0, 0.0), 100, 1, block_size=1).extend(4000)
+    assert run.n_checkpoints < 130
+    for ask in (lambda: run.last(lambda s: False), lambda: run.last_change(lambda s: 0)):
+        step.calls = 0
+        assert ask() is None and step.calls < 2 * 4000
+    assert run.last(lambda s: s[0] <= 777) == 777 and run.last(lambda s: s[0] < 3, before=4) == 2
+    assert run.last_change(lambda s: s[0] // 1000) == 3000
+
+
+def test_both_ends_are_looked_at_by_bisect():
+    run = rewind.record(lambda x, rng: x + 1, 0, 10, 1, block_size=20)
+    for bound in (3, 9):
+        with pytest.raises(rewind.ConditionError, match="holds at step 0 and not at step 9"):
+            run.bisect(lambda x, bound=bound: x < bound)
+    assert run.bisect(lambda x: x >= 9) == 9 and run.bisect(lambda x: x >= 4, 0, 4) is None
+
+
+def test_branches_take_turns_with_other_questions_to_the_run():
+    scratch = np.zeros(1)
+
+    def step(x: Any, rng: random.Random) -> Any:
+        scratch[0] = x[0] + rng.random()
+        return scratch
+
+    run = rewind.record(step, np.zeros(1), 400, 1)
+    truth = [state[0] for state in run]
+    expected = run.branches(10, 20, metric=lambda s: s[0]).values
+    wrong: list[Any] = []
+
+    def get() -> None:
+        for _ in range(3):
+            wrong.extend(t for t in range(400) if run.get(t)[0] != truth[t])
+
+    thread = threading.Thread(target=get)
+    thread.start()
+    for _ in range(3):
+        assert np.array_equal(run.branches(10, 20, metric=lambda s: s[0]).values, expected)
+    thread.join()
+    assert not wrong
+
+
+def test_values_of_a_series_stay_what_they_are():
+    def series(*values: Any) -> Any:
+        return rewind.record(lambda x, rng: x + 1, 0, len(values), 1).series(lambda x: values[x])
+
+    assert series(b"ab\0", b"c").tolist() == [b"ab\0", b"c"]
+    assert series("ab\0", "c").tolist() == ["ab\0", "c"]
+    assert series("a", 1).tolist() == ["a", 1]
+    assert series(2**53 + 1, 0.5).tolist() == [2**53 + 1, 0.5]
+    assert series(np.uint64(2**63 + 1), -1).tolist() == [2**63 + 1, -1]
+    assert series(1, 2.5).dtype == np.float64 and series(1, 2).dtype == np.int64 and series("a", "bc").dtype.kind == "U"
 
 
 # ---- one pass, several numbers

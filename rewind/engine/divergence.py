@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -65,13 +65,23 @@ class Divergence:
         )
 
 
-def diverge(a: Side, b: Side, report: Callable[[int, int], None] | None = None) -> Divergence | None:
+def diverge(
+    a: Side, b: Side, same_content: bool, report: Callable[[int, int], None] | None = None
+) -> Divergence | None:
     """Return where two runs part, None if they agree as far as both go.
 
     Stored states of the same step are compared first. Where both are the same function (step, params, seed, blocks),
     what is equal at a block's first step is equal to the block's end, so one stretch between stored states has to be
     replayed. Otherwise runs may part and meet again between two stored states that agree: then both are replayed from
     the first common step to where they part.
+
+    Parameters
+    ----------
+    a, b : Side
+    same_content : bool
+        Whether all that was recorded of them is the same.
+    report : callable, optional
+        ``report(done, block)``.
 
     Raises
     ------
@@ -93,25 +103,43 @@ def diverge(a: Side, b: Side, report: Callable[[int, int], None] | None = None) 
     same = [_same(a.recording, mine[t], b.recording, theirs[t]) for t in common]
     counts = sum(same), len(common)
     k = same.index(False) if False in same else None
-    alike, whole = _alike(a, b), common[:1] == [low]
-    if whole and k is None and alike and not _tails_differ(a, b, high):
-        return None
-    if whole and k == 0:
+    if k == 0 and common[0] == low:
         return _of_rows(a, mine[low], b, theirs[low], low, True, counts)
     end = high - 1 if k is None else common[k]
     if a.step is not None and b.step is not None:
-        parted = _walk(a, b, max([low, *common[:k]]) if alike else low, end, report)
-        if parted is not None:
-            # One function leads from one state to one state: at a stored step it was the machines that differ.
-            return _of_trees(*parted, not alike or k is None or parted[0] < end, counts)
+        alike = _alike(a.recording, b.recording) and a.step.same(b.step)
+        for first, last in _doubtful(a, common, k, low, end, alike and not _tails_differ(a, b, high), alike):
+            parted = _walk(a, b, first, last, report)
+            if parted is not None:
+                # One function leads from one state to one state: at a stored step it was the machines that differ.
+                exact = not alike or parted[0] not in common
+                return _of_trees(*parted, exact, counts)
         if k is None and not _tails_differ(a, b, high):
             return None
+    elif k is None and same_content:
+        return None
     elif k is None:
         raise MissingStepError("diff", (a if a.step is None else b).recording.step.get("id"))
     if k is not None:
         return _of_rows(a, mine[end], b, theirs[end], end, False, counts)
     x, y = (Description(f"a state with digest {side.recording.tail_digest.hex()}") for side in (a, b))
     return Divergence(end, "", x, y, False, *counts)
+
+
+def _doubtful(
+    a: Side, common: Sequence[int], k: int | None, low: int, end: int, done: bool, alike: bool
+) -> list[tuple[int, int]]:
+    """Return the stretches, first and last step, in which two runs may part; `done` if they end in the same state."""
+    origin = a.recording.origin
+    size = a.recording.block_size
+    # Where both begin inside a block, equal states say nothing of the generators.
+    aligned = [t for t in common if (t - origin.start + origin.grid) % size == 0]
+    if not alike or not aligned or aligned[0] > end:
+        return [(low, end)]
+    doubtful = [(low, aligned[0])] if aligned[0] > low else []
+    if k is None:
+        return doubtful if done else [*doubtful, (aligned[-1], end)]
+    return [*doubtful, (max([aligned[0], *common[:k]]), end)]
 
 
 def _stored(recording: Recording) -> dict[int, int]:
@@ -135,6 +163,8 @@ def _name(side: Side) -> Description:
 
 
 def _require_layout(a: Side, b: Side) -> None:
+    if a.recording.origin.ancestors or b.recording.origin.ancestors:  # a branch begins where states may have grown
+        return
     checkpoints = b.recording.checkpoints
     x, y = a.recording.checkpoints.codec.layout, checkpoints.codec.layout
     if x is None or y is None or _without_modules(x.to_json()) == _without_modules(y.to_json()):
@@ -154,28 +184,19 @@ def _without_modules(tree: Any) -> Any:
     return [_without_modules(item) for item in tree] if isinstance(tree, list) else tree
 
 
-def _alike(a: Side, b: Side) -> bool:
-    """Whether both runs are the same function of the state at a block's first step."""
-    x, y = a.recording, b.recording
-    same = (
+def _alike(x: Recording, y: Recording) -> bool:
+    """Whether the same step function makes the same of the state at a block's first step in both runs."""
+    codecs = x.checkpoints.codec, y.checkpoints.codec
+    users = [codec.user or (None, None) for codec in codecs]
+    return (
         x.seed == y.seed
         and x.backend == y.backend
         and x.block_size == y.block_size
         and x.origin.grid - x.origin.start == y.origin.grid - y.origin.start
         and repr(dict(sorted(x.params.items()))) == repr(dict(sorted(y.params.items())))
-        and x.checkpoints.codec.user is y.checkpoints.codec.user
-        and (x.checkpoints.codec.layout is None) == (y.checkpoints.codec.layout is None)
+        and all(one is other for one, other in zip(*users, strict=True))
+        and (codecs[0].layout is None) == (codecs[1].layout is None)
     )
-    if not same:
-        return False
-    if a.step is None or b.step is None:
-        return _hinted(a, b)
-    return a.step.same(b.step)
-
-
-def _hinted(a: Side, b: Side) -> bool:
-    x, y = a.recording.step, b.recording.step
-    return "source" in x and x.get("source") == y.get("source")
 
 
 def _tails_differ(a: Side, b: Side, high: int) -> bool:
@@ -197,18 +218,19 @@ def _walk(
             for _, turn in turns:
                 stack.enter_context(turn)
             for t in range(first, min(first + STRIDE, end + 1)):
-                for cursor, start in zip(cursors, starts, strict=True):
+                kept: list[Any] = []
+                for cursor, start, codec in zip(cursors, starts, codecs, strict=True):
                     cursor.seek(t - start)
-                x, y = cursors[0].state, cursors[1].state
-                if type(x) in IMMUTABLE and codecs[0].user is None and codecs[1].user is None:
-                    if unchanged(x, y):
-                        continue
-                    return t, x, y
-                rows = codecs[0].encode(x), codecs[1].encode(y)
-                if not _rows_same(codecs, rows):
-                    return t, codecs[0].tree(rows[0]), codecs[1].tree(rows[1])
-            for cursor in cursors:
-                cursor.park()
+                    plain = type(cursor.state) in IMMUTABLE and codec.user is None
+                    kept.append(cursor.state if plain else codec.encode(cursor.state))
+                    if not plain:
+                        cursor.park()  # one step function may keep one array for both
+                x, y = kept
+                if type(x) in IMMUTABLE and type(x) is type(y) and not isinstance(x, bytes):
+                    if not unchanged(x, y):
+                        return t, x, y
+                elif not _rows_same(codecs, (x, y)):
+                    return t, codecs[0].tree(x), codecs[1].tree(y)
         if report is not None:
             report(min(first + STRIDE, end + 1) - begin, cursors[0].block)
     return None

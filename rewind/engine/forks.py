@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernel import BlockRng, Place, block_integer
+from ..kernel import BlockRng, Place, Turn, block_integer
 from .blocks import Grid
 from .columns import Array
 from .metrics import as_values
@@ -103,6 +103,8 @@ class Forks:
     first : callable
         ``first(t)`` gives the first state of a fork at step `t`, as `codec` keeps it.
     question : Values or Event
+    turn : Turn
+        Taken block by block where this is done here.
     """
 
     def __init__(
@@ -113,9 +115,10 @@ class Forks:
         backend: str,
         first: Callable[[int], Row],
         question: Values | Event,
+        turn: Turn,
     ) -> None:
         self._parts = step, codec, block_size, backend, question
-        self._first = first
+        self._first, self._turn = first, turn
 
     def common(self) -> Any:
         """Return all but the first states."""
@@ -129,13 +132,15 @@ class Forks:
     def start(common: Any, part: Mapping[int, Row], items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks."""
         step, codec, block_size, backend, question = common
+        turn = Turn()
         for fork in items:
-            yield _run(step, codec, block_size, backend, question, part[fork.t], fork)
+            yield _run(step, codec, block_size, backend, question, part[fork.t], fork, turn)
 
     def here(self, items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks, in this thread."""
         for fork in items:
-            yield from self.start(self._parts, self.part([fork]), [fork])
+            step, codec, block_size, backend, question = self._parts
+            yield _run(step, codec, block_size, backend, question, self._first(fork.t), fork, self._turn)
 
     def ends(self, answer: Any) -> bool:
         """Whether no answer behind this one matters."""
@@ -150,6 +155,7 @@ def _run(
     question: Values | Event,
     row: Row,
     fork: Fork,
+    turn: Turn,
 ) -> Any:
     """Return what is kept of one fork. Its blocks begin as those of a recorded branch do: as a checkpoint restores."""
     grid = Grid(fork.n_steps, block_size)
@@ -169,12 +175,13 @@ def _run(
     ask = None
     for block in range(grid.n_blocks):
         start, stop = grid.start(block), grid.stop(block)
-        place.enter(block, codec.decode(row))
-        if ask is None:
-            ask = question.asker(place, step, codec)
-        if ask(stop - start, stop - start - (stop == grid.n_steps), kept):
-            break
-        row = codec.encode(place.state)
+        with turn:
+            place.enter(block, codec.decode(row))
+            if ask is None:
+                ask = question.asker(place, step, codec)
+            if ask(stop - start, stop - start - (stop == grid.n_steps), kept):
+                break
+            row = codec.encode(place.state)
     return question.answer(kept)
 
 

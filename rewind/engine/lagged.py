@@ -69,13 +69,20 @@ class Lagged:
         return cls(n, True, fold(values)[1], tuple(products), values[:max_lag].copy(), _last(values, max_lag).copy())
 
     def merge(self, later: Lagged) -> Lagged:
-        """Return the lagged products of this stretch and the one right behind it. O(max_lag**2)."""
+        """Return the lagged products of this stretch and the one right behind it.
+
+        O(max_lag * m), with m the number of values of the shorter one or max_lag, whichever is less.
+        """
         n, n_lags = self.count + later.count, len(self.products)
         if not (self.finite and later.finite):
             return _spoiled(n, n_lags)
-        # What ends in the later stretch: the values it finds there stand behind all of the tail.
-        behind = np.concatenate([np.zeros(len(self.tail)), later.head])
-        across = _lag_products(self.tail, behind, min(n_lags, len(behind)))
+        # Pairs that begin in this stretch and end in the later one. Read backward they have the same lags: whichever
+        # way, the shorter side comes first, and the values it finds stand behind all of it.
+        near, far = self.tail, later.head
+        if len(far) < len(near):
+            near, far = far[::-1], near[::-1]
+        behind = np.concatenate([np.zeros(len(near)), far])
+        across = _lag_products(near, behind, min(n_lags, len(behind)))
         across += [0] * (n_lags - len(across))
         return Lagged(
             n,

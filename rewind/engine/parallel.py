@@ -1,7 +1,7 @@
 """Work in pieces over any executor: the answers in order, whoever finds them and in whatever order they come.
 
-An engine is asked for nothing but ``submit`` and its futures' ``result`` and ``cancel``. What goes wrong in a piece
-comes back as a value, so that an exception out of ``result`` is always the engine's own.
+An engine is asked for nothing but ``submit``, and gives futures that `concurrent.futures.wait` can wait for. What goes
+wrong in a piece comes back as a value, so that an exception out of ``result`` is always the engine's own.
 """
 
 from __future__ import annotations

@@ -58,6 +58,10 @@ class Question:
         """Return the user's functions that look at states, by name: only they can be blamed for changing one."""
         return {}
 
+    def blame(self, name: str, step: int) -> Exception:
+        """Return what to raise where one of them changed a state."""
+        return MetricError(name, step, CHANGED)
+
 
 class Pass:
     """A question put to stretches of a run: `parallel.Work`, whose items are stretches.
@@ -98,7 +102,7 @@ class Pass:
                     ask = self._question.asker(cursor)
                 answer = ask(item)
                 ends = self._question.ends(answer)
-                if not ends and item.behind == cursor.stop and cursor.t == item.behind - 1:
+                if item.behind == cursor.stop and cursor.t == item.behind - 1:
                     self._check_arrival(cursor)
                 cursor.park()
             yield answer
@@ -129,7 +133,7 @@ class Pass:
         for name, function in self._question.watched().items():
             meddled = meddles(Cursor(recording, self._step), function, first, last)
             if meddled is not None:
-                raise MetricError(name, meddled, CHANGED)
+                raise self._question.blame(name, meddled)
         raise Parted(first, cursor.t, expected, got)
 
 

@@ -16,7 +16,7 @@ from .histograms import Histogram
 from .lagged import Lagged
 from .metrics import as_values
 from .moments import Moments, ScalarMoments, Stats, VectorMoments
-from .passes import Question, Stretch
+from .passes import Question, Stretch, stretches
 from .replay import Cursor, Watch
 from .states import IMMUTABLE, StateCodec, private_copy
 from .steps import Step
@@ -172,8 +172,9 @@ class Test:
             try:
                 observed = watch.observe(place, n_states, n_steps)
             except MetricError as error:
-                if condition is None and error.step is not None and error.__cause__ is not None:
-                    raise ConditionError.raised(error.__cause__, error.step) from error.__cause__
+                if condition is None:  # a compiled one that raises does not say where
+                    cause = error.__cause__ or error
+                    raise ConditionError.raised(cause, error.step) from cause
                 raise
             if condition is None:
                 truth: Array = np.asarray(observed[0], np.float64) != 0.0
@@ -209,6 +210,10 @@ class Found(Question):
     def watched(self) -> Mapping[str, Any]:
         """Return the predicate, or the metrics of the condition."""
         return self.test.functions
+
+    def blame(self, name: str, step: int) -> Exception:
+        """Return what to raise where one of them changed a state."""
+        return super().blame(name, step) if name != CONDITION else ConditionError.meddled(step)
 
     def ends(self, answer: Any) -> bool:
         """Whether this is the step that was looked for."""
@@ -314,6 +319,11 @@ class Course(NamedTuple):
     changes: list[tuple[int, Any, Any]]
     last: Any
 
+    def merge(self, later: Course, step: int) -> Course:
+        """Return the course over this stretch and the one behind it, which begins at `step`."""
+        between = [] if unchanged(self.last, later.first) else [(step, self.last, later.first)]
+        return Course(self.first, [*self.changes, *between, *later.changes], later.last)
+
 
 class Changed(Question):
     """Where what a function gives changes, byte for byte: a `Course` for each stretch.
@@ -352,6 +362,47 @@ class Changed(Question):
             return Course(first, changes, old)
 
         return ask
+
+
+class Spanned(Question):
+    """A question for the last thing, put to stretches of several blocks: each of them goes forward once.
+
+    Parameters
+    ----------
+    question : Found or Changed
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+
+    def watched(self) -> Mapping[str, Any]:
+        """Return the user's functions."""
+        return self.question.watched()
+
+    def blame(self, name: str, step: int) -> Exception:
+        """Return what to raise where one of them changed a state."""
+        return self.question.blame(name, step)
+
+    def ends(self, answer: Any) -> bool:
+        """Whether this is what was looked for."""
+        return self.question.ends(answer)
+
+    def asker(self, cursor: Cursor) -> Callable[[Stretch], Any]:
+        """Return what asks block after block."""
+        ask = self.question.asker(cursor)
+
+        def ask_all(stretch: Stretch) -> Any:
+            found: Any = None
+            for piece in stretches(cursor.grid, stretch.first, stretch.behind):
+                cursor.seek(piece.first)
+                answer = ask(piece)
+                if isinstance(answer, Course) and found is not None:
+                    found = found.merge(answer, piece.first)
+                elif answer is not None:
+                    found = answer
+            return found
+
+        return ask_all
 
 
 def unchanged(old: Any, new: Any) -> bool:

@@ -94,20 +94,23 @@ class Verification:
         """Yield what is wrong with each of some blocks, in this thread."""
         cursor = Cursor(self._recording, self._step)
         native = _Native.of(cursor)
-        while items:
-            n, failed = (0, False) if native is None else native.reproduces(list(items[:NATIVE_TASK]))
+        at = 0
+        while at < len(items):
+            n, failed = (0, False) if native is None else native.reproduces(list(items[at : at + NATIVE_TASK]))
             yield from [None] * n
-            for i, block in items[n : n + 1] if n < NATIVE_TASK else ():
-                with self._turn if native is None else Turn():
-                    mismatch = _check_block(cursor, i, block, native)
-                if mismatch is None and failed:
-                    words = _Words("the state that was recorded"), _Words("another one, in some replays only")
-                    mismatch = Mismatch(block, self._recording.grid.stop(block), "", *words, False, ())
-                yield mismatch
-                if mismatch is not None:
-                    return
-                n += 1
-            items = items[n:]
+            at += n
+            if n == NATIVE_TASK or at == len(items):
+                continue
+            i, block = items[at]
+            with self._turn if native is None else Turn():
+                mismatch = _check_block(cursor, i, block, native)
+            if mismatch is None and failed:
+                words = _Words("the state that was recorded"), _Words("another one, in some replays only")
+                mismatch = Mismatch(block, self._recording.grid.stop(block), "", *words, False, ())
+            yield mismatch
+            if mismatch is not None:
+                return
+            at += 1
 
     def ends(self, answer: Mismatch | None) -> bool:
         """Whether this is a failure."""
