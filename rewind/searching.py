@@ -221,7 +221,7 @@ class Searching(Handle[S]):
         Values are compared byte for byte: a NaN is what it was, 0.0 is not -0.0, 1 is not True. Blocks backward, each
         forward once.
         """
-        items = stretches(self._recording.grid, 0, self._before(before))
+        items: Sequence[Stretch] = stretches(self._recording.grid, 0, self._before(before))
         question, items = self._backward(Changed(label(f), self._function(f, 0), last=True), items)
         later: tuple[Stretch, Course] | None = None
         for stretch, course in self._looked("last_change", question, items, executor, workers, progress):
@@ -289,7 +289,7 @@ class Searching(Handle[S]):
 
     # ---- what they share
 
-    def _backward(self, question: Question, items: list[Stretch]) -> tuple[Question, list[Stretch]]:
+    def _backward(self, question: Question, items: Sequence[Stretch]) -> tuple[Question, Sequence[Stretch]]:
         """Return what to ask, the last stretch first: from each stored state on where not every block has one."""
         stride = self._recording.stride
         if stride == 1:
@@ -312,7 +312,7 @@ class Searching(Handle[S]):
         codec = self._recording.checkpoints.codec
         return resolve_one(label(f), f, self._reader.get(t), codec, t, numbers=False)
 
-    def _candidates(self, cond: ConditionOption, first: int, behind: int) -> tuple[list[Stretch], Test]:
+    def _candidates(self, cond: ConditionOption, first: int, behind: int) -> tuple[Sequence[Stretch], Test]:
         """Return the stretches of a window in which `cond` may hold, and the test for them."""
         recording = self._recording
         if not isinstance(cond, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -27,17 +27,35 @@ class Stretch(NamedTuple):
     behind: int
 
 
-def stretches(grid: Grid, start: int, stop: int, among: Array | None = None) -> list[Stretch]:
+class Stretches(Sequence[Stretch]):
+    """The stretches of some steps, one for each of some blocks; each is made when it is asked for."""
+
+    def __init__(self, grid: Grid, start: int, stop: int, blocks: Sequence[int]) -> None:
+        self._grid, self._start, self._stop, self._blocks = grid, start, stop, blocks
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    @overload
+    def __getitem__(self, i: int) -> Stretch: ...
+    @overload
+    def __getitem__(self, i: slice) -> Stretches: ...
+    def __getitem__(self, i: int | slice) -> Stretch | Stretches:
+        if isinstance(i, slice):
+            return Stretches(self._grid, self._start, self._stop, self._blocks[i])
+        j = self._blocks[i]
+        return Stretch(j, max(self._start, self._grid.start(j)), min(self._stop, self._grid.stop(j)))
+
+
+def stretches(grid: Grid, start: int, stop: int, among: Array | None = None) -> Stretches:
     """Return the stretches of the steps from `start` up to, not including, `stop`, one for each block.
 
     Only blocks that `among`, bool of shape (n_blocks,), says are wanted.
     """
-    if start >= stop:
-        return []
-    blocks: Sequence[int] = range(grid.block_of(start), grid.block_of(stop - 1) + 1)
-    if among is not None:
+    blocks: Sequence[int] = range(grid.block_of(start), grid.block_of(stop - 1) + 1) if start < stop else ()
+    if among is not None and blocks:
         blocks = (np.flatnonzero(among[blocks[0] : blocks[-1] + 1]) + blocks[0]).tolist()
-    return [Stretch(j, max(start, grid.start(j)), min(stop, grid.stop(j))) for j in blocks]
+    return Stretches(grid, start, stop, blocks)
 
 
 class Question:
