@@ -15,9 +15,12 @@ from numpy.random cimport bitgen_t
 
 from ._draws cimport Mt, forget_gauss, mt_of
 
+import contextlib
+import importlib
 import math
 import operator
 import os
+import sys
 
 import numpy as np
 
@@ -832,17 +835,47 @@ cdef extern from "pythread.h" nogil:
     void PyThread_release_lock(PyThread_type_lock)
     unsigned long PyThread_get_thread_ident()
 
+# All turns there are, in a ring, so that a fork finds them. Linked and unlinked with the GIL held.
+cdef struct Seat:
+    PyThread_type_lock lock
+    unsigned long owner  # 0: nobody
+    Seat* before
+    Seat* after
+
+cdef Seat seats
+seats.before = &seats
+seats.after = &seats
+
 cdef unsigned long n_forks = 0
 
 
 def _forked():
-    """Note that this process is a fork: threads that had a place are not in it."""
+    """Take the turns from threads that are not in this process, which is a fork; a step that forks keeps its own."""
     global n_forks
+    cdef unsigned long me = PyThread_get_thread_ident()
+    cdef PyThread_type_lock lock
+    cdef Seat* seat = seats.after
     n_forks += 1
+    while seat != &seats:
+        if seat.owner != me:
+            lock = PyThread_allocate_lock()
+            if lock != NULL:  # the old one is left alone: whoever waited for it may have been half way through
+                seat.lock = lock
+            seat.owner = 0  # and a new thread may have the number of an old one
+        seat = seat.after
+
+
+def _before_a_fork():
+    """Wait for modules of this package that other threads import, at the first save, say: a fork keeps them half."""
+    package = __name__.partition(".")[0] + "."
+    for name, module in list(sys.modules.items()):
+        if name.startswith(package) and getattr(getattr(module, "__spec__", None), "_initializing", False):
+            with contextlib.suppress(Exception):  # that thread is told
+                importlib.import_module(name)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_before_a_fork, after_in_child=_forked)
 
 
 cdef class Turn:
@@ -855,18 +888,20 @@ cdef class Turn:
     and being bound to give it back.
     """
 
-    cdef PyThread_type_lock lock
-    cdef unsigned long owner, forks
+    cdef Seat seat
     cdef Py_ssize_t depth
 
     def __cinit__(self):
-        self.lock = PyThread_allocate_lock()
-        if self.lock == NULL:
+        self.seat.lock = PyThread_allocate_lock()
+        if self.seat.lock == NULL:
             raise MemoryError
+        self.seat.before, self.seat.after = &seats, seats.after
+        self.seat.before.after = self.seat.after.before = &self.seat
 
     def __dealloc__(self):
-        if self.lock != NULL:
-            PyThread_free_lock(self.lock)
+        if self.seat.lock != NULL:
+            self.seat.before.after, self.seat.after.before = self.seat.after, self.seat.before
+            PyThread_free_lock(self.seat.lock)
 
     def __enter__(self):
         if not self.take():
@@ -880,24 +915,22 @@ cdef class Turn:
 
     def is_mine(self):
         """Return whether this thread has its turn."""
-        return self.owner == PyThread_get_thread_ident()
+        return self.seat.owner == PyThread_get_thread_ident()
 
     cdef bint take(self):
         """Wait for one's turn and take it, until `leave`; False if this thread has it already."""
         cdef unsigned long me = PyThread_get_thread_ident()
-        if not PyThread_acquire_lock(self.lock, 0):
-            if self.owner == me:
+        if not PyThread_acquire_lock(self.seat.lock, 0):
+            if self.seat.owner == me:
                 return False
-            if self.forks != n_forks:  # whoever has it is not in this process
-                self.lock = PyThread_allocate_lock()
             with nogil:
-                PyThread_acquire_lock(self.lock, 1)
-        self.owner, self.forks, self.depth = me, n_forks, 0
+                PyThread_acquire_lock(self.seat.lock, 1)
+        self.seat.owner, self.depth = me, 0
         return True
 
     cdef void leave(self) noexcept:
-        self.owner = 0
-        PyThread_release_lock(self.lock)
+        self.seat.owner = 0
+        PyThread_release_lock(self.seat.lock)
 
 
 class _Missing:
@@ -1153,6 +1186,7 @@ cdef class Place:
     cdef Py_ssize_t n_steps, block_size, origin, stride
     cdef bint shares, runs_itself, none_allowed
     cdef Turn turn
+    cdef unsigned long forks
     cdef object fields_of, kind
     cdef tuple fields
 
@@ -1176,6 +1210,7 @@ cdef class Place:
         self.copy, self.shares = codec.copy, codec.user is None
         self.runs_itself, self.none_allowed = runs_itself, none_allowed
         self.turn = Turn() if turn is None else turn
+        self.forks = n_forks
         self.fields_of = fields_of
         self.t = self.block = self.stop = -1
 
@@ -1347,6 +1382,8 @@ cdef class Place:
 
     cdef int travel(self, Py_ssize_t t) except -1:
         cdef Py_ssize_t block, stored, base, offset
+        if self.forks != n_forks:
+            self.start_over()
         if self.parked is not None:
             self.unpark()
         if not 0 <= self.t <= t < self.stop or self.marks is not None:
@@ -1368,6 +1405,13 @@ cdef class Place:
                 self.cross()
         if t > self.t:
             self.go(t - self.t)
+        return 0
+
+    cdef int start_over(self) except -1:
+        """Forget a place that a fork copied: a thread that is not here may have been half way, with numpy's lock."""
+        self.forks = n_forks
+        self.t, self.state, self.parked = -1, None, None
+        self.blocks = BlockRng(self.blocks.seed, "python" if self.blocks.block_seed is None else "numpy")
         return 0
 
     def park(self):
@@ -1408,7 +1452,9 @@ cdef class Place:
         if not self.turn.take():
             return MISSING
         try:
-            if self.t < step < self.stop and 0 <= self.t and self.marks is None and self.parked is None:  # a scan: what most questions are
+            if (
+                0 <= self.t < step < self.stop and self.marks is None and self.parked is None and self.forks == n_forks
+            ):  # a scan: what most questions are
                 self.go(step - self.t)
             else:
                 self.travel(step)

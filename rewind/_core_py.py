@@ -5,6 +5,8 @@ Only :mod:`rewind.kernel` imports either of them. What runs per step and per blo
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 import operator
 import os
@@ -388,22 +390,40 @@ class Turn(type(threading.RLock())):  # type: ignore[misc]
     and being bound to give it back.
     """
 
+    def __new__(cls) -> Turn:
+        turn: Turn = super().__new__(cls)
+        _TURNS.add(turn)
+        return turn
+
     def is_mine(self) -> bool:
         """Return whether this thread has its turn."""
         return bool(self._is_owned())
 
 
 _TURNS: weakref.WeakSet[Turn] = weakref.WeakSet()
+_n_forks = 0
 
 
 def _forked() -> None:
-    for turn in _TURNS:  # whoever had one is not in this process, unless it forked itself
+    """Take the turns from threads that are not in this process, which is a fork; a step that forks keeps its own."""
+    global _n_forks
+    _n_forks += 1
+    for turn in _TURNS:
         if not turn.is_mine():
             turn._at_fork_reinit()
 
 
+def _before_a_fork() -> None:
+    """Wait for modules of this package that other threads import, at the first save, say: a fork keeps them half."""
+    package = __name__.partition(".")[0] + "."
+    for name, module in list(sys.modules.items()):
+        if name.startswith(package) and getattr(getattr(module, "__spec__", None), "_initializing", False):
+            with contextlib.suppress(Exception):  # that thread is told
+                importlib.import_module(name)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_before_a_fork, after_in_child=_forked)
 
 
 class _Missing:
@@ -616,7 +636,7 @@ class Place:
         self.step_fn: Any = None
         self.marks: Marks | None = None
         self._turn = Turn() if turn is None else turn
-        _TURNS.add(self._turn)
+        self._forks = _n_forks
         self._fields_of = fields_of
 
     def _block_of(self, t: int) -> int:
@@ -754,6 +774,8 @@ class Place:
 
     def seek(self, t: int) -> None:
         """Go to step `t`: forward from here where no stored checkpoint is nearer. At most stride*block_size steps."""
+        if self._forks != _n_forks:
+            self._start_over()
         if self._parked is not None:
             self._unpark()
         if not 0 <= self.t <= t < self.stop or self.marks is not None:
@@ -774,6 +796,12 @@ class Place:
                 self.cross()
         if t > self.t:
             self.run(t - self.t)
+
+    def _start_over(self) -> None:
+        """Forget a place that a fork copied: a thread that is not here may have been half way, with numpy's lock."""
+        self._forks = _n_forks
+        self.t, self.state, self._parked = -1, None, None
+        self.blocks = BlockRng(self.blocks._seed, "python" if isinstance(self.blocks.rng, FastRandom) else "numpy")
 
     def park(self) -> None:
         """Note what the state is, if somebody else may change it before this place moves on: a step, its own array."""

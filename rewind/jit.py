@@ -8,7 +8,6 @@ How a numba step is called, state by state and parameter by parameter, is in ``d
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from .jit_parts.slots import TAKEN, Slot, StateSlots
 from .jit_parts.text import driver_text
 
 #: Held by a step that numba runs on several threads.
-_ALONE = threading.RLock()
+_ALONE = kernel.Turn()  # a lock that no thread of a parent has in a fork
 #: Where a dispatcher keeps the drivers made of it, so that they live and die together.
 _DRIVERS = "_rewind_drivers"
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -23,6 +24,12 @@ def why_not_compiled():
     if wanted != "compiled" and importlib.util.find_spec("rewind._core") is None:
         return "it is not built"
     return None
+
+
+def pytest_configure(config):
+    # A shell's background jobs ignore Ctrl-C, and so would all that is started here: tests that send one would wait.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header():

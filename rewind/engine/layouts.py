@@ -87,20 +87,7 @@ class Layout:
 
     def _iterators(self, row: list[Array]) -> list[Iterator[Any]]:
         iterators: list[Iterator[Any]] = []
-
-        def visit(node: Node) -> None:
-            for child in node.children:
-                visit(child)
-            for i in range(0 if node.children else node.width):
-                values = row[node.at + i]
-                if isinstance(node, ArrayLeaf):
-                    leaf = (*node.shape, *node.parts[i].extra)
-                    count = math.prod(values.shape[: values.ndim - len(leaf)])  # -1 means nothing where an axis is 0
-                    iterators.append(iter(values.reshape(count, *leaf)))
-                else:
-                    iterators.append(iter(values.reshape(-1).tolist()))
-
-        visit(self.root)
+        _put_iterators(self.root, row, iterators)
         return iterators
 
     def to_json(self) -> Any:
@@ -137,6 +124,20 @@ class Layout:
                 visit(child)
 
         visit(self.root)
+
+
+def _put_iterators(node: Node, row: list[Array], iterators: list[Iterator[Any]]) -> None:
+    # No closure that calls itself: such a one, with the state in it, is only freed by a collection of cycles.
+    for child in node.children:
+        _put_iterators(child, row, iterators)
+    for i in range(0 if node.children else node.width):
+        values = row[node.at + i]
+        if isinstance(node, ArrayLeaf):
+            leaf = (*node.shape, *node.parts[i].extra)
+            count = math.prod(values.shape[: values.ndim - len(leaf)])  # -1 means nothing where an axis is 0
+            iterators.append(iter(values.reshape(count, *leaf)))
+        else:
+            iterators.append(iter(values.reshape(-1).tolist()))
 
 
 def _root_name(root: Node) -> str:

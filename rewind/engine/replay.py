@@ -12,8 +12,13 @@ import numpy as np
 from ..errors import MissingStepError
 from ..kernel import MISSING, BlockRng, Marks, Place, Turn, Values
 from .recording import Recording
-from .states import Row, StateCodec, dataclass_fields
+from .states import Checkpoints, Row, StateCodec, dataclass_fields, row_bytes
 from .steps import Step
+
+# Before Python 3.12 a cached property has one lock for all objects of a class; a fork may find it locked, for ever.
+for _thing in (*vars(Recording).values(), *vars(Checkpoints).values()):
+    if isinstance(_thing, cached_property) and hasattr(_thing, "lock"):
+        _thing.lock = Turn()
 
 #: Most bytes the copies of one block may take, for going backward through it.
 BLOCK_CACHE = 1 << 26
@@ -97,6 +102,8 @@ class Watch:
             self._asked = True
             self._loop = self._step.observer(self._codec, self.names, self.metrics, place.state)
         if self._loop is None:
+            for kept in self._values:  # what a step that raised has left there
+                kept.take()
             place.observe(self.names, self.metrics, self._values, n_states, n_steps)
             return [values.take() for values in self._values]
         shapes = getattr(self._loop, "shapes", None) or [np.shape(place.state)]
@@ -183,13 +190,15 @@ class Reader:
             raise MissingStepError(what, self._step_id)
         return Cursor(self.recording, self.step)
 
-    @cached_property
+    @property
     def quick(self) -> Callable[[Any], Any]:
         """``quick(t)`` gives the state at step `t`, or `MISSING` where `get` must be asked."""
         if self.step is None:
             return lambda t: MISSING
-        self._cursor = Cursor(self.recording, self.step, self.marks, self.turn)
-        return self._cursor.get
+        with self.turn:  # the lock of a cached_property, in Python 3.11, stays locked in a fork
+            if self._cursor is None:
+                self._cursor = Cursor(self.recording, self.step, self.marks, self.turn)
+            return self._cursor.get
 
     def get(self, t: int) -> Any:
         """Return a private copy of the state at step `t`, ``0 <= t < n_steps``."""
@@ -220,10 +229,7 @@ class Reader:
             return checkpoints.codec.copy(other.state)
 
     def _block_fits(self, block: int) -> bool:
-        row = self.recording.checkpoints.row(block // self.recording.stride)
-        size = (
-            sum(column.nbytes for column in row) if isinstance(row, list) else len(row) if isinstance(row, bytes) else 8
-        )
+        size = row_bytes(self.recording.checkpoints.row(block // self.recording.stride))
         length = self.recording.grid.stop(block) - self.recording.grid.start(block)
         return (size + 500) * length <= BLOCK_CACHE
 

@@ -18,6 +18,7 @@ from .digests import digest
 from .layouts import Layout
 from .nodes import Misfit, PlainLeaf
 from .records import class_fields, class_kind, only_fields
+from .spilled import SpilledColumn, SpilledRow
 
 #: One kept state: a plain array for each column, the pickle, or the value itself where that is one plain number.
 Row = Any
@@ -237,6 +238,8 @@ class StateCodec:
 
     def tree(self, row: Row) -> Any:
         """Return what was kept as it is compared and shown: the state, or the tree ``user[0]`` made of it."""
+        if isinstance(row, SpilledRow):
+            row = row.load()
         if isinstance(row, list):
             assert self.layout is not None
             try:
@@ -259,6 +262,13 @@ class StateCodec:
         return self.digest(a) == self.digest(b)
 
 
+def row_bytes(row: Row) -> int:
+    """Return how many bytes what is kept of a state takes."""
+    if isinstance(row, list):
+        return sum(column.nbytes for column in row)
+    return len(row) if isinstance(row, bytes) else 8
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The stored states of a run; row ``i`` is the state at step ``i * stride * block_size``.
@@ -269,7 +279,8 @@ class Checkpoints:
     n : int
         Number of rows.
     columns : tuple of ndarray, each of shape (n, *column_shape)
-        One for each column of the layout; a pickled row is zeros here.
+        One for each column of the layout; a pickled row is zeros here. Those of large states that were recorded to a
+        file are `SpilledColumn`.
     pickles : mapping of int to bytes
         The rows that had to be pickled.
     digests : mapping of int to bytes
@@ -335,6 +346,11 @@ def stack(codec: StateCodec, rows: list[Row]) -> Checkpoints:
     pickles = {i: row for i, row in enumerate(rows) if type(row) is bytes} if bytes in kinds else {}
     if codec.layout is None:
         return Checkpoints(codec, len(rows), (), pickles)
+    if SpilledRow in kinds and not pickles:
+        kept = [row if isinstance(row, SpilledRow) else list(row) for row in rows]
+        spilled: Any = tuple(SpilledColumn(kept, k, column) for k, column in enumerate(codec.layout.columns))
+        return Checkpoints(codec, len(rows), spilled)
+    rows = [row.load() if isinstance(row, SpilledRow) else row for row in rows]
     columns = []
     if not pickles and list not in kinds:  # plain numbers
         (column,) = codec.layout.columns
