@@ -26,6 +26,8 @@ BENCHMARKS = (
     "get_with_budget",
     "scan",
     "verify_threads",
+    "memory_flat",
+    "record_to_file",
     "import_time",
     "draws",
     "alternatives",

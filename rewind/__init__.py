@@ -16,6 +16,7 @@ from .engine.recording import Ancestor
 from .errors import (
     ArgumentError,
     ArgumentTypeError,
+    ArtifactBusyError,
     ArtifactError,
     ArtifactFormatError,
     ArtifactIntegrityError,
@@ -29,10 +30,12 @@ from .errors import (
     MissingCodecError,
     MissingStepError,
     NativeStepError,
+    NoLockWarning,
     NondeterminismError,
     NondeterministicReplayError,
     NondeterministicStepError,
     PickledStatesWarning,
+    RecorderFinishedError,
     RecordingInterrupted,
     RewindError,
     RewindWarning,
@@ -46,6 +49,8 @@ from .errors import (
     StepReturnError,
     StepSourceWarning,
     TransferError,
+    UnfinishedRecordingError,
+    UnfinishedRecordingWarning,
     UnknownMetricError,
     UnsafeArtifactError,
     WorkersLostError,
@@ -54,14 +59,17 @@ from .kernel import FastGenerator, FastRandom, kernel_name
 from .loader import load
 from .progress import Progress
 from .recorder import record
+from .resuming import resume
 from .run import Run
 from .source import VERSION as __version__
+from .stepwise import Recorder
 from .views import Observed, View
 
 __all__ = [
     "Ancestor",
     "ArgumentError",
     "ArgumentTypeError",
+    "ArtifactBusyError",
     "ArtifactError",
     "ArtifactFormatError",
     "ArtifactIOError",
@@ -81,12 +89,15 @@ __all__ = [
     "MissingStepError",
     "NativeStep",
     "NativeStepError",
+    "NoLockWarning",
     "NondeterminismError",
     "NondeterministicReplayError",
     "NondeterministicStepError",
     "Observed",
     "PickledStatesWarning",
     "Progress",
+    "Recorder",
+    "RecorderFinishedError",
     "RecordingInterrupted",
     "RewindError",
     "RewindWarning",
@@ -102,6 +113,8 @@ __all__ = [
     "StepReturnError",
     "StepSourceWarning",
     "TransferError",
+    "UnfinishedRecordingError",
+    "UnfinishedRecordingWarning",
     "UnknownMetricError",
     "UnsafeArtifactError",
     "View",
@@ -112,4 +125,5 @@ __all__ = [
     "load",
     "native_step",
     "record",
+    "resume",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,6 +12,7 @@ from .branches import Branches
 from .checks import integer, n_steps_of, params_of, seed_of
 from .engine.columns import Array
 from .engine.forks import Event, Fork, Forks, Values, fork_seed, wilson
+from .engine.increments import thinned_stride
 from .engine.metrics import Metric, as_values, label, resolve_one
 from .engine.recording import Ancestor, Origin
 from .engine.replay import Parted
@@ -205,6 +205,16 @@ class Branching(Searching[S]):
         if n <= recording.n_steps:
             advice = f"n_steps is the new number of states in all, for example extend({2 * recording.n_steps})"
             raise ArgumentError("n_steps", n, f"more than the {recording.n_steps} this run has", advice)
+        plan = self._longer_plan(n, thinned_stride(recording.stride, replace(recording, n_steps=n).grid.n_blocks, n))
+        report = reporter(progress, "extend", n)
+        try:
+            return swept(type(self), plan, lambda: go_on(recording, plan, report))
+        except Parted as parted:
+            raise self._not_reproduced(parted) from None
+
+    def _longer_plan(self, n_steps: int, stride: int) -> Plan:
+        """Return how this run goes on to `n_steps` steps."""
+        recording = self._recording
         missing = [name for name in recording.metrics if name not in self._metrics]
         if missing and self._step is not None:
             advice = "Load the run with rewind.load(path, step_fn, observe={name: function})"
@@ -213,14 +223,10 @@ class Branching(Searching[S]):
             )
         self._reader.cursor("extend")
         assert self._step is not None
-        longer = replace(recording, n_steps=n)
-        stride = recording.stride
-        while -(-longer.grid.n_blocks // stride) > 2 * math.isqrt(n):
-            stride *= 2
-        plan = Plan(
+        return Plan(
             step=self._step,
             codec=recording.checkpoints.codec,
-            n_steps=n,
+            n_steps=n_steps,
             block_size=recording.block_size,
             seed=recording.seed,
             backend=recording.backend,
@@ -231,11 +237,6 @@ class Branching(Searching[S]):
             versions=versions(),
             turn=self._reader.turn,
         )
-        report = reporter(progress, "extend", n)
-        try:
-            return swept(type(self), plan, lambda: go_on(recording, plan, report))
-        except Parted as parted:
-            raise self._not_reproduced(parted) from None
 
     # ---- many at once
 
@@ -265,7 +266,7 @@ class Branching(Searching[S]):
             Number of forks, at least 1.
         mutate : callable, optional
             The intervention, as for `branch`; made once, and all forks start from what it gives.
-        metric : callable, None (the state itself) or name of an attribute or key
+        metric : callable, None (the state itself) or name of an attribute or key, or of an observed metric
             Gives a number, or an array of numbers of one shape. It is all that is kept.
         n_steps : int, optional
             Number of states of each fork. Default: up to the last step of this run.
@@ -310,7 +311,7 @@ class Branching(Searching[S]):
         assert self._step is not None
         step.require_branch(self._step, recording.checkpoints.codec, codec, state)
         name, row = label(metric), codec.encode(state)
-        function = resolve_one(name, metric, state, codec, 0)
+        function = resolve_one(name, metric, state, codec, 0, True, self._metrics)
         shape = as_values(name, [state if function is None else function(codec.decode(row))], 0).shape[1:]
         grid = recording.origin.grid + point
         seeds = [fork_seed(master, grid, i) for i in range(count)]

@@ -136,6 +136,24 @@ def codec_of(codec: Any) -> UserCodec | None:
     return codec[0], codec[1]
 
 
+def key_of(key: object) -> bytes | None:
+    """Return the key of a signature as bytes, or None.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        If it is neither bytes nor text, or not 1 to 64 bytes long: the lengths that blake2b takes. Neither shows it.
+    """
+    if key is None:
+        return None
+    if not isinstance(key, (bytes, bytearray, str)):
+        raise ArgumentTypeError("key", key, "bytes or text")
+    data = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else bytes(key)
+    if not 1 <= len(data) <= 64:
+        raise ArgumentError("the length of key, in bytes,", len(data), "1 to 64", "Sign with a digest of a longer one")
+    return data
+
+
 def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]:
     """Return `step_fn` if it can be called as ``step_fn(state, rng, **params)``.
 

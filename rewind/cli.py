@@ -6,17 +6,21 @@ import argparse
 import contextlib
 import importlib.metadata
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from . import verbs, verbs_diff, verbs_passes, verbs_questions
+from . import verbs, verbs_diff, verbs_passes, verbs_questions, verbs_run
+from .checks import key_of
 from .errors import (
+    ArgumentError,
     ConditionError,
     MetricError,
     MissingCodecError,
+    RecordingInterrupted,
     RewindError,
     RewindWarning,
     StepError,
@@ -87,6 +91,13 @@ def parser() -> argparse.ArgumentParser:
                 default="strict",
                 help="h5py reads what an HDF5 tool rewrote; only for files you trust",
             )
+            new.add_argument(
+                "--key-file",
+                dest="key",
+                type=_key_in,
+                metavar="PATH",
+                help="refuse what was not signed with the key in this file: its bytes, without a newline at their end",
+            )
         if replays:
             new.add_argument("--step", metavar="CODE", help=f"the step function: {FORMS}")
             new.add_argument("--codec", metavar="CODE", help="the pair (encode, decode) it was recorded with")
@@ -97,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
             )
         return new
 
+    _add_run(verb(verbs_run.run, False, reads=False))
     verb(verbs.info, False)
     new = verb(verbs.get, True)
     new.add_argument("steps", metavar="T", nargs="+", help=_STEPS)
@@ -195,6 +207,51 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_run(new: argparse.ArgumentParser) -> None:
+    new.add_argument("step", metavar="STEP", help=f"the step function: {FORMS}")
+    new.add_argument(
+        "--init",
+        metavar="CODE|JSON",
+        help="state 0: what CODE names (a function or a class is called), or a JSON value",
+    )
+    new.add_argument(
+        "-n", "--n-steps", dest="n_steps", type=int, metavar="N", help="number of states, state 0 included"
+    )
+    new.add_argument("--seed", type=_integer, metavar="S", help="master seed. Default: 128 random bits, kept in FILE")
+    new.add_argument("-o", "--output", metavar="FILE", required=True, help="the .replay file to write")
+    new.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a recording to FILE that was cut off; begin where there is none, so that a job can be queued "
+        "again as it is. A longer -n extends a finished FILE",
+    )
+    new.add_argument("--force", action="store_true", help="replace FILE if it exists, when the new run is finished")
+    new.add_argument("--backend", choices=("python", "numpy"), default="python", help="the rng of STEP")
+    new.add_argument("--block-size", type=int, metavar="K", help="steps of a block. Default: the square root of N")
+    new.add_argument(
+        "--checkpoint-budget", metavar="BYTES", help="most bytes of checkpoints, such as 64MB, instead of --block-size"
+    )
+    new.add_argument("--param", metavar="NAME=JSON", action="append", default=[], help="a parameter of STEP")
+    new.add_argument(
+        "--observe",
+        metavar="NAME=CODE|ATTRIBUTE",
+        action="append",
+        default=[],
+        help="statistics to keep on the way; NAME= is the state itself",
+    )
+    new.add_argument("--codec", metavar="CODE", help="the pair (encode, decode), for states that cannot be stored")
+    new.add_argument(
+        "--self-check", action="store_true", help="run every block twice, and refuse at the first difference"
+    )
+    new.add_argument(
+        "--durability",
+        choices=("block", "1s", "none"),
+        default="block",
+        help="when what is written is made sure of against a power cut: at each block, each second, at the end",
+    )
+    new.add_argument("--allow-pickle", action="store_true", help="with --resume: unpickle the checkpoints of FILE")
+
+
 def _add_window(new: argparse.ArgumentParser) -> None:
     new.add_argument("--start", metavar="T", help="first step of a window")
     new.add_argument("--stop", metavar="T", help="step behind the window")
@@ -245,6 +302,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 answer: Answer = args.function(args, importer)
             facts = {"schema": 1, "verb": args.verb, **answer.facts}
             return _print(json_text(facts) if args.json else printable(answer.text)) or answer.code
+    except RecordingInterrupted as error:
+        sys.stderr.write("\n")
+        way = "the same command with --resume goes on" if error.path else "nothing was written"
+        name = error.signal or "SIGINT"
+        return _fail(f"interrupted by {name}, with steps 0 to {error.t} on disk; {way}", 128 + signal.Signals[name])
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return _fail("interrupted; nothing was written", INTERRUPTED)
@@ -272,6 +334,14 @@ def _integer(text: str) -> int:
     except ValueError:
         said = "an integer; with more than 4,300 digits in hexadecimal, 0x..."
         raise argparse.ArgumentTypeError(f"expected {said}") from None
+
+
+def _key_in(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:  # read once: it may be a pipe, from a program that keeps secrets
+            return key_of(file.read(4096).removesuffix(b"\n"))
+    except (OSError, ArgumentError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _print(text: str) -> int:

@@ -19,6 +19,7 @@
     ├── NativeStepError (RuntimeError)        what a native step that failed returned: the cause of a StepError
     ├── TransferError (TypeError)             what cannot be sent to a worker, or back
     ├── WorkersLostError (RuntimeError)       workers died; ``.partial`` holds the finished part
+    ├── RecorderFinishedError (RuntimeError)  a recorder whose run is finished goes no further
     ├── ShardError (ValueError)               parts of a sharded pass that cannot be read, or do not belong together
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
     │   ├── NondeterministicStepError         found while recording (``self_check=True``)
@@ -28,16 +29,20 @@
         ├── ArtifactVersionError (ValueError)     a `.replay` file of a later format
         ├── ArtifactIntegrityError (ValueError)   contents that differ from their digest
         ├── UnsafeArtifactError (ValueError)      a pickle that was not allowed
+        ├── UnfinishedRecordingError (FileExistsError)    a recording that was cut off, and would be lost
         └── ArtifactIOError (OSError)             the operating system said no
             ├── ArtifactNotFoundError (FileNotFoundError)
             ├── ArtifactIsADirectoryError (IsADirectoryError)
-            └── ArtifactPermissionError (PermissionError)
+            ├── ArtifactPermissionError (PermissionError)
+            └── ArtifactBusyError (BlockingIOError)       another process records to it
 
     RecordingInterrupted (KeyboardInterrupt)      Ctrl-C; ``.run`` holds the finished part
 
     RewindWarning (UserWarning)
     ├── PickledStatesWarning                  states that stopped fitting the columns of state 0
     ├── SharedMemoryWarning                   arrays of a state that are views of one memory
+    ├── UnfinishedRecordingWarning            a recording beside the file that has not become it
+    ├── NoLockWarning                         a file system that cannot keep a second recorder away
     └── StepSourceWarning                     the step function is not the one recorded
 
 Exceptions take facts and build their own text here, so both kernels and every caller say the same words.
@@ -324,12 +329,25 @@ class WorkersLostError(RewindError, RuntimeError):
     """
 
     def __init__(
-        self, op: str, done: int, total: int, error: BaseException, partial: Any = None, *, replaced: bool = False
+        self,
+        op: str,
+        done: int,
+        total: int,
+        error: BaseException,
+        partial: Any = None,
+        *,
+        replaced: bool = False,
+        answered: bool = True,
     ) -> None:
         self.op, self.done, self.total, self.partial = op, done, total, partial
         reason = f"{type(error).__name__}: {said(error)}"
         text = f"{op}: the workers were lost behind {done} of {total} blocks or forks ({reason})"
-        if replaced:
+        if replaced and not answered:
+            cure = (
+                "None of them ever answered. Where processes are spawned, a script has to have all it does under "
+                'if __name__ == "__main__":, since each worker imports it; or the step kills its process at once'
+            )
+        elif replaced:
             cure = "They were replaced, and lost again at the same place: does the step kill its process there?"
         else:
             cure = (
@@ -347,21 +365,39 @@ class ShardError(RewindError, ValueError):
         super().__init__(problem if path is None else f"{path}: {problem}")
 
 
+class RecorderFinishedError(RewindError, RuntimeError):
+    """A `Recorder` that is finished goes no further."""
+
+    def __init__(self, path: object = None) -> None:
+        self.path = path
+        way = ".run.extend(n_steps) goes on" if path is None else f"rewind.Recorder.resume({path!r}, step_fn) goes on"
+        super().__init__(f"this recorder is finished. {way}")
+
+
 class RecordingInterrupted(KeyboardInterrupt):
-    """Ctrl-C while recording; the finished blocks are in ``.run``.
+    """Ctrl-C, or another signal that was asked for, while recording; the finished blocks are in ``.run``.
 
     A KeyboardInterrupt and no RewindError, so that ``except Exception`` does not go on as if nothing had happened.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, {"t": self.t, "n_steps": self.n_steps, "run": None})
+        facts = {"t": self.t, "n_steps": self.n_steps, "run": None, "path": self.path, "signal": self.signal}
+        return _restore, (type(self), self.args, facts)
 
-    def __init__(self, t: int, n_steps: int, run: Any = None) -> None:
-        self.t, self.n_steps, self.run = t, n_steps, run
-        super().__init__(
-            f"interrupted with steps 0 to {t} of {n_steps} recorded. They are in .run: "
-            f"save it with .run.save(path), or go on with .run.extend({n_steps})"
-        )
+    def __init__(
+        self, t: int, n_steps: int | None, run: Any = None, path: str | None = None, signal: str | None = None
+    ) -> None:
+        self.t, self.n_steps, self.run, self.path, self.signal = t, n_steps, run, path, signal
+        by = "interrupted" if signal in (None, "SIGINT") else f"interrupted by {signal}"
+        of = "" if n_steps is None else f" of {n_steps}"
+        if path is None:
+            way = "They are in .run: save it with .run.save(path)"
+            way += "" if n_steps is None else f", or go on with .run.extend({n_steps})"
+        elif n_steps is None:
+            way = f"They are on disk: go on with rewind.Recorder.resume({path!r}, step_fn)"
+        else:
+            way = f"They are on disk: go on with rewind.resume({path!r}, step_fn)"
+        super().__init__(f"{by} with steps 0 to {t}{of} recorded. {way}")
 
 
 class NondeterminismError(RewindError, RuntimeError):
@@ -528,6 +564,30 @@ class ArtifactPermissionError(ArtifactIOError, PermissionError):
     """The file or folder may not be read or written."""
 
 
+class ArtifactBusyError(ArtifactIOError, BlockingIOError):
+    """Another process records to the file; its number and its host are in ``.pid`` and ``.host``, where known."""
+
+    def __init__(self, path: object, pid: int | None = None, host: str | None = None) -> None:
+        who = "another process" if pid is None else f"process {pid} on {host}"
+        super().__init__("record to", path, OSError(_errno.EAGAIN, f"{who} is recording to it"))
+        self.pid, self.host = pid, host
+
+
+class UnfinishedRecordingError(ArtifactError, FileExistsError):
+    """There is a recording that was cut off; to begin again would lose it."""
+
+    def __init__(self, path: object, target: object, n_steps: int) -> None:
+        self.path, self.target, self.n_steps = path, target, n_steps
+        ArtifactError.__init__(
+            self,
+            f"{path} holds an unfinished recording, steps 0 to {n_steps - 1}. Go on with "
+            f"rewind.resume({str(target)!r}, step_fn), or delete it to begin again",
+        )
+
+    def __str__(self) -> str:  # OSError would show only what it was made with
+        return str(self.args[0])
+
+
 class RewindWarning(UserWarning):
     """Something to know that is not an error."""
 
@@ -551,6 +611,26 @@ class SharedMemoryWarning(RewindWarning):
             f"{a} and {b} of the state share memory; a checkpoint keeps them apart, so from each block's first step on "
             "a change of one is no longer a change of the other. Keep one array in the state and take the view in the "
             "step"
+        )
+
+
+class UnfinishedRecordingWarning(RewindWarning):
+    """Beside the file that was loaded there is a recording that has not become it yet."""
+
+    def __init__(self, path: object, journal: object, n_steps: int) -> None:
+        super().__init__(
+            f"beside {path} there is {journal}, an unfinished recording of steps 0 to {n_steps - 1}; what was loaded "
+            f"is the file of before. Load {journal} to see that one"
+        )
+
+
+class NoLockWarning(RewindWarning):
+    """The file system has no locks, so nothing keeps a second recorder away."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"the file system of {path} has no locks, so nothing keeps a second process from recording to it, too; "
+            "see to it that none does, or record to a local disk and copy the file"
         )
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, Literal, TypeVar, Union, overload
 
-from .checks import integer, params_of, seed_text, slice_of
+from .checks import integer, key_of, params_of, seed_text, slice_of
 from .engine.columns import Array
 from .engine.layouts import first_change
 from .engine.recording import Ancestor, Recording
@@ -220,7 +220,7 @@ class Handle(Generic[S]):
 
     # ---- its file
 
-    def save(self, path: Path, *, compat: Literal["1.8"] | None = None) -> None:
+    def save(self, path: Path, *, compat: Literal["1.8"] | None = None, key: bytes | str | None = None) -> None:
         """Write the run to `path`, whole or not at all.
 
         Parameters
@@ -229,6 +229,9 @@ class Handle(Generic[S]):
             By custom ``NAME.replay``. An old file is replaced at the end, in one step.
         compat : "1.8", optional
             For the oldest HDF5 readers: uncompressed and without a seal.
+        key : bytes or str, optional
+            Sign the file with this secret of 1 to 64 bytes. ``load(path, key=key)`` then refuses what anyone without
+            it made or changed; the content hash stays the same.
 
         Raises
         ------
@@ -243,7 +246,7 @@ class Handle(Generic[S]):
         """
         from .storage import artifact
 
-        artifact.save(self._recording, path, compat)
+        artifact.save(self._recording, path, compat, key_of(key))
 
 
 def _again(cls: type[Any], arrays: Any, meta: Any, user: Any, step: Step | None, metrics: Any) -> Any:

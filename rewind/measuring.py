@@ -43,7 +43,7 @@ class Measuring(Handle[S]):
 
         Parameters
         ----------
-        f : callable, None (the state itself) or name of an attribute or key
+        f : callable, None (the state itself) or name of an attribute or key, or of an observed metric
             Must not change the state it is given.
         start, stop, every : int
             A window, as in a slice; ``every >= 1``.
@@ -69,7 +69,7 @@ class Measuring(Handle[S]):
         if first >= behind:
             return stacked(values)
         codec = self._recording.checkpoints.codec
-        function = resolve_one(label(f), f, self._reader.get(first), codec, first, numbers=False)
+        function = resolve_one(label(f), f, self._reader.get(first), codec, first, False, self._metrics)
         if self._step is None:  # the stored states are to be had all the same
             values = [_value(function, state) for state in self._reader.states(range(first, behind, stride))]
             return stacked(values)
@@ -131,7 +131,7 @@ class Measuring(Handle[S]):
 
         Parameters
         ----------
-        f : callable, None (the state itself), name of an attribute or key, or a dict of names to such metrics
+        f : callable, None (the state itself), name of an attribute or key or of an observed metric, or a dict of these
             Gives a number, or an array of numbers of one shape. Must not change the state. Integers count as doubles.
         start, stop : int
             A window, as in a slice.
@@ -210,7 +210,7 @@ class Measuring(Handle[S]):
             raise ArgumentTypeError("a name in f", name, "a str")
         state, codec = self._reader.get(first), self._recording.checkpoints.codec
         self._reader.cursor("stats")
-        function = resolve_one(name, metric, state, codec, first)
+        function = resolve_one(name, metric, state, codec, first, True, self._metrics)
         array = as_values(name, [_value(function, state)], first)
         shape = array.shape[1:]
         if shape and (lag is not None or edges is not None):

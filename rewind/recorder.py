@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import warnings
@@ -16,9 +17,10 @@ from .engine.blocks import Grid, default_block_size
 from .engine.marks import marks_within
 from .engine.metrics import Metric, resolve
 from .engine.seeds import BACKENDS
-from .engine.states import StateCodec, UserCodec, shared_memory
+from .engine.states import StateCodec, UserCodec, row_bytes, shared_memory
 from .engine.sweep import Plan, sweep
 from .errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
+from .keeping import Durability, OnSignal, new_kept, require_no_path
 from .progress import ProgressOption, reporter
 from .run import Run
 from .source import describe, versions
@@ -43,6 +45,10 @@ def record(
     params: Mapping[str, Any] | None = None,
     codec: UserCodec | None = None,
     memory_budget: int | str = 0,
+    path: str | os.PathLike[str] | None = None,
+    durability: Durability = "block",
+    on_signal: OnSignal = None,
+    checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
 ) -> Run[S]: ...
@@ -60,6 +66,10 @@ def record(
     params: Mapping[str, Any] | None = None,
     codec: UserCodec | None = None,
     memory_budget: int | str = 0,
+    path: str | os.PathLike[str] | None = None,
+    durability: Durability = "block",
+    on_signal: OnSignal = None,
+    checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
 ) -> Run[S]: ...
@@ -76,6 +86,10 @@ def record(
     params: Mapping[str, Any] | None = None,
     codec: UserCodec | None = None,
     memory_budget: int | str = 0,
+    path: str | os.PathLike[str] | None = None,
+    durability: Durability = "block",
+    on_signal: OnSignal = None,
+    checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
 ) -> Run[S]:
@@ -111,6 +125,19 @@ def record(
         generator stands, every so many steps. Then a step asked for out of the blue is some microseconds away,
         instead of half a block. States that are numbers, arrays of their own and plain containers of them; with
         ``backend="python"`` each takes 2.5 KB for the generator.
+    path : str or path-like, optional
+        Record to this file: block by block to a journal beside it (``PATH.journal``), and at the end to the file,
+        whole. Whatever happens on the way, `load` gives every finished block, and `resume` goes on. An old file stays
+        until then.
+    durability : {"block", "1s", "none"}
+        With `path`, when what is written is made sure of against a power cut: at each block, each second, or at the
+        end. A killed process loses nothing that was written, whichever it is.
+    on_signal : "checkpoint", optional
+        With `path`, SIGTERM and SIGUSR1 (a scheduler's time limit) end the recording as Ctrl-C does: at the end of the
+        block, with all on disk, by `RecordingInterrupted`. A second Ctrl-C does not wait for the end of the block.
+    checkpoint_budget : int or str, optional
+        Most bytes the checkpoints may take before compression, such as ``"64MB"``, for large states: blocks are made
+        as long as that needs. Not with `block_size`.
     progress : bool or callable, optional
         True shows a bar; a callable is given a `Progress` at block ends. Raising from it stops the recording.
     step_id : str, optional
@@ -128,6 +155,10 @@ def record(
         If `step_fn` raises; ``.run`` holds the finished part.
     RecordingInterrupted
         At Ctrl-C; ``.run`` holds the finished blocks.
+    ArtifactIOError
+        With `path`, if the operating system says no; ``.run`` holds the finished part, where there is one.
+    ArtifactBusyError, UnfinishedRecordingError
+        With `path`, if another process records to it, or a recording that was cut off would be lost.
     StateError
         If a state cannot be kept; names the attribute that is to blame.
     MetricError
@@ -155,32 +186,51 @@ def record(
     step = step_of(step_fn, params_of(params), backend)
     user = codec_of(codec)
     master = secrets.randbits(128) if seed is None else seed_of(seed)
-    length = default_block_size(n) if block_size is None else block_size_of(block_size)
+    codec_here = StateCodec.of(init_state, user)
+    row = codec_here.encode(init_state)
+    if checkpoint_budget is not None:
+        length = _within(checkpoint_budget, block_size, n, row_bytes(row))
+    else:
+        length = default_block_size(n) if block_size is None else block_size_of(block_size)
     if step_id is not None and not isinstance(step_id, str):
         raise ArgumentTypeError("step_id", step_id, "a str")
-    kept = StateCodec.of(init_state, user)
     plan = Plan(
         step=step,
-        codec=kept,
+        codec=codec_here,
         n_steps=n,
         block_size=length,
         seed=master,
         backend=backend,
-        metrics=resolve(observe, init_state, kept) if observe is not None else {},
+        metrics=resolve(observe, init_state, codec_here) if observe is not None else {},
         self_check=bool(self_check),
         hints=describe(step_fn, step_id),
         versions=versions(),
     )
     grid = Grid(n, length)
     budget = n_bytes_of("memory_budget", memory_budget)
-    plan = replace(plan, marks=marks_within(budget, step, kept, init_state, grid, backend))
+    plan = replace(plan, marks=marks_within(budget, step, codec_here, init_state, grid, backend))
     report = reporter(progress, "record", n)
     views = shared_memory(init_state) if user is None else None
     if views is not None:
         warnings.warn(SharedMemoryWarning(*views), stacklevel=2)
-    row = plan.codec.encode(init_state)
-    run = swept(Run, plan, lambda: sweep(plan, row, report))
+    if path is None:
+        require_no_path(durability, on_signal)
+        run = swept(Run, plan, lambda: sweep(plan, row, report))
+    else:
+        with new_kept(path, n, plan.stride, durability, on_signal) as kept:
+            logged, at_end = replace(plan, log=kept.log), kept.reported(report, n)
+            run = swept(Run, logged, lambda: sweep(logged, row, at_end), kept)
     misfit = run._misfit()
     if misfit is not None:
         warnings.warn(misfit, stacklevel=2)
     return run
+
+
+def _within(budget: int | str, block_size: object, n_steps: int, size: int) -> int:
+    """Return how long blocks are, so that checkpoints of `size` bytes take no more than `budget`."""
+    if block_size is not None:
+        raise ArgumentError("block_size", block_size, "none with checkpoint_budget=", "Both say how long blocks are")
+    most = n_bytes_of("checkpoint_budget", budget) // max(size, 1)
+    if most < 1:
+        raise ArgumentError("checkpoint_budget", budget, f"at least the {size:,} bytes of one state")
+    return max(default_block_size(n_steps), -(-n_steps // most))

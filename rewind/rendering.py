@@ -148,8 +148,8 @@ def _dtype_text(dtype: Any) -> str:
     return f"{{{', '.join(fields)}}}"
 
 
-def info_text(facts: Mapping[str, Any]) -> str:
-    """Return what `described` says, with ``file`` and ``bytes``, as aligned lines."""
+def info_text(facts: Mapping[str, Any], checked: bool = False) -> str:
+    """Return what `described` says, with ``file`` and ``bytes``, as aligned lines; `checked`: its signature was."""
     f = facts
     every = f"every {f['block_size'] * f['stride']:,} steps" if f["n_checkpoints"] > 1 else "at step 0"
     pairs: list[tuple[str, object]] = [
@@ -163,6 +163,10 @@ def info_text(facts: Mapping[str, Any]) -> str:
         ("state", layout_text(f["layout"])),
         ("step", _step_text(f["step"])),
     ]
+    if f["journal"]:
+        pairs[0] = ("file", f"{f['journal']['path']} ({f['bytes']:,} bytes), the journal of a recording")
+        planned = f["journal"]["planned_steps"]
+        pairs[1] = ("steps", f"{f['n_steps']:,} of {'a number nobody gave' if planned is None else f'{planned:,}'}")
     for i, (name, stats) in enumerate(f["observed"].items()):
         pairs.append(("" if i else "observed", f"{name}: {brief(stats)}"))
     if f["lineage"]:
@@ -172,6 +176,8 @@ def info_text(facts: Mapping[str, Any]) -> str:
         pairs.append(("lineage", f"its step 0 is step {f['start']:,} of the root{older}"))
     versions = f["versions"]
     known = [f"{name} {versions[name]}" for name in ("rewind", "python", "numpy") if name in versions]
+    if f["signed"]:
+        pairs.append(("signed", "yes, with this key" if checked else "yes; --key-file checks it"))
     pairs += [
         ("complete", "yes" if f["complete"] else f"no: {f['stopped'] or 'the recording stopped early'}"),
         ("trust", _trust(f)),

@@ -210,7 +210,7 @@ class Searching(Handle[S]):
 
         Parameters
         ----------
-        f : callable, None (the state itself) or name of an attribute or key
+        f : callable, None (the state itself) or name of an attribute or key, or of an observed metric
         before : int, optional
             As for `last`.
         executor, workers, progress
@@ -246,7 +246,7 @@ class Searching(Handle[S]):
 
         Parameters
         ----------
-        f : callable, None (the state itself) or name of an attribute or key
+        f : callable, None (the state itself) or name of an attribute or key, or of an observed metric
         start, stop : int
             A window, as in a slice. Its first step is compared with the one before it, if there is one: windows that
             follow each other give all changes.
@@ -310,7 +310,7 @@ class Searching(Handle[S]):
 
     def _function(self, f: Metric, t: int) -> Callable[[Any], Any] | None:
         codec = self._recording.checkpoints.codec
-        return resolve_one(label(f), f, self._reader.get(t), codec, t, numbers=False)
+        return resolve_one(label(f), f, self._reader.get(t), codec, t, False, self._metrics)
 
     def _candidates(self, cond: ConditionOption, first: int, behind: int) -> tuple[Sequence[Stretch], Test]:
         """Return the stretches of a window in which `cond` may hold, and the test for them."""

@@ -25,8 +25,8 @@ from .verbs_shared import (
 
 def info(args: argparse.Namespace, importer: Importer) -> Answer:
     """Say what a file says of its run; no step code, no unpickling."""
-    facts = facts_of(args.file, args.reader)[0]
-    return Answer(facts, info_text(facts))
+    facts = facts_of(args.file, args)[0]
+    return Answer(facts, info_text(facts, checked=args.key is not None))
 
 
 def get(args: argparse.Namespace, importer: Importer) -> Answer:
@@ -75,10 +75,15 @@ def branch(args: argparse.Namespace, importer: Importer) -> Answer:
 def fsck(args: argparse.Namespace, importer: Importer) -> Answer:
     """Check a file: seal, structure, schema, content hash; no step code, no unpickling."""
     try:
-        facts = facts_of(args.file, args.reader)[0]
+        facts = facts_of(args.file, args)[0]
     except (ArtifactFormatError, ArtifactIntegrityError) as error:
         return Answer({"file": args.file, "ok": False, "problem": str(error)}, f"DAMAGED: {error}", DIFFERENT)
     seal = "seal" if facts["sealed"] else "no seal (saved for the oldest readers, or rewritten by a tool)"
-    text = f"ok: {args.file}: {seal}, structure, schema and content hash ({facts['bytes']:,} bytes)"
-    kept = {name: facts[name] for name in ("bytes", "sealed", "complete", "n_checkpoints", "n_pickled", "content_hash")}
-    return Answer({"file": args.file, "ok": True, **kept}, text)
+    checked = "schema and content hash" if args.key is None else "schema, content hash and signature"
+    text = f"ok: {args.file}: {seal}, structure, {checked} ({facts['bytes']:,} bytes)"
+    found = facts["journal"]
+    if found is not None:
+        torn = f", and {found['damaged_bytes']:,} bytes behind them that are none" if found["damaged_bytes"] else ""
+        text = f"ok: {found['path']}, a recording that is not finished: {facts['n_blocks']:,} blocks that hold{torn}"
+    kept = ("bytes", "sealed", "signed", "complete", "n_checkpoints", "n_pickled", "content_hash", "journal")
+    return Answer({"file": args.file, "ok": True, **{name: facts[name] for name in kept}}, text)

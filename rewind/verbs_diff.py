@@ -22,10 +22,10 @@ from .verbs_shared import DIFFERENT, OK, Answer, facts_of, from_main, has_classe
 
 def diff(args: argparse.Namespace, importer: Importer) -> Answer:
     """Show where two runs part, and where what their files say of them differs."""
-    (a, mine), (b, theirs) = (facts_of(path, args.reader) for path in (args.file, args.other))
+    (a, mine), (b, theirs) = (facts_of(path, args) for path in (args.file, args.other))
     same = a["content_hash"] == b["content_hash"]
     for facts in (a, b):
-        for name in ("file", "bytes", "sealed", "content_hash"):  # of the files, or told apart from the rest
+        for name in ("file", "bytes", "sealed", "signed", "content_hash"):  # of the files, or told apart from the rest
             del facts[name]
     found = differences(a, b)
     lines = [f"{key}: {_short(x)} | {_short(y)}" for key, x, y in found]
@@ -120,7 +120,7 @@ def _states(args: argparse.Namespace, importer: Importer, a: Recording, b: Recor
 
 def _with_step(args: argparse.Namespace, importer: Importer, recording: Recording, path: str, step: Any) -> Run[Any]:
     codec = importer.named(args.codec, "--codec") if args.codec and recording.checkpoints.codec.user else None
-    return load(path, step, allow_pickle=args.allow_pickle, codec=codec, reader=args.reader)
+    return load(path, step, allow_pickle=args.allow_pickle, codec=codec, reader=args.reader, key=args.key)
 
 
 def _stored_difference(a: Recording, b: Recording) -> Divergence | None:

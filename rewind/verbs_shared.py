@@ -19,6 +19,7 @@ from .rendering import field_names
 from .run import Run
 from .stepcode import FORMS, CodeError, Importer
 from .storage import artifact
+from .storage.opening import open_run
 
 OK, DIFFERENT = 0, 1
 
@@ -45,15 +46,29 @@ class UsageError(Exception):
 
 def recording_of(args: argparse.Namespace) -> Recording:
     """Return what is in FILE; nothing is imported or unpickled."""
-    return artifact.load(args.file, reader=args.reader).recording
+    return open_run(args.file, reader=args.reader, key=args.key).recording
 
 
-def facts_of(path: str, reader: str) -> tuple[dict[str, Any], Recording]:
+def facts_of(path: str, args: argparse.Namespace) -> tuple[dict[str, Any], Recording]:
     """Return what a file says of its run, and the recording; all checks of a file are made here."""
-    file = artifact.load(path, reader=reader)
+    file = open_run(path, reader=args.reader, key=args.key)
     observed = {name: dict(table.stats) for name, table in file.recording.metrics.items()}
     facts = artifact.described(file.recording)
-    return {"file": path, "bytes": file.n_bytes, "sealed": file.sealed, **facts, "observed": observed}, file.recording
+    container = {"file": path, "bytes": file.n_bytes, "sealed": file.sealed, "signed": file.signed}
+    found = file.found
+    container["journal"] = (
+        None
+        if found is None
+        else {
+            "path": found.path,
+            "writing": found.writing,
+            "pid": found.owner.pid,
+            "host": found.owner.host,
+            "planned_steps": found.owner.n_steps,
+            "damaged_bytes": found.n_bytes - found.n_good,
+        }
+    )
+    return {**container, **facts, "observed": observed}, file.recording
 
 
 def opened(
@@ -84,7 +99,13 @@ def opened(
     given = observe or {}
     metrics = {name: metric_of(text, importer, "--observe") if text else None for name, text in given.items()}
     return load(
-        args.file, step, allow_pickle=args.allow_pickle, codec=codec, reader=args.reader, observe=metrics or None
+        args.file,
+        step,
+        allow_pickle=args.allow_pickle,
+        codec=codec,
+        reader=args.reader,
+        observe=metrics or None,
+        key=args.key,
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .checks import integer
@@ -47,6 +50,7 @@ class _Pools:
         for one in (made,) if executor is made else (made, executor):
             if hasattr(one, "__exit__"):  # an adapter may have nothing to shut down
                 self.stack.enter_context(one)
+        self.stack.callback(break_if_stuck, executor)  # before it is shut down: that waits for it
         return executor
 
 
@@ -84,19 +88,51 @@ def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | N
         if n > 1 and step.runs_itself:  # without the GIL
             executor = lambda: ThreadPoolExecutor(n)  # noqa: E731
         elif n > 1:
-            executor = lambda: ProcessPoolExecutor(n)  # noqa: E731
+            executor = lambda: ProcessPoolExecutor(n, initializer=end_with_parent)  # noqa: E731
     if executor is None:
         yield None
         return
     given = _executor_of(executor)
     if given is not None:
-        yield Crew(given, time.perf_counter, shares_memory=isinstance(given, ThreadPoolExecutor))
+        shares = isinstance(given, ThreadPoolExecutor)
+        yield Crew(given, time.perf_counter, shares_memory=shares, look_after=break_if_stuck)
     else:
         with ExitStack() as stack:
             pools = _Pools(executor, executor, stack)
             first = pools()
             shares = isinstance(first, ThreadPoolExecutor)
-            yield Crew(first, time.perf_counter, renew=pools, shares_memory=shares)
+            yield Crew(first, time.perf_counter, pools, shares, break_if_stuck)
+
+
+def end_with_parent() -> None:
+    """See to it that this process, a worker, ends when the one that started it is gone, even by a SIGKILL."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def break_if_stuck(executor: Any) -> None:
+    """Let a pool of processes see that it is broken, where one of them died in the middle of an answer.
+
+    A process that dies elsewhere is noticed by the pool. One that is killed while it writes an answer into the pipe
+    leaves half of it there, and the pool waits for the other half as long as anybody could still write it: this process
+    could, and so could the other workers.
+    """
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
+    workers = list((getattr(executor, "_processes", None) or {}).values())
+    if all(worker.exitcode is None for worker in workers):
+        return
+    with suppress(AttributeError, OSError):
+        for worker in workers:
+            worker.kill()
+        executor._result_queue._writer.close()  # type: ignore[attr-defined]
 
 
 #: How the progress of a pass over stretches is counted: in steps, and told with their block; and what they are called.
@@ -169,7 +205,8 @@ class Pass:
                         self.report(done, self.n_done - 1 if self.block is None else self.block(item))
             except Lost as lost:
                 replaced = crew is not None and crew.renew is not None
-                raise WorkersLostError(self.op, lost.done, lost.total, lost.error, replaced=replaced) from lost.error
+                facts = {"replaced": replaced, "answered": lost.answered}
+                raise WorkersLostError(self.op, lost.done, lost.total, lost.error, **facts) from lost.error
             except ShutDown as refused:
                 expected = "an executor that takes work"
                 advice = f"This one does not: {refused.__cause__}"

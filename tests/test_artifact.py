@@ -330,7 +330,7 @@ def test_contents_that_are_not_what_the_hash_says_are_named():
 def read(data: bytes, **options: Any) -> Run[Any]:
     """Load bytes by the public function, without a disk."""
     known = artifact.read_file
-    artifact.read_file = lambda path: data  # type: ignore[assignment]
+    artifact.read_file = lambda path, **_: data  # type: ignore[assignment]
     try:
         return rewind.load("bytes.replay", **options)
     finally:

@@ -14,7 +14,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 from types import ModuleType
@@ -36,16 +35,16 @@ META = b'{"n_steps":1000000}'
 ROOT = Path(__file__).parent.parent
 
 
-def _load_fuzzer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_container", ROOT / "tests" / "stress" / "fuzz_container.py")
+def _load_mutants() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "stress" / "mutants.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-fuzzer = _load_fuzzer()
-SAMPLES = fuzzer.samples()
+mutants = _load_mutants()
+SAMPLES = mutants.samples()
 
 
 def walk(n: int = 1000) -> np.ndarray:
@@ -190,7 +189,7 @@ def test_h5dump_reads_every_sample_file(name, tmp_path):
 def test_the_bytes_are_the_same_in_every_process(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from fuzz_container import samples\n"
+        "from mutants import samples\n"
         "import hashlib; print(hashlib.sha256(b''.join(samples().values())).hexdigest())"
     )
     environments = [
@@ -277,7 +276,7 @@ def test_every_single_flipped_bit_is_refused():
 
 def test_a_flipped_bit_of_an_unsealed_file_is_refused_wherever_hdf5_has_a_checksum():
     data = writer.build({"checkpoints/state": walk(20)}, META, compat="1.8")
-    ranges = fuzzer.checked_ranges(data)
+    ranges = mutants.checked_ranges(data)
     assert len(ranges) == 5  # superblock; headers of the root, its continuation, a group and a dataset
     for start, length in ranges:
         for i in range(start, start + length + 4):
@@ -285,17 +284,23 @@ def test_a_flipped_bit_of_an_unsealed_file_is_refused_wherever_hdf5_has_a_checks
                 reader.read(data[:i] + bytes([data[i] ^ 4]) + data[i + 1 :])
 
 
+def outcome(mutant: bytes) -> str:
+    """Return what the reader says of a mutant; whatever it raises that is no `ArtifactError` is raised here."""
+    try:
+        reader.read(mutant)
+    except errors.ArtifactError as error:
+        return str(error)
+    return "loaded"
+
+
 def test_thousands_of_hostile_edits_are_refused_or_read_and_nothing_else():
     rng = random.Random(20)
     for name, data in SAMPLES.items():
-        ranges = fuzzer.checked_ranges(data)
+        ranges = mutants.checked_ranges(data)
         for _ in range(600):
-            started = time.process_time()
-            result = fuzzer.outcome(fuzzer.edited(data, ranges, rng))
-            assert not result.startswith("ESCAPED"), (name, result)
-            assert time.process_time() - started < 5
+            assert outcome(mutants.edited(data, ranges, rng)), name
         for _ in range(200):
-            assert not fuzzer.outcome(fuzzer.resealed(fuzzer.damaged(data, rng))).startswith("ESCAPED")
+            assert outcome(mutants.resealed(mutants.damaged(data, rng))), name
 
 
 def test_a_wiped_user_block_does_not_switch_the_seal_off():
@@ -432,24 +437,24 @@ def test_the_reader_for_rewritten_files_refuses_the_same_dangers(name):
 def test_extents_that_overlap_are_refused():
     arrays = {"checkpoints/a": np.arange(50.0), "checkpoints/b": np.arange(50.0)}
     data = writer.build(arrays, META, compat="1.8")
-    ranges = fuzzer.checked_ranges(data)
+    ranges = mutants.checked_ranges(data)
     layout = bytes([8, 18, 0, 0, 3, 1])
     first = data.index(layout)
     second = data.index(layout, first + 1)
     new = bytearray(data)
     new[second + 6 : second + 14] = (int.from_bytes(data[first + 6 : first + 14], "little") + 8).to_bytes(8, "little")
-    assert "overlaps" in refusal(fuzzer.repaired(new, ranges))
+    assert "overlaps" in refusal(mutants.repaired(new, ranges))
 
 
 def test_a_group_that_holds_itself_and_a_dataset_with_two_names_are_refused():
     # HDF5 counts the links to an object; these are the files of an author who does not.
     data = writer.build({"checkpoints/aa": np.arange(5), "checkpoints/bb": np.arange(5)}, META)
-    ranges = fuzzer.checked_ranges(data)
+    ranges = mutants.checked_ranges(data)
     links = {name: data.index(b"\2" + name) + 3 for name in (b"aa", b"bb")}
     for target in (data[links[b"aa"] : links[b"aa"] + 8], (48).to_bytes(8, "little")):
         new = bytearray(data)
         new[links[b"bb"] : links[b"bb"] + 8] = target
-        assert "overlaps" in refusal(fuzzer.repaired(new, ranges))
+        assert "overlaps" in refusal(mutants.repaired(new, ranges))
 
 
 @pytest.mark.parametrize("libver", ["earliest", ("earliest", "v108"), "latest", ("v112", "v112"), ("v114", "v114")])
@@ -626,6 +631,26 @@ def test_a_symlink_stays_and_what_it_points_to_is_replaced(tmp_path):
     for act in (lambda: files.write_file(loop, b"1"), lambda: files.read_file(loop)):
         with pytest.raises(errors.ArtifactIOError):
             act()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks whether a process is there")
+def test_a_save_removes_what_killed_ones_left_long_ago(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host, other = files._host(), "0" * 8
+    names = {
+        f".rewind.tmp-{host}-{gone.pid}-{'0' * 16}": False,
+        f".rewind.tmp-{host}-{os.getpid()}-{'0' * 16}": True,  # of a process that is there
+        f".rewind.tmp-{other}-{gone.pid}-{'0' * 16}": True,  # of another host
+        f".rewind.tmp-{host}-{gone.pid}-{'1' * 16}": True,  # of just now
+        f"x.rewind.tmp-{host}-{gone.pid}-{'0' * 16}": True,
+    }
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+        if not name.endswith("1"):
+            os.utime(tmp_path / name, (0, 0))
+    files.write_file(tmp_path / "run.replay", SMALL)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.replay", *(name for name in names if names[name])}
 
 
 def test_a_path_that_cannot_be_a_file_says_what_it_is(tmp_path):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engines import steps
-from engines.steps import Deadly, Fuse, answers, count, number, raw
+from engines.steps import Deadly, Fuse, HalfSaid, answers, count, number, raw
 from test_native import built, library  # noqa: F401
 from test_native import ring as python_ring
 
@@ -241,6 +241,12 @@ class TestDeaths:
             found = ask(deadly, workers=2)
             assert (folder / "killed").exists() and raw(found) == raw(ask(deadly))
 
+    @pytest.mark.parametrize("method", METHODS)
+    def test_a_worker_that_dies_in_the_middle_of_an_answer_is_noticed(self, method, tmp_path, one_block_a_piece):
+        run, deadly = counting_run(), HalfSaid(tmp_path, 12 * 50 + 7)
+        found = run.stats(deadly, executor=lambda: processes(method))  # the pool by itself would wait for ever
+        assert (tmp_path / "killed").exists() and raw(found) == raw(run.stats(deadly))
+
     @pytest.mark.parametrize("name", KILLERS)
     def test_an_instance_ends_with_what_was_finished(self, name, tmp_path, one_block_a_piece):
         run, deadly = counting_run(), Deadly(tmp_path, 12 * 50 + 7)
@@ -413,11 +419,14 @@ def test_engines_are_usable_behind_an_error_and_a_stop(engine, one_block_a_piece
 # ---- scripts
 
 
-def script(name, *arguments, command=(), **environment):
+def environment():
     folders = [str(HERE.parent), str(pathlib.Path(rewind.__file__).parents[1])]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONWARNINGS": "ignore", **environment}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONWARNINGS": "ignore"}
+
+
+def script(name, *arguments, command=()):
     full = [*command, str(HERE / name), *arguments]
-    done = subprocess.run(full, env=environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(full, env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.split("\n")[-2] == "the same", done.stdout + done.stderr
 
 
@@ -442,3 +451,57 @@ def test_mpi_gives_the_bytes_of_the_plain_pass():
     pytest.importorskip("mpi4py")
     command = [str(mpiexec()), "-n", "3", sys.executable, "-m", "mpi4py.futures"]
     script("mpi.py", command=command)
+
+
+UNGUARDED = """
+import multiprocessing, rewind
+multiprocessing.set_start_method("spawn", force=True)
+
+def step(x, rng):
+    return x + rng.random()
+
+run = rewind.record(step, 0.0, 100_000, 1)
+run.stats(workers=2)
+"""
+
+
+def test_a_script_without_its_guard_is_told_so(tmp_path):
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    command = [sys.executable, "unguarded.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "WorkersLostError" in done.stderr.splitlines()[-1] and "__main__" in done.stderr.splitlines()[-1]
+    assert "kill its process there" not in done.stderr
+
+
+ORPHANS = """
+import os, sys, time, rewind
+
+def step(x, rng):
+    return x + rng.random()
+
+def slow(x):
+    if os.getpid() != HOME:
+        os.write(1, f"{os.getpid()}\\n".encode())
+        time.sleep(600)
+    return x
+
+HOME = os.getpid()
+run = rewind.record(step, 0.0, 100_000, 1)
+run.stats(slow, workers=2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL") or not os.path.exists("/proc"), reason="needs SIGKILL and /proc")
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    (tmp_path / "orphans.py").write_text(ORPHANS)
+    command = [sys.executable, "orphans.py"]
+    parent = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = {parent.stdout.readline(), parent.stdout.readline()}
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    rest = parent.stdout.read()  # comes to its end when nobody can write any more
+    parent.stdout.close()
+    assert rest == ""

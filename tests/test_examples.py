@@ -173,3 +173,9 @@ def test_the_shell_goes_on_where_an_example_ends(tmp_path):
         "./", os.path.join(".", "")
     )
     assert re.fullmatch(r"183257:  State\(value=.*\n199999:  State\(value=nan, .*\n", done.stdout)
+
+
+@of("killed_job")
+def test_a_killed_job_goes_on_to_the_same_bytes(output):
+    assert output.count("killed (-9)") == 2 and "never killed: True" in output
+    assert "left in the folder: job.replay, whole.replay" in output

@@ -27,10 +27,11 @@ LAYERS = [
     ["engine"],
     ["storage"],
     ["checks", "progress", "source", "stepkinds", "jit", "jit_parts", "workforce", "arrays", "views"],
+    ["signals", "keeping"],
     ["handle", "cursors", "branches", "measuring", "searching", "comparing", "sweeping", "branching", "run"],
-    ["recorder", "loader", "stepcode", "partsums", "parts", "shards"],
+    ["recorder", "loader", "resuming", "stepwise", "stepcode", "partsums", "parts", "shards"],
     ["tracker", "viewer"],
-    ["cli", "verbs", "verbs_diff", "verbs_passes", "verbs_questions", "verbs_shared", "rendering"],
+    ["cli", "verbs", "verbs_diff", "verbs_passes", "verbs_questions", "verbs_run", "verbs_shared", "rendering"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -134,7 +135,7 @@ def test_only_the_writer_and_what_it_splits_off_import_h5py():
 
 def test_only_the_command_line_parses_arguments():
     asking = {layer(module) for module in who_imports("argparse")}
-    assert asking <= {"cli", "verbs", "verbs_diff", "verbs_passes", "verbs_questions", "verbs_shared"}
+    assert asking <= {"cli", "verbs", "verbs_diff", "verbs_passes", "verbs_questions", "verbs_run", "verbs_shared"}
 
 
 def test_the_engine_touches_no_file_clock_or_environment():

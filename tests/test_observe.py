@@ -272,7 +272,7 @@ BAD = {
     "half a pair": ({"x\ud800": None}, rewind.ArgumentError, "letters, digits"),
     "no metric": ({"x": 5}, rewind.ArgumentTypeError, "a callable, None .the state itself. or a name"),
     "text": ({"x": lambda t: "5"}, rewind.MetricError, "metric 'x' at step 0 gave '5'"),
-    "a missing attribute": ({"x": "nope"}, rewind.MetricError, "AttributeError"),
+    "a missing attribute": ({"x": "nope"}, rewind.MetricError, "no attribute or key of the state"),
 }
 
 

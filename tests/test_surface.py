@@ -88,7 +88,8 @@ SECTIONS = ["Parameters", "Returns", "Yields", "Raises", "Warns", "Notes", "Refe
 
 
 def test_there_is_something_to_document():
-    assert {"record", "load", "Run", "Run.get", "Run.branch", "Run.n_steps", "Stats", "StepError"} <= set(DOCUMENTED)
+    named = {"record", "resume", "load", "Run", "Run.get", "Run.branch", "Run.n_steps", "Stats", "StepError"}
+    assert named | {"Recorder", "Recorder.advance", "Recorder.resume", "Recorder.state"} <= set(DOCUMENTED)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -147,7 +148,7 @@ def test_the_examples_in_docstrings_run(module):
 def test_the_examples_are_not_lost():
     finder = doctest.DocTestFinder(exclude_empty=True)
     with_examples = [m for m in MODULES if any(t.examples for t in finder.find(importlib.import_module(m), m))]
-    assert {"rewind.recorder", "rewind.engine.digests"} <= set(with_examples)
+    assert {"rewind.recorder", "rewind.stepwise", "rewind.engine.digests"} <= set(with_examples)
 
 
 # ---- exceptions
@@ -217,6 +218,8 @@ SAMPLES = [
     errors.WorkersLostError("stats", 3, 40, EOFError("gone")),
     errors.ShardError("shard 3 of 7 is missing", "part.json"),
     errors.RecordingInterrupted(5, 10, None),
+    errors.RecordingInterrupted(5, None, None, "a.replay", "SIGTERM"),
+    errors.RecorderFinishedError("a.replay"),
     errors.NondeterministicStepError(1, 5, ".x", 0.1, 0.2),
     errors.NondeterministicReplayError(1, 5, ".x", 0.1, 0.2, recorded={"numpy": "1"}, present={"numpy": "2"}),
     errors.ArtifactFormatError("the file is empty", "a.replay"),
@@ -227,6 +230,8 @@ SAMPLES = [
     errors.ArtifactIOError.of("read", "a.replay", IsADirectoryError(21, "Is a directory")),
     errors.ArtifactIOError.of("write", "a.replay", PermissionError(13, "Permission denied")),
     errors.ArtifactIOError.of("write", "a.replay", OSError(28, "No space left on device")),
+    errors.ArtifactBusyError("a.replay.journal", 123, "here"),
+    errors.UnfinishedRecordingError("a.replay.journal", "a.replay", 71),
 ]
 
 

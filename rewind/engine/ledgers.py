@@ -80,6 +80,22 @@ class Ledger:
         return closed, ScalarMoments(*self._tally.moments_of(n))
 
     @property
+    def tail(self) -> Moments:
+        """The moments of the last block that was entered."""
+        if self.shape:
+            assert self._tail is not None
+            return self._tail
+        return ScalarMoments(*self._tally.moments_of(len(self._tally) - 1))
+
+    def of(self, values: Sequence[Any] | Array, start: int) -> Moments:
+        """Return the moments of values that are not entered; the first belongs to step `start`."""
+        array = as_values(self.name, values, start, self.shape)
+        if not self.shape:
+            return ScalarMoments.of(array, start)
+        assert self._shift is not None
+        return VectorMoments.of(array.reshape(len(array), -1), start, self._shift)
+
+    @property
     def stats(self) -> Stats:
         """Statistics over all that was entered."""
         closed, tail = self._moments()
@@ -98,7 +114,8 @@ class Ledger:
             if before is not None:
                 rows = {name: np.concatenate([before[name], rows[name]]) for name in COLUMNS}
         else:
-            rows = _TallyRows(before, self._tally)
+            assert isinstance(tail, ScalarMoments)
+            rows = _TallyRows(before, self._tally, len(self._tally) - 1, tail)
         return MetricTable(self.shape, rows, closed, tail)
 
 
@@ -112,17 +129,20 @@ def _dtype(name: str) -> Any:
 
 
 class _TallyRows(Mapping[str, Array]):
-    """The columns of a scalar metric, made when they are asked for: the exact mean of a block takes a long division."""
+    """The columns of a scalar metric, made when they are asked for: the exact mean of a block takes a long division.
 
-    def __init__(self, before: Mapping[str, Array] | None, tally: Tally) -> None:
-        self._before, self._tally = before, tally
+    They are those of now: the first `n` rows of a tally, which stay as they are when it grows, and then `tail`.
+    """
+
+    def __init__(self, before: Mapping[str, Array] | None, tally: Tally, n: int, tail: ScalarMoments) -> None:
+        self._before, self._tally, self._n, self._tail = before, tally, n, tail
         self._made: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
         if name not in COLUMNS:
             raise KeyError(name)
         if name not in self._made:
-            column = self._tally.column(name)
+            column = np.append(self._tally.column(name)[: self._n], _dtype(name)(getattr(self._tail, name)))
             self._made[name] = column if self._before is None else np.concatenate([self._before[name], column])
         return self._made[name]
 

@@ -14,6 +14,7 @@ from ..errors import ArgumentError, ArgumentTypeError, MetricError, show
 from .blocks import Grid
 from .columns import Array
 from .moments import Moments, Stats
+from .records import class_fields, class_kind
 from .states import StateCodec
 
 #: The columns of a table, as they are called in the file and in ``overview``.
@@ -58,9 +59,18 @@ def resolve(metrics: Mapping[str, Metric], init_state: Any, codec: StateCodec) -
 
 
 def resolve_one(
-    name: str, metric: Metric, init_state: Any, codec: StateCodec, step: int = 0, numbers: bool = True
+    name: str,
+    metric: Metric,
+    init_state: Any,
+    codec: StateCodec,
+    step: int = 0,
+    numbers: bool = True,
+    known: Mapping[str, MetricFunction | None] | None = None,
 ) -> MetricFunction | None:
-    """Return one metric as a function, tried on a copy of the state at `step`; with `numbers` it must give numbers."""
+    """Return one metric as a function, tried on a copy of the state at `step`; with `numbers` it must give numbers.
+
+    A name that the state does not have may be that of an observed metric in `known`.
+    """
     if isinstance(metric, str):
         if isinstance(init_state, Mapping) or (
             isinstance(init_state, (np.ndarray, np.void)) and init_state.dtype.names
@@ -77,6 +87,10 @@ def resolve_one(
     try:
         value = state if function is None else function(state)
     except Exception as error:
+        if isinstance(metric, str) and isinstance(error, (KeyError, AttributeError, ValueError)):
+            if known is not None and metric in known:
+                return resolve_one(name, known[metric], init_state, codec, step, numbers)
+            raise MetricError(name, step, f"is no attribute or key of the state{_has(state)}", "one it has") from None
         raise MetricError(name, step, f"raised {type(error).__name__}: {error}") from error
     if numbers:
         as_values(name, [value], step)
@@ -85,6 +99,17 @@ def resolve_one(
     if not numbers or isinstance(value, (bool, int, float, np.generic)) or isinstance(function, _Snapshot):
         return function
     return _Snapshot(function)
+
+
+def _has(state: Any) -> str:
+    """Return what there is to be asked for by name."""
+    if isinstance(state, Mapping):
+        names = [key for key in state if isinstance(key, str)]
+    elif isinstance(state, (np.ndarray, np.void)):
+        names = list(state.dtype.names or ())
+    else:
+        names = list(class_fields(type(state))) if class_kind(type(state)) else list(getattr(state, "__dict__", ()))
+    return f", which has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else ""
 
 
 #: What is said of a metric that is no pure question.

@@ -95,6 +95,13 @@ class ScalarMoments:
             )
         )
 
+    def problem(self) -> str | None:
+        """Return which of these no numbers have, ``"counts"`` or ``"sums"``; None where there may be such numbers."""
+        counts = (self.nan_count, self.pos_inf, self.neg_inf)
+        if min(counts) < 0 or sum(counts) > self.count or (self.nan_count > 0) != (self.first_nan >= 0):
+            return "counts"
+        return "sums" if self.total**2 > self.count * self.squares else None
+
     def agrees(self, other: object) -> bool:
         """Return whether `other` holds the same moments, to the last bit."""
         if not isinstance(other, ScalarMoments):

@@ -24,7 +24,8 @@ WINDOW = 256
 #: Most bytes under way, once there are a few pieces.
 WINDOW_BYTES = 1 << 28
 
-#: Times in a row that an executor may be made anew without the earliest piece that was lost coming back.
+#: Times in a row that an executor may be made anew without the earliest piece that was lost coming back; once, where
+#: no worker has ever answered.
 RENEWALS = 3
 
 #: Seconds between two looks at futures that may have been cancelled: `wait` is not told when an executor that is shut
@@ -55,10 +56,10 @@ class Work(Protocol):
 
 
 class Lost(Exception):
-    """Workers that were lost; `done` items have their answers."""
+    """Workers that were lost; `done` items have their answers. `answered`: whether any worker ever gave one."""
 
-    def __init__(self, done: int, total: int, error: BaseException) -> None:
-        self.done, self.total, self.error = done, total, error
+    def __init__(self, done: int, total: int, error: BaseException, answered: bool) -> None:
+        self.done, self.total, self.error, self.answered = done, total, error, answered
         super().__init__(f"{done} of {total}")
 
 
@@ -78,6 +79,8 @@ class Crew:
         Gives an executor to go on with when this one is lost.
     shares_memory : bool
         Whether the workers are threads of this process, so that nothing has to be pickled.
+    look_after : callable, optional
+        Called with the executor when nothing has come back for `GLANCE` seconds.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class Crew:
         clock: Callable[[], float],
         renew: Callable[[], Any] | None = None,
         shares_memory: bool = False,
+        look_after: Callable[[Any], None] | None = None,
     ) -> None:
         self.executor, self.clock, self.renew, self.shares_memory = executor, clock, renew, shares_memory
+        self.look_after = look_after
 
     def answers(self, work: Work, items: Sequence[Any]) -> Iterator[Any]:
         """Yield the answer for each of `items`, in their order, up to one that ends the work.
@@ -199,6 +204,8 @@ class _Effort:
         if not self.under_way:
             return
         done, _ = wait(list(self.under_way), GLANCE, FIRST_COMPLETED)
+        if not done and self.crew.look_after is not None:
+            self.crew.look_after(self.crew.executor)
         broken: Exception | None = None
         for future in done or [future for future in self.under_way if future.cancelled()]:
             error = self._take(future)
@@ -244,7 +251,7 @@ class _Effort:
         earliest = self.lost[0].lo
         self.failures = self.failures + 1 if earliest <= self.stuck else 1
         self.stuck = earliest
-        if self.crew.renew is None or self.failures > RENEWALS:
+        if self.crew.renew is None or self.failures > (RENEWALS if self.returned else 1):
             self.failed = error
             return
         try:
@@ -262,4 +269,4 @@ class _Effort:
         assert error is not None
         if not self.submitted:
             raise ShutDown from error
-        raise Lost(done, len(self.items), error) from error
+        raise Lost(done, len(self.items), error, self.returned > 0) from error

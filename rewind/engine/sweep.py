@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -12,6 +12,7 @@ from ..errors import MetricError, StateError, StepError
 from ..kernel import BlockRng, Marks, Place, Turn
 from .blocks import Grid
 from .forms import rows_of
+from .increments import BlockDone, Log
 from .ledgers import Ledger
 from .metrics import CHANGED, MetricTable
 from .recording import Origin, Recording
@@ -44,7 +45,7 @@ class SelfCheckFailed(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is a function of, and how it is kept; `turn` is taken block by block."""
+    """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` is told of each."""
 
     step: Step
     codec: StateCodec
@@ -60,6 +61,7 @@ class Plan:
     versions: Mapping[str, str] = field(default_factory=dict)
     marks: Marks | None = None
     turn: Turn = field(default_factory=Turn)
+    log: Log | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -91,28 +93,40 @@ def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
     ----------
     .. [1] T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174.
     """
-    return _Sweep(plan, report).run(0, row)
+    return Sweep(plan, report).run(0, row)
 
 
-def go_on(before: Recording, plan: Plan, report: Report | None = None) -> Recording:
+def go_on(before: Recording, plan: Plan, report: Report | None = None, row: Row = None) -> Recording:
     """Return `before` continued to ``plan.n_steps``: its last block is run again, so every rng stands where it stood.
 
-    ``plan.stride`` is a multiple of ``before.stride``; the checkpoints between are dropped.
+    ``plan.stride`` is a multiple of ``before.stride``; the checkpoints between are dropped. `row` is what was kept of
+    the first state of the last block, where `before` does not hold it.
     """
+    last = before.grid.n_blocks - 1
+    again = Sweep(plan, report)
+    again.take_up(before, checked_row(before, plan, row))
+    return again.run(last, again.at[1])
+
+
+def checked_row(before: Recording, plan: Plan, row: Row = None) -> Row:
+    """Return what is kept of the first state of the last block of `before`, whose end is found to be reproduced."""
     last = before.grid.n_blocks - 1
     with plan.turn:
         _check_past(before, plan, last)
-        row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
-    again = _Sweep(plan, report)
-    thinned = before.checkpoints.every(plan.stride // before.stride)
-    again.rows = [thinned.row(i) for i in range(min(thinned.n, -(-last // plan.stride)))]
-    again.ledgers = {name: Ledger(name, table) for name, table in before.metrics.items()}
-    return again.run(last, row)
+        if row is None:
+            row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
+    return row
 
 
 def _check_past(before: Recording, plan: Plan, last: int) -> None:
     """Refuse to go on where the last block does not give its last state and its statistics again."""
     cursor = Cursor(before, plan.step)
+    if before.n_steps - before.grid.start(last) == 1 and last:  # of which no step would be run
+        cursor.restore(last - 1)
+        cursor.run(before.n_steps - 1 - cursor.t)
+        got = before.checkpoints.codec.encode(cursor.state)
+        if before.checkpoints.codec.digest(got) != before.tail_digest:
+            raise Parted(last - 1, before.n_steps - 1, None, got)
     cursor.restore(last)
     start, codec = cursor.t, before.checkpoints.codec
     n_states = before.n_steps - start
@@ -128,7 +142,19 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
             raise MetricError(name, start, "does not give what was observed from here on; it is another function")
 
 
-class _Sweep:
+def reason_of(error: BaseException) -> str:
+    """Return what is kept of why a sweep ended early."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        reason = f"interrupted by {error}" if str(error) else "interrupted"
+    elif isinstance(error, StepError):
+        reason = f"step_fn raised at step {error.t}"
+    elif isinstance(error, StateError):
+        reason = f"a state that cannot be kept: {error}"
+    return reason[:1000].encode(errors="replace").decode()
+
+
+class Sweep:
     """A sweep under way.
 
     Ctrl-C may come between any two bytecodes, so what is finished changes in one assignment: `at` holds the block under
@@ -136,7 +162,7 @@ class _Sweep:
     """
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
-        self.plan, self.report = plan, report
+        self.plan, self.report, self.stride = plan, report, plan.stride
         self.grid = Grid(plan.n_steps, plan.block_size, plan.origin.grid)
         self.watch = Watch(plan.step, plan.codec, plan.metrics)
         self.bind = plan.step.bound(plan.codec)
@@ -145,12 +171,24 @@ class _Sweep:
         self.ledgers = {name: Ledger(name) for name in plan.metrics}
         self.at: tuple[int, Row] = (0, None)
         self.first = 0
+        self._before: Recording | None = None
+        self._ahead: tuple[Place, Watch] | None = None
+
+    def take_up(self, before: Recording, row: Row) -> None:
+        """Make the past of `before` the past of this sweep, up to the last block, whose first state is `row`."""
+        last = before.grid.n_blocks - 1
+        thinned = before.checkpoints.every(self.stride // before.stride)
+        self.rows = [thinned.row(i) for i in range(min(thinned.n, -(-last // self.stride)))]
+        self.ledgers = {name: Ledger(name, table) for name, table in before.metrics.items()}
+        self.at, self._before = (last, row), before
 
     def run(self, block: int, row: Row) -> Recording:
+        """Go from the first state of `block`, which is `row`, to the end."""
         self.place = self._place(row)
         self.place.marks = self.plan.marks
         self.at, self.first = (block, row), block
         try:
+            self._begin()
             while True:
                 with self.plan.turn:
                     many = self._many_blocks()
@@ -168,6 +206,33 @@ class _Sweep:
                 raise
             raise Stopped(error, done) from error
 
+    def _begin(self) -> None:
+        """Tell the log what there is."""
+        if self.plan.log is not None:
+            with self.plan.turn:
+                before = self._cut(0, 0) if self._before is None else self._before
+            self.plan.log.begin(before)
+
+    def _tell(self, block: int, rows: Sequence[Row]) -> None:
+        """Tell the log that the blocks from `block` on are finished; `rows` are what is kept of the states behind."""
+        log, codec = self.plan.log, self.plan.codec
+        if log is None:
+            return
+        if not self.ledgers:
+            kept = log.add([BlockDone(block + i, row, codec.digest(row)) for i, row in enumerate(rows)])
+            self.at = self.at[0], kept[-1]
+            return
+        (row,) = rows
+        if self._ahead is None:
+            self._ahead = self._place(row), Watch(self.plan.step, codec, self.plan.metrics)
+        place, watch = self._ahead
+        ledgers, start = self.ledgers.values(), self.grid.start(block + 1)
+        place.enter(block + 1, codec.decode(row))  # as it will be restored
+        values = watch.observe(place, 1, 0)
+        ahead = tuple(ledger.of(given, start) for ledger, given in zip(ledgers, values, strict=True))
+        kept = log.add([BlockDone(block, row, codec.digest(row), tuple(ledger.tail for ledger in ledgers), ahead)])
+        self.at = self.at[0], kept[-1]
+
     def _place(self, row: Row) -> Place:
         """Return a place that enters blocks by their checkpoints."""
         plan = self.plan
@@ -175,7 +240,7 @@ class _Sweep:
         return Place(
             BlockRng(plan.seed, plan.backend),
             self.grid,
-            plan.stride,
+            self.stride,
             [],
             codec,
             dataclass_fields,
@@ -185,13 +250,15 @@ class _Sweep:
             plan.origin.begin(plan.backend),
         )
 
-    def _many_blocks(self) -> bool:
+    def _many_blocks(self, most: int | None = None) -> bool:
         """Run some blocks at once, without Python between them, where the step can; return whether it did.
 
         The last block is left: its end is kept as a digest. So is a block that fails: it is run again by itself.
         """
         plan, (block, row) = self.plan, self.at
-        n = self.grid.n_blocks - 1 - block
+        n = self.grid.n_blocks - 1 - block if most is None else most
+        if plan.log is not None:
+            n = min(n, plan.log.many())
         whole = block > 0 or (self.grid.origin % plan.block_size == 0 and plan.origin.begin(plan.backend) is None)
         if n < 1 or not whole or plan.metrics or plan.self_check or plan.marks is not None:
             return False
@@ -204,15 +271,15 @@ class _Sweep:
             return False
         rows = rows_of(self.form, plan.codec, out[:done])
         starts = [row, *rows[:-1]]
-        self.rows[-(-block // plan.stride) :] = starts[-block % plan.stride :: plan.stride]
+        self.rows[-(-block // self.stride) :] = starts[-block % self.stride :: self.stride]
         self.at = block + done, rows[-1]
+        self._tell(block, rows)
         return True
 
     def _block(self) -> Recording | None:
         """Run one block; return the recording behind the last one."""
         block, row = self.at
-        if block % self.plan.stride == 0 and len(self.rows) == block // self.plan.stride:
-            self.rows.append(row)
+        self._keep(block, row)
         start, stop = self.grid.start(block), self.grid.stop(block)
         n_steps = stop - start - (stop == self.plan.n_steps)
         self.place.enter(block, self.plan.codec.decode(row))
@@ -228,7 +295,12 @@ class _Sweep:
                 self.report(stop, block)
             return self._finish(block, stop, self.plan.codec.digest(next_row))
         self.at = block + 1, next_row
+        self._tell(block, [next_row])
         return None
+
+    def _keep(self, block: int, row: Row) -> None:
+        if block % self.stride == 0 and len(self.rows) == block // self.stride:
+            self.rows.append(row)
 
     def _enter(self, block: int, values: list[Any], start: int) -> None:
         for ledger, given in zip(self.ledgers.values(), values, strict=True):
@@ -276,14 +348,11 @@ class _Sweep:
         cannot be observed, the blocks before.
         """
         block = self.at[0]
-        start = self.grid.start(block)
-        reason, ends = f"{type(error).__name__}: {error}", []
-        if isinstance(error, KeyboardInterrupt):
-            reason = "interrupted"
-        elif isinstance(error, StepError):
-            reason, ends = f"step_fn raised at step {error.t}", [(block, error.t)]
+        start, reason, ends = self.grid.start(block), reason_of(error), []
+        if isinstance(error, StepError):
+            ends = [(block, error.t)]
         elif isinstance(error, StateError):
-            reason, ends = f"a state that cannot be kept: {error}", [(block, self.grid.stop(block) - 1)]
+            ends = [(block, self.grid.stop(block) - 1)]
         ends.append((block, start))
         if block > self.first:
             ends.append((block - 1, start - 1))
@@ -291,7 +360,7 @@ class _Sweep:
             for _ in range(10):
                 try:
                     done = self._cut(block, end)
-                    return replace(done, complete=False, stopped=reason[:1000].encode(errors="replace").decode())
+                    return replace(done, complete=False, stopped=reason)
                 except KeyboardInterrupt:  # once more: then what takes no time, but not nothing
                     if end > start:
                         break
@@ -301,9 +370,7 @@ class _Sweep:
 
     def _cut(self, block: int, end: int) -> Recording:
         """Return the part up to step `end` of `block`, which is run again that far."""
-        under_way, row = self.at
-        if under_way % self.plan.stride == 0 and len(self.rows) == under_way // self.plan.stride:
-            self.rows.append(row)
+        self._keep(*self.at)
         start = self.grid.start(block)
         cursor = self._cursor()
         cursor.restore(block)
@@ -324,11 +391,11 @@ class _Sweep:
         return Recording(
             n_steps=n_steps,
             block_size=plan.block_size,
-            stride=plan.stride,
+            stride=self.stride,
             seed=plan.seed,
             backend=plan.backend,
             params=dict(plan.step.params),
-            checkpoints=stack(plan.codec, self.rows[: block // plan.stride + 1]),
+            checkpoints=stack(plan.codec, self.rows[: block // self.stride + 1]),
             tail_digest=digest,
             metrics=tables,
             origin=plan.origin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from ..engine.columns import Array
 from ..engine.metrics import COLUMNS
 from ..engine.moments import Moments, ScalarMoments
 from ..engine.recording import Recording
+from ..engine.spilled import SpilledColumn, pieces
 from ..engine.states import Checkpoints, UserCodec
 from ..errors import ArgumentError, ArtifactFormatError, ArtifactIntegrityError, ArtifactVersionError
 from .container import Container, load_json
-from .files import read_file, write_file
+from .files import MAX_FILE_BYTES, read_file, write_file, write_file_by
 from .reader import read as read_container
 from .schema import EXACT, HINTS, exact_text, from_parts, number_text
 
@@ -112,8 +114,8 @@ def described(recording: Recording) -> dict[str, Any]:
     }
 
 
-def to_bytes(recording: Recording, compat: str | None = None, path: object = None) -> bytes:
-    """Return the bytes of the file of `recording`.
+def to_bytes(recording: Recording, compat: str | None = None, path: object = None, key: bytes | None = None) -> bytes:
+    """Return the bytes of the file of `recording`, signed where there is a `key`.
 
     Raises
     ------
@@ -123,14 +125,18 @@ def to_bytes(recording: Recording, compat: str | None = None, path: object = Non
     from .writer import build  # h5py takes as long to import as numpy, and reading a file does not need it
 
     arrays, meta = to_parts(recording)
+    if key is not None:
+        meta["signature"] = _signature(arrays, meta, key)
     try:
         return build(arrays, _canonical(meta), compat=compat)
     except (TypeError, ValueError) as error:
         raise ArtifactFormatError(f"this run is too large for the format: {error}", path) from error
 
 
-def save(recording: Recording, path: str | os.PathLike[str], compat: str | None = None) -> str:
-    """Write `recording` to `path`, whole or not at all, and return its content hash.
+def save(
+    recording: Recording, path: str | os.PathLike[str], compat: str | None = None, key: bytes | None = None
+) -> str:
+    """Write `recording` to `path`, whole or not at all, signed where there is a `key`; return its content hash.
 
     Raises
     ------
@@ -139,18 +145,40 @@ def save(recording: Recording, path: str | os.PathLike[str], compat: str | None 
     """
     if compat not in (None, "1.8"):
         raise ArgumentError("compat", compat, "'1.8' or None")
-    data = to_bytes(recording, compat, path)
+    if compat is None and any(isinstance(column, SpilledColumn) for column in recording.checkpoints.columns):
+        return _save_spilled(recording, path, key)
+    data = to_bytes(recording, compat, path, key)
     saved = ""
 
     def check(written: bytes) -> None:
         nonlocal saved
         container = read_container(written, max_bytes=1 << 62, path=path)
-        meta = _checked(container, path)
+        meta = _checked(container, path, key)
         from_parts(container.arrays, meta, path=path)  # nobody should find out when it is too late
         saved = str(meta["content_hash"])
 
     write_file(path, data, check=check)
     return saved
+
+
+def _save_spilled(recording: Recording, path: str | os.PathLike[str], key: bytes | None) -> str:
+    """Write what `save` does of states that lie in a file, a chunk at a time."""
+    from .writer import build_to
+
+    arrays, meta = to_parts(recording)
+    if key is not None:
+        meta["signature"] = _signature(arrays, meta, key)
+
+    def fill(fd: int) -> None:
+        with os.fdopen(os.dup(fd), "r+b") as file:
+            try:
+                build_to(file, arrays, _canonical(meta))
+            except (TypeError, ValueError) as error:
+                raise ArtifactFormatError(f"this run is too large for the format: {error}", path) from error
+            os.fsync(fd)
+
+    write_file_by(path, fill)
+    return str(meta["content_hash"])
 
 
 def _put_pickles(arrays: dict[str, Array], checkpoints: Checkpoints) -> None:
@@ -196,10 +224,22 @@ def _content_hash(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> str:
     for name in sorted(arrays):
         if name in ("pickle/blob", "pickle/offsets"):
             continue
-        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
-        head = f"\n{name} {array.dtype.str} {list(array.shape)}\n"
+        dtype = arrays[name].dtype.newbyteorder("<")
+        head = f"\n{name} {dtype.str} {list(arrays[name].shape)}\n"
         hash_.update(head.encode())
-        hash_.update(array.tobytes())
+        for piece in pieces(arrays[name]):
+            hash_.update(piece.astype(dtype, copy=False).tobytes())
+    return hash_.hexdigest()
+
+
+def _signature(arrays: Mapping[str, Array], meta: Mapping[str, Any], key: bytes) -> str:
+    """Return keyed blake2b-256 over the metadata, content hash included, and the arrays the content hash leaves out."""
+    hash_ = hashlib.blake2b(key=key, digest_size=32, person=b"rewind.replay")
+    hash_.update(_canonical({name: value for name, value in meta.items() if name != "signature"}))
+    for name in ("pickle/blob", "pickle/offsets"):
+        if name in arrays:
+            hash_.update(f"\n{name} {arrays[name].size}\n".encode())
+            hash_.update(arrays[name].tobytes())
     return hash_.hexdigest()
 
 
@@ -208,17 +248,22 @@ def _content_hash(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was read: its recording, its size, and whether it has a seal."""
+    """A file as it was read: its recording, its size, and whether it has a seal and a signature (checked or not)."""
 
     recording: Recording
     n_bytes: int
     sealed: bool
+    signed: bool
 
 
 def load(
-    path: str | os.PathLike[str], codec: UserCodec | None = None, max_bytes: int | None = None, reader: str = "strict"
+    path: str | os.PathLike[str],
+    codec: UserCodec | None = None,
+    max_bytes: int | None = None,
+    reader: str = "strict",
+    key: bytes | None = None,
 ) -> File:
-    """Return what is in a file; nothing is imported, unpickled or run.
+    """Return what is in a file; nothing is imported, unpickled or run. With a `key` its signature has to hold.
 
     Raises
     ------
@@ -227,19 +272,32 @@ def load(
     """
     if reader not in ("strict", "h5py"):
         raise ArgumentError("reader", reader, "'strict' or 'h5py'")
-    data = read_file(path)
+    data = read_file(path, max_bytes=max(MAX_FILE_BYTES, max_bytes or 0))
+    return file_of(data, codec, max_bytes, reader, key, path)
+
+
+def file_of(
+    data: bytes,
+    codec: UserCodec | None = None,
+    max_bytes: int | None = None,
+    reader: str = "strict",
+    key: bytes | None = None,
+    path: object = None,
+) -> File:
+    """Return what is in the bytes of a file, as `load` does."""
     if reader == "h5py":
         from .writer import read_with_h5py
 
         container = read_with_h5py(data, max_bytes=max_bytes, path=path)
     else:
         container = read_container(data, max_bytes=max_bytes, path=path)
-    recording = from_parts(container.arrays, _checked(container, path), codec, path)
-    return File(recording, len(data), container.sealed)
+    meta = _checked(container, path, key)
+    recording = from_parts(container.arrays, meta, codec, path)
+    return File(recording, len(data), container.sealed, "signature" in meta)
 
 
-def _checked(container: Container, path: object) -> dict[str, Any]:
-    """Return the metadata of a container whose contents are what its hashes say."""
+def _checked(container: Container, path: object, key: bytes | None = None) -> dict[str, Any]:
+    """Return the metadata of a container whose contents are what its hashes, and with a `key` its signature, say."""
     meta = load_json(container.meta, path)
     version = meta.get("format_version")
     if type(version) is not int or version < 1:
@@ -251,4 +309,22 @@ def _checked(container: Container, path: object) -> dict[str, Any]:
     blob = container.arrays.get("pickle/blob")
     if blob is not None and meta.get("pickle_hash") != hashlib.blake2b(blob.tobytes(), digest_size=32).hexdigest():
         raise ArtifactIntegrityError("its pickled checkpoints do not have their hash", path)
+    if key is not None:
+        _require_signature(container.arrays, meta, key, path)
     return meta
+
+
+def _require_signature(arrays: Mapping[str, Array], meta: Mapping[str, Any], key: bytes, path: object) -> None:
+    found = meta.get("signature")
+    if found is None:
+        raise _unsigned("it has no signature, and a key to check one with was given: it was saved without key=", path)
+    if not hmac.compare_digest(str(found).encode(), _signature(arrays, meta, key).encode()):
+        problem = "its signature does not fit the key: it was signed with another one, or altered by someone without it"
+        raise _unsigned(problem, path)
+
+
+def _unsigned(problem: str, path: object) -> ArtifactIntegrityError:
+    """Return the error without its sentence that the file was damaged, which it need not be."""
+    error = ArtifactIntegrityError(problem, path)
+    error.args = (f"{path if path is not None else 'this file'}: {problem}",)
+    return error

@@ -16,6 +16,7 @@ META_DATASET = "meta_json"
 MAX_META_ATTRIBUTE = 60_000  # HDF5 keeps an attribute of 64 KB and more in a heap, which the subset leaves out
 MAX_META_BYTES = 16 << 20
 MAX_JSON_DEPTH = 64
+MAX_JSON_ITEMS = 1 << 20  # values and keys: each is an object of Python, of up to 250 bytes
 MAX_PATH_DEPTH = 32
 MAX_OBJECTS = 16_384
 MAX_NAME = 200
@@ -62,6 +63,8 @@ def assemble(
         )
     if ("meta" in attributes) == (META_DATASET in arrays):
         raise ArtifactFormatError("its metadata must be either the attribute meta or the dataset /meta_json", path)
+    if unexpected := sorted(attributes.keys() - {"format", "meta"}):
+        raise ArtifactFormatError(f"it has the attribute {unexpected[0]!r}, which a .replay file never has", path)
     if "meta" in attributes:
         return Container(arrays, attributes["meta"], sealed)
     text = arrays.pop(META_DATASET)
@@ -76,12 +79,12 @@ def decoded_limit(data: bytes, max_bytes: int | None) -> int:
 
 
 def load_json(text: bytes, path: object = None) -> dict[str, Any]:
-    """Return the JSON object in `text`, which may be at most 16 MiB long and 64 levels deep.
+    """Return the JSON object in `text`: at most 16 MiB, 64 levels deep and a million values and keys.
 
     Raises
     ------
     ArtifactFormatError
-        If it is longer or deeper, not UTF-8, not JSON, not an object, has a key twice, or a NaN or an Infinity.
+        If it is more or deeper, not UTF-8, not JSON, not an object, has a key twice, or a NaN or an Infinity.
     """
 
     def refuse_constant(name: str) -> None:
@@ -95,7 +98,15 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
 
     if len(text) > MAX_META_BYTES:
         raise ArtifactFormatError(f"its metadata has {len(text):,} bytes; the limit is {MAX_META_BYTES:,}", path)
-    if _json_depth(text) > MAX_JSON_DEPTH:
+    # A backslash outside a string is no JSON, and the parser gets no further than that.
+    unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    n_items = unescaped.count(b'"') // 2
+    if n_items <= MAX_JSON_ITEMS:
+        bare = _STRING.sub(b"", unescaped)
+        n_items = sum(map(bare.count, (b",", b":", b"[", b"{")))
+    if n_items > MAX_JSON_ITEMS:
+        raise ArtifactFormatError(f"its metadata holds {n_items:,} values; the limit is {MAX_JSON_ITEMS:,}", path)
+    if _depth(bare) > MAX_JSON_DEPTH:
         raise ArtifactFormatError(f"its metadata is nested deeper than {MAX_JSON_DEPTH} levels", path)
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=object_without_twins, parse_constant=refuse_constant)
@@ -109,23 +120,20 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     return value
 
 
-_BRACKET_OR_QUOTE = re.compile(rb'\\\\.|["\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"]*"?')  # where no quote is escaped; it never goes back, whatever the text
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def _json_depth(text: bytes) -> int:
-    """Return the deepest nesting of brackets outside strings, or one too many: a recursive parser comes next."""
+def _depth(bare: bytes) -> int:
+    """Return the deepest nesting of brackets, or one too many: a recursive parser comes next."""
     depth = deepest = 0
-    in_string = False
-    for match in _BRACKET_OR_QUOTE.finditer(text):
-        token = match[0]
-        if token == b'"':
-            in_string = not in_string
-        elif not in_string and token in (b"[", b"{"):
+    for bracket in bare.translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
             depth += 1
             deepest = max(deepest, depth)
             if deepest > MAX_JSON_DEPTH:
                 break
-        elif not in_string and token in (b"]", b"}"):
+        else:
             depth -= 1
     return deepest
 

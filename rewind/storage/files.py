@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
+import re
 import secrets
 import stat
+import time
+import zlib
 from collections.abc import Callable
 
 from ..errors import ArgumentError, ArgumentTypeError, ArtifactFormatError, ArtifactIOError
@@ -14,6 +18,9 @@ from ..errors import ArgumentError, ArgumentTypeError, ArtifactFormatError, Arti
 MAX_FILE_BYTES = 4 << 30  # the file is read into memory; a sparse file of terabytes must not be
 
 _PIECE = 1 << 22
+_TEMPORARY = ".rewind.tmp-"
+_LEFTOVER = re.compile(r"\.rewind\.tmp-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{16}")
+_LEFT_SECONDS = 3600
 _CLOEXEC_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -34,14 +41,12 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> 
     ArtifactFormatError
         If the file is too long, or changed while it was read.
     """
-    name = _text(path)
+    name = path_text(path)
     limit = MAX_FILE_BYTES if max_bytes is None else max_bytes
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-        fd = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _CLOEXEC_BINARY)
+        fd = open_regular(name)
         try:
             before = os.fstat(fd)
-            _require_regular(before)
             if before.st_size > limit:
                 raise ArtifactFormatError(
                     f"the file has {before.st_size:,} bytes, more than the limit of {limit:,}; "
@@ -64,6 +69,18 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> 
     if left != 1 or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise ArtifactFormatError("the file changed while it was read; try again when nothing writes to it", name)
     return b"".join(pieces)
+
+
+def open_regular(name: str) -> int:
+    """Return the regular file `name`, open for reading; anything else is an OSError, and never waited for."""
+    # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    fd = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _CLOEXEC_BINARY)
+    try:
+        require_regular(os.fstat(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def write_file(path: str | os.PathLike[str], data: bytes, *, check: Callable[[bytes], None] | None = None) -> None:
@@ -89,11 +106,24 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, check: Callable[[by
     """
     if check is not None:
         check(data)
-    name = _text(path)
+
+    def fill(fd: int) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left[:_PIECE]) :]
+        os.fsync(fd)
+        _read_back(fd, data)
+
+    write_file_by(path, fill)
+
+
+def write_file_by(path: str | os.PathLike[str], fill: Callable[[int], None]) -> None:
+    """Write a file as `write_file` does, of whatever `fill` writes to an open file and makes sure of."""
+    name = path_text(path)
     try:
         target = os.path.realpath(name) if os.path.islink(name) else name
-        old = _old_file(target)
-        temporary = _write_beside(target, data, old)
+        old = old_file(target)
+        temporary = _write_beside(target, fill, old)
         try:
             os.replace(temporary, target)
         except BaseException:
@@ -102,13 +132,14 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, check: Callable[[by
     except OSError as error:
         raise ArtifactIOError.of("write", name, error) from None
     try:
-        _flush_folder(os.path.dirname(target) or os.curdir)
+        flush_folder(os.path.dirname(target) or os.curdir)
     except OSError as error:
         doing = "make sure that a power cut would spare the new, complete file at"
         raise ArtifactIOError.of(doing, name, error) from None
 
 
-def _text(path: str | os.PathLike[str]) -> str:
+def path_text(path: str | os.PathLike[str]) -> str:
+    """Return a path as text, which may be what the file system calls bytes."""
     try:
         name = os.fsdecode(os.fspath(path))
     except TypeError:
@@ -118,14 +149,15 @@ def _text(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _require_regular(status: os.stat_result) -> None:
+def require_regular(status: os.stat_result) -> None:
+    """Refuse what is no regular file, with an OSError."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a regular file")
 
 
-def _old_file(target: str) -> os.stat_result | None:
+def old_file(target: str) -> os.stat_result | None:
     """Return the status of the file to be replaced, None if there is none; raise if it may not be replaced."""
     try:
         old = os.stat(target)
@@ -134,34 +166,53 @@ def _old_file(target: str) -> os.stat_result | None:
         if not os.path.isdir(folder):
             raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}") from None
         return None
-    _require_regular(old)
+    require_regular(old)
     # A rename needs no right to the file it replaces; someone who took the write bits away meant it.
     if not old.st_mode & 0o222 or not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "the file is read-only")
     return old
 
 
-def _write_beside(target: str, data: bytes, old: os.stat_result | None) -> str:
-    """Write `data` to a new file in the folder of `target`, see that it arrived, and return the new file's name."""
+def _write_beside(target: str, fill: Callable[[int], None], old: os.stat_result | None) -> str:
+    """Let `fill` write a new file in the folder of `target`, and return the new file's name."""
     folder = os.path.dirname(target) or os.curdir
-    temporary = os.path.join(folder, f".rewind.tmp-{os.getpid()}-{secrets.token_hex(8)}")
+    _clear_leftovers(folder)
+    temporary = os.path.join(folder, f"{_TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(8)}")
     permissions = 0o666 if old is None else stat.S_IMODE(old.st_mode)
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC_BINARY, permissions & 0o777)
     try:
         try:
             if old is not None and hasattr(os, "fchmod"):
                 os.fchmod(fd, permissions)  # the umask took bits away that the old file had
-            left = memoryview(data)
-            while left:
-                left = left[os.write(fd, left[:_PIECE]) :]
-            os.fsync(fd)
-            _read_back(fd, data)
+            fill(fd)
         finally:
             os.close(fd)
     except BaseException:
         _remove(temporary)
         raise
     return temporary
+
+
+def _host() -> str:
+    """Return a few characters that stand for this host."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _clear_leftovers(folder: str) -> None:
+    """Remove what processes of this host left in a folder that were killed while they saved, an hour ago or more."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _LEFTOVER.fullmatch(entry.name)
+            if found is None or found[1] != _host() or entry.stat().st_mtime > time.time() - _LEFT_SECONDS:
+                continue
+            try:
+                os.kill(int(found[2]), 0)
+            except ProcessLookupError:
+                os.unlink(entry.path)
+            except OSError:  # it is there, and not ours
+                pass
 
 
 def _read_back(fd: int, data: bytes) -> None:
@@ -180,7 +231,8 @@ def _remove(temporary: str) -> None:
         os.unlink(temporary)
 
 
-def _flush_folder(folder: str) -> None:
+def flush_folder(folder: str) -> None:
+    """Make sure of the names in a folder."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows: a folder cannot be opened, and its rename is journaled
         return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC_BINARY)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,53 @@ class Kind(enum.IntEnum):
     ATTRIBUTE = 0x0C
     CONTINUATION = 0x10
     ATTRIBUTE_INFO = 0x15
+
+
+#: What other messages mean, by type: for the sentence that refuses them.
+_UNWANTED = {
+    0x04: "a fill value of an older kind",
+    0x07: "external storage: its values are in another file",
+    0x0C: "an attribute",
+    0x0D: "a comment",
+    0x0E: "a time of an older kind",
+    0x0F: "a table of shared messages",
+    0x11: "a symbol table: it is a group of an older kind",
+    0x12: "a time",
+    0x13: "B-tree settings",
+    0x14: "driver settings: its values may be in another file",
+    0x16: "a second hard link to it",
+}
+_LINK_TYPES = {1: "a soft link", 64: "an external link"}
+_TYPE_CLASSES = (
+    "an integer type of an odd size, precision or byte order",
+    "a float type of an odd size, format or byte order",
+    "a time type",
+    "a text type that is not fixed-length UTF-8 padded with zeros",
+    "a bit-field type",
+    "an opaque type",
+    "a compound type",
+    "a reference type",
+    "an enumerated type",
+    "a variable-length type",
+    "an array type",
+    "a complex type",
+)
+_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scale-offset", 32000: "lzf"}
+
+
+def message_name(kind: int) -> str:
+    """Return what a message of a type that is refused means."""
+    return _UNWANTED.get(kind, f"a message of type {kind}")
+
+
+def link_name(kind: int) -> str:
+    """Return what a link that is no hard link is called."""
+    return _LINK_TYPES.get(kind, "a user-defined link")
+
+
+def filter_names(numbers: Iterable[int]) -> str:
+    """Return the names of filters."""
+    return ", ".join(_FILTERS.get(number, f"filter {number}") for number in numbers) or "none"
 
 
 class Malformed(Exception):
@@ -149,7 +196,9 @@ def datatype(message: memoryview) -> np.dtype[Any]:
         size = int.from_bytes(message[4:], "little")
         if 0 < size <= MAX_STRING:
             return np.dtype(f"S{size}")
-    raise Malformed("a dataset or attribute has a type that is not a plain number or a fixed-length text")
+    kind = message[0] & 15 if len(message) else len(_TYPE_CLASSES)
+    name = _TYPE_CLASSES[kind] if kind < len(_TYPE_CLASSES) else "an unknown type"
+    raise Malformed(f"a dataset or attribute has {name}, and not a plain number or a fixed-length text as its type")
 
 
 def dataspace(message: memoryview) -> tuple[int, ...]:
@@ -159,9 +208,14 @@ def dataspace(message: memoryview) -> tuple[int, ...]:
     rank = cursor.uint(1)
     if rank > MAX_RANK:
         raise Malformed(f"a dataset has {rank} dimensions; the limit is {MAX_RANK}")
-    cursor.require(b"\1\1" if rank else b"\0\0")  # simple with a maximum size, or scalar
+    flags, kind = cursor.uint(1), cursor.uint(1)
+    if kind == 2:
+        raise Malformed("a dataspace is a null one: it has no shape")
+    if (flags, kind) != ((1, 1) if rank else (0, 0)):  # simple with a maximum size, or scalar
+        raise Malformed("a dataspace is not of the kind a .replay file has")
     shape = tuple(cursor.uint(8) for _ in range(rank))
-    cursor.require(struct.pack(f"<{rank}Q", *shape))  # the maximum size is the size
+    if cursor.take(8 * rank) != struct.pack(f"<{rank}Q", *shape):
+        raise Malformed("a dataspace can grow: its maximum size is not its size")
     cursor.require_end()
     return shape
 
@@ -172,13 +226,32 @@ def pipeline(itemsize: int) -> bytes:
     return bytes([2, 2 if shuffle else 1]) + shuffle + struct.pack("<HHHI", 1, 1, 1, 9)
 
 
+def pipeline_filters(message: memoryview) -> list[int]:
+    """Return the filters a pipeline message ("IV.A.2.l", version 1 or 2) names, as far as it can be read."""
+    cursor = Cursor(message, "a list of filters")
+    version, n = cursor.uint(1), cursor.uint(1)
+    if version not in (1, 2) or n > MAX_RANK:
+        raise Malformed("a list of filters is not of the kind a .replay file has")
+    if version == 1:
+        cursor.take(6)
+    numbers = []
+    for _ in range(n):
+        number = cursor.uint(2)
+        name_bytes = cursor.uint(2) if version == 1 or number >= 256 else 0
+        cursor.take(2)
+        n_values = cursor.uint(2)
+        cursor.take(name_bytes + 4 * (n_values + (n_values % 2 if version == 1 else 0)))
+        numbers.append(number)
+    return numbers
+
+
 def hard_link(message: memoryview) -> tuple[str, int]:
     """Return name and address of a link message ("IV.A.2.g", version 1) that is a hard link."""
     cursor = Cursor(message, "a link")
     cursor.require(b"\1")
     flags = cursor.uint(1)
-    if flags & 8 and cursor.uint(1) != 0:
-        raise Malformed("it holds a link that points elsewhere (a soft or external link)")
+    if flags & 8 and (kind := cursor.uint(1)) != 0:
+        raise Malformed(f"it holds {link_name(kind)}, which points elsewhere")
     if flags & ~0b11011:  # bit 2 would be: an order of creation
         raise Malformed("a link has a kind that a .replay file never has")
     if flags & 16:
@@ -196,12 +269,18 @@ def attribute(message: memoryview) -> tuple[str, bytes]:
     name_bytes, type_bytes, space_bytes = cursor.uint(2), cursor.uint(2), cursor.uint(2)
     cursor.require(b"\0")  # the name is ASCII
     raw = cursor.take(name_bytes)
-    dtype, shape = datatype(cursor.take(type_bytes)), dataspace(cursor.take(space_bytes))
-    if bytes(raw[-1:]) != b"\0" or dtype.kind != "S" or shape:
-        raise Malformed("an attribute is not one fixed-length text")
+    if bytes(raw[-1:]) != b"\0":
+        raise Malformed("the name of an attribute does not end")
+    name = _name(raw[:-1])
+    try:
+        dtype, shape = datatype(cursor.take(type_bytes)), dataspace(cursor.take(space_bytes))
+    except Malformed as error:
+        raise Malformed(f"its attribute {name!r} is not one fixed-length text: {error}") from None
+    if dtype.kind != "S" or shape:
+        raise Malformed(f"its attribute {name!r} is not one fixed-length text")
     value = bytes(cursor.take(dtype.itemsize))
     cursor.require_end()
-    return _name(raw[:-1]), value
+    return name, value
 
 
 def _name(raw: memoryview) -> str:

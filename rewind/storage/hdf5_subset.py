@@ -28,17 +28,21 @@ from .hdf5_messages import (
     attribute,
     dataspace,
     datatype,
+    filter_names,
     hard_link,
     lookup3,
+    message_name,
     pipeline,
+    pipeline_filters,
 )
 from .seal import SIGNATURE
 
 MAX_CHUNKS = 1024  # of one dataset: a longer fixed array is stored in pages
 MAX_HEADER_BYTES = 8 << 20  # of all object headers: their checksum is computed in Python
 MAX_EXTENTS = 1 << 17
+MAX_MESSAGES = 1 << 18  # each is stepped over in Python, too; as many as `MAX_OBJECTS` have need of, twice
 
-_COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
+_COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = 0, 1, 2, 3
 _SINGLE_CHUNK, _FIXED_ARRAY = 1, 3
 _NEEDED = {Kind.DATASPACE, Kind.DATATYPE, Kind.LAYOUT}
 _ALLOWED = _NEEDED | {Kind.FILL_VALUE, Kind.PIPELINE}  # the fill value is never used: nothing may be missing
@@ -73,6 +77,7 @@ class Subset:
         self._max_decoded = max_decoded
         self._decoded = 0
         self._header_bytes = 0
+        self._n_messages = 0
         self._starts: list[int] = []  # of the claimed extents, sorted
         self._stops: dict[int, int] = {}
 
@@ -169,10 +174,14 @@ class Subset:
                 kind, length, flags = cursor.uint(1), cursor.uint(2), cursor.uint(1)
                 contents = cursor.take(length)
                 left -= 4 + length
+                self._n_messages += 1
+                if self._n_messages > MAX_MESSAGES:
+                    raise Malformed(f"its object headers hold more than {MAX_MESSAGES:,} messages")
                 if kind == Kind.NIL:
                     continue
                 if flags & ~5:  # constant and not to be shared are fine; bit 1 would be: it is kept elsewhere
-                    raise Malformed("a message in an object header is shared")
+                    what = "a type" if kind == Kind.DATATYPE else "a message"
+                    raise Malformed(f"{what} of an object is shared: it is kept elsewhere, under a name of its own")
                 if kind == Kind.CONTINUATION:
                     where = Cursor(contents, "a continuation")
                     address, size = where.uint(8), where.uint(8)
@@ -197,7 +206,7 @@ class Subset:
         children: dict[str, int] = {}
         attributes: dict[str, bytes] = {}
         if [kind for kind, _ in messages].count(Kind.LINK_INFO) != 1:
-            raise Malformed("an object is neither a group nor a dataset")
+            raise Malformed(_neither({kind for kind, _ in messages}))
         for kind, contents in messages:
             cursor = Cursor(contents, "a group")
             if kind == Kind.LINK:
@@ -211,12 +220,13 @@ class Subset:
                     raise Malformed(f"it has the attribute {name!r} twice")
                 attributes[name] = value
             elif kind in (Kind.LINK_INFO, Kind.ATTRIBUTE_INFO):
-                cursor.require(b"\0\0" + 2 * UNDEFINED.to_bytes(8, "little"))  # all of them are in the header
-                cursor.require_end()
+                if contents != b"\0\0" + 2 * UNDEFINED.to_bytes(8, "little"):  # all of them are in the header
+                    what = "links" if kind == Kind.LINK_INFO else "attributes"
+                    raise Malformed(f"a group keeps its {what} in a heap, or their order: there are too many of them")
             elif kind == Kind.GROUP_INFO:
                 cursor.require(b"\0")
             else:
-                raise Malformed(f"a group has a message of kind {kind}, which a .replay file never has")
+                raise Malformed(f"a group has {message_name(kind)}, which a .replay file never has")
         return children, attributes
 
     def _dataset(self, messages: list[tuple[int, memoryview]]) -> Dataset:
@@ -224,10 +234,10 @@ class Subset:
         kinds = dict(messages)
         if len(kinds) != len(messages):
             raise Malformed("a dataset has the same message twice")
-        if Kind.EXTERNAL_FILES in kinds:
-            raise Malformed("a dataset keeps its values in another file")
-        if not _NEEDED <= set(kinds) <= _ALLOWED:
-            raise Malformed("a dataset has messages that a .replay file never has, or lacks one")
+        if unwanted := sorted(set(kinds) - _ALLOWED):
+            raise Malformed(f"a dataset has {message_name(unwanted[0])}, which a .replay file never has")
+        if not _NEEDED <= set(kinds):
+            raise Malformed("a dataset lacks a type or a shape")
         dtype, shape = datatype(kinds[Kind.DATATYPE]), dataspace(kinds[Kind.DATASPACE])
         # Zero-size arrays too must be made: an extent of 2**62 beside a 0 is no size either.
         n_bytes = math.prod(max(1, extent) for extent in shape) * dtype.itemsize
@@ -240,11 +250,14 @@ class Subset:
         n_bytes = n_bytes if 0 not in shape else 0
         cursor = Cursor(kinds[Kind.LAYOUT], "a storage layout")
         version, layout = cursor.uint(1), cursor.uint(1)
+        if layout == _VIRTUAL and version >= 4:
+            raise Malformed("it holds a virtual dataset, whose values are in other files")
         if version != (4 if layout == _CHUNKED else 3):
             raise Malformed("a dataset has a storage layout that a .replay file never has")
         if layout == _CHUNKED:
             if bytes(kinds.get(Kind.PIPELINE, b"")) != pipeline(dtype.itemsize):
-                raise Malformed("a dataset has filters other than shuffle and deflate")
+                found = filter_names(pipeline_filters(kinds[Kind.PIPELINE]) if Kind.PIPELINE in kinds else ())
+                raise Malformed(f"a dataset has filters other than shuffle and deflate 9 (it has: {found})")
             return self._chunked(cursor, dtype, shape)
         if Kind.PIPELINE in kinds:
             raise Malformed("a dataset has filters but no chunks")
@@ -307,6 +320,15 @@ class Subset:
         block = Cursor(self._claim_checked(header.uint(8), size, "a list of chunks"), "a list of chunks")
         block.require(b"FADB\0\1" + address.to_bytes(8, "little"))
         return [(block.uint(8), block.uint(width), block.uint(4)) for _ in range(n_chunks)]
+
+
+def _neither(kinds: set[int]) -> str:
+    """Return what is wrong with an object that has no storage layout and is no group of ours."""
+    unwanted = sorted(kinds - {Kind.LINK_INFO, *_ALLOWED})
+    if Kind.DATATYPE in kinds and kinds <= {Kind.DATATYPE, Kind.ATTRIBUTE, Kind.ATTRIBUTE_INFO}:
+        return "it holds a named type"
+    said = f": it has {message_name(unwanted[0])}" if unwanted else ""
+    return f"an object is neither a group nor a dataset of a .replay file{said}"
 
 
 def _decode(dataset: Dataset) -> np.ndarray[Any, Any]:

@@ -24,7 +24,7 @@ from .container import (
     decoded_limit,
     is_name,
 )
-from .hdf5_messages import MAX_RANK, MAX_STRING, Malformed
+from .hdf5_messages import MAX_RANK, MAX_STRING, Malformed, filter_names, link_name
 from .hdf5_subset import inflate
 
 Array = np.ndarray[Any, Any]
@@ -113,8 +113,10 @@ class _Walk:
             for i in range(group.get_num_objs()):
                 raw = group.get_objname_by_idx(i)
                 name = raw.decode("utf-8", "replace")
-                if not is_name(name) or group.links.get_info(raw).type != h5l.TYPE_HARD:
-                    raise Malformed(f"the name or the link {name[:80]!a} is of a kind that a .replay file never has")
+                if not is_name(name):
+                    raise Malformed(f"it holds the name {name[:80]!a}, which a .replay file never has")
+                if (kind := group.links.get_info(raw).type) != h5l.TYPE_HARD:
+                    raise Malformed(f"{name!r} is {link_name(kind)}, which points elsewhere")
                 info = h5o.get_info(group, raw)
                 if info.addr in self._seen or len(self._seen) >= MAX_OBJECTS:
                     raise Malformed(f"it has an object twice, or more than {MAX_OBJECTS:,}")
@@ -136,8 +138,12 @@ class _Walk:
         if space.get_simple_extent_type() not in (h5s.SIMPLE, h5s.SCALAR):
             raise Malformed("a dataset has no shape")
         shape = space.get_simple_extent_dims()
-        if len(shape) > MAX_RANK or creation.get_external_count():
-            raise Malformed("a dataset has too many dimensions, or keeps its values in another file")
+        if len(shape) > MAX_RANK:
+            raise Malformed(f"a dataset has {len(shape)} dimensions; the limit is {MAX_RANK}")
+        if creation.get_external_count():
+            raise Malformed("a dataset has external storage: its values are in another file")
+        if creation.get_layout() == h5d.VIRTUAL:
+            raise Malformed("it holds a virtual dataset, whose values are in other files")
         self._decoded += math.prod(max(1, extent) for extent in shape) * dtype.itemsize
         if self._decoded > self._max_decoded:
             raise Malformed(f"its arrays take more than {self._max_decoded:,} bytes; max_bytes= sets another limit")
@@ -160,7 +166,9 @@ class _Walk:
             raise Malformed("the chunks of a dataset do not match its shape")
         filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
         if len(set(filters)) != len(filters) or not set(filters) <= {_DEFLATE, _SHUFFLE, _FLETCHER32}:
-            raise Malformed("a dataset has filters other than shuffle, deflate and fletcher32")
+            raise Malformed(
+                f"a dataset has filters other than shuffle, deflate and fletcher32 (it has: {filter_names(filters)})"
+            )
         chunk_bytes = math.prod(chunk) * array.itemsize
         n_chunks = math.prod(-(-extent // c) for extent, c in zip(array.shape, chunk, strict=True))
         # Chunks at the edges are padded; that much of it is no tool's work.

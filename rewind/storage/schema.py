@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -20,14 +21,19 @@ from ..engine.states import Checkpoints, StateCodec, UserCodec
 from ..errors import ArgumentError, ArtifactFormatError, MissingCodecError, RewindError
 
 #: Not part of the content hash: hints for people, facts about the recording program, and hashes themselves.
-HINTS = ("content_hash", "pickle_hash", "step", "stopped", "versions")
+HINTS = ("content_hash", "pickle_hash", "signature", "step", "stopped", "versions")
 _META = {
     *("format_version", "n_steps", "block_size", "stride", "seed", "backend", "params", "layout", "codec", "metrics"),
     *("metric_order", "origin", "tail_digest", "complete", *HINTS),
 }
+_SIGNATURE = re.compile("[0-9a-f]{64}")
 _MAX_STEPS = 1 << 62
 #: Most rows believed where no array bounds them: states without a single number in them.
 _MAX_EMPTY_ROWS = 10_000_000
+
+
+#: Longest text of an exact sum believed: 2**62 squares of the largest float take 1,080 digits.
+_MAX_EXACT = 1200
 
 
 #: The exact sums of `ScalarMoments`, and the power of two each counts in.
@@ -48,7 +54,9 @@ def exact_text(number: int, unit: int) -> str:
 
 
 def _exact_number(text: Any, unit: int) -> int:
-    mantissa, _, exponent = _text(text).partition("p")
+    if len(_text(text)) > _MAX_EXACT:
+        raise _Odd("an exact sum")
+    mantissa, _, exponent = text.partition("p")
     number = 0 if text == "0x0p+0" else _integer(mantissa) << min(int(exponent) - unit, 8192)
     if exact_text(number, unit) != text:
         raise _Odd("an exact sum")
@@ -110,6 +118,8 @@ class _Schema:
         recording = replace(
             recording, checkpoints=self.checkpoints(-(-n_blocks // stride), user), metrics=self.metrics(recording.grid)
         )
+        if "signature" in meta and not _SIGNATURE.fullmatch(_text(meta["signature"])):
+            raise _Odd("signature")
         if unknown := [*sorted(self.arrays), *sorted(meta.keys() - _META)]:
             raise _Odd(f"unexpected {', '.join(unknown[:3])}")
         return recording
@@ -220,8 +230,9 @@ class _Schema:
             if tail is None or tail.count != grid.n_steps - before or (closed.count if closed else 0) != before:
                 raise _Odd(f"statistics of {name}")
             for part in (tail, closed):
-                if isinstance(part, ScalarMoments) and part.total**2 > part.count * part.squares:
-                    raise _Odd(f"sums of {name}, which no numbers have")
+                problem = part.problem() if isinstance(part, ScalarMoments) else None
+                if problem is not None:
+                    raise _Odd(f"{problem} of {name}, which no numbers have")
             tables[name] = MetricTable(shape, rows, closed, tail)
         return tables
 

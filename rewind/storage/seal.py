@@ -21,13 +21,21 @@ _LINE = re.compile(rb'\{"rewind":([0-9]{1,9}),"bytes":([0-9]{1,18}),"blake2b":"(
 _VERSION = re.compile(rb'\{"rewind":([0-9]{1,9})[,}]')
 
 
-def seal(body: bytes) -> bytes:
+def seal(body: bytes | memoryview) -> bytes:
     """Return the 512 bytes that go before `body`."""
-    fields = {
-        "rewind": SEAL_VERSION,
-        "bytes": SEAL_BYTES + len(body),
-        "blake2b": hashlib.blake2b(body, digest_size=32).hexdigest(),
-    }
+    hash_ = blank_seal()
+    hash_.update(body)
+    return seal_line(SEAL_BYTES + len(body), hash_.hexdigest())
+
+
+def blank_seal() -> hashlib.blake2b:
+    """Return the hash that a body is fed to."""
+    return hashlib.blake2b(digest_size=32)
+
+
+def seal_line(n_bytes: int, digest: str) -> bytes:
+    """Return the seal of a file of `n_bytes` bytes whose body has `digest`."""
+    fields = {"rewind": SEAL_VERSION, "bytes": n_bytes, "blake2b": digest}
     return (json.dumps(fields, separators=(",", ":")).encode() + b"\n").ljust(SEAL_BYTES, b"\0")
 
 
@@ -61,7 +69,7 @@ def check_seal(data: bytes, path: object = None) -> bool:
     if len(data) < n_bytes and not _rewritten(data):
         raise ArtifactIntegrityError(f"the file ends after {len(data):,} of its {n_bytes:,} bytes", path)
     # Byte for byte: one seal is valid for one file, so no bit of the first 512 bytes can change unseen.
-    if data[:SEAL_BYTES] != seal(data[SEAL_BYTES:]):
+    if data[:SEAL_BYTES] != seal(memoryview(data)[SEAL_BYTES:]):
         problem = "its bytes are not the bytes that were sealed"
         if len(data) != n_bytes:
             problem = f"it was sealed at {n_bytes:,} bytes and now has {len(data):,}"

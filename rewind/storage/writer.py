@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..engine.spilled import SpilledColumn
 from .container import (
     FORMAT_NAME,
     MAX_META_ATTRIBUTE,
@@ -32,18 +33,19 @@ from .container import (
 from .hdf5_messages import MAX_RANK, MAX_STRING, UNDEFINED, Kind, lookup3
 from .hdf5_subset import MAX_CHUNKS, Subset
 from .rewritten import read_with_h5py
-from .seal import SEAL_BYTES, SIGNATURE, seal
+from .seal import SEAL_BYTES, SIGNATURE, blank_seal, seal, seal_line
 
 __all__ = ["build", "read_with_h5py"]
 
 Array = np.ndarray[Any, Any]
+Stored = Array | SpilledColumn
 
 CHUNK_BYTES = 1 << 20
 MAX_CHUNK_BYTES = 1 << 30  # HDF5's own limit is 4 GiB
 COMPACT_LINKS = 8  # a group of more children keeps them in a heap, unless its creation list says otherwise
 
 
-def build(arrays: Mapping[str, Array], meta: bytes, *, compat: str | None = None) -> bytes:
+def build(arrays: Mapping[str, Stored], meta: bytes, *, compat: str | None = None) -> bytes:
     """Return the bytes of a `.replay` file.
 
     Parameters
@@ -72,6 +74,80 @@ def build(arrays: Mapping[str, Array], meta: bytes, *, compat: str | None = None
     chunks, since the list of more would be paged. An array that would need a chunk above 1 GiB is stored as it is,
     uncompressed. A group of more than about 2,000 arrays or groups takes long: a minute for 4,000.
     """
+    memory = io.BytesIO()
+    unchunked = _write(memory, arrays, meta, compat)
+    if compat:
+        return memory.getvalue()
+    body = _with_one_layout_version(memory.getvalue(), unchunked)[SEAL_BYTES:]
+    return seal(body) + body
+
+
+def build_to(file: BinaryIO, arrays: Mapping[str, Stored], meta: bytes) -> None:
+    """Write what `build` returns to an empty file, row by row where an array is spilled: O(a chunk) of memory."""
+    patient = _Patient(file)
+    try:
+        unchunked = _write(patient, arrays, meta, None)  # type: ignore[arg-type]
+    except Exception:
+        patient.raise_error()
+        raise
+    patient.raise_error()
+    if unchunked:
+        raise ValueError("a row of more than 1 GiB")
+    file.flush()
+    file.seek(SEAL_BYTES)
+    hash_, size = blank_seal(), SEAL_BYTES
+    while piece := file.read(CHUNK_BYTES):
+        hash_.update(piece)
+        size += len(piece)
+    file.seek(0)
+    file.write(seal_line(size, hash_.hexdigest()))
+    file.flush()
+
+
+class _Patient:
+    """A file that HDF5 can write to and close, whatever happens to it: the first error is kept, and raised then.
+
+    An exception out of a call from libhdf5 leaves it with a file that it cannot close any more.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: BaseException | None = None
+
+    def raise_error(self) -> None:
+        """Raise what happened first."""
+        if self._error is not None:
+            raise self._error
+
+    def _asked(self, call: Callable[..., Any], arguments: tuple[Any, ...], otherwise: Any) -> Any:
+        if self._error is None:
+            try:
+                return call(*arguments)
+            except BaseException as error:  # Ctrl-C as well
+                self._error = error
+        return otherwise
+
+    def seek(self, *where: Any) -> int:
+        return int(self._asked(self._file.seek, where, 0))
+
+    def tell(self) -> int:
+        return int(self._asked(self._file.tell, (), 0))
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._asked(self._file.readinto, (buffer,), len(buffer)))  # type: ignore[attr-defined]
+
+    def write(self, data: Any) -> int:
+        return int(self._asked(self._file.write, (data,), len(data)))
+
+    def truncate(self, *size: Any) -> int:
+        return int(self._asked(self._file.truncate, size, 0))
+
+    def flush(self) -> None:
+        self._asked(self._file.flush, (), None)
+
+
+def _write(memory: BinaryIO, arrays: Mapping[str, Stored], meta: bytes, compat: str | None) -> list[int]:
+    """Write all but the seal; return the addresses of the datasets without chunks."""
     if compat not in (None, "1.8"):
         raise ValueError(f"compat is {compat!r}; expected None or '1.8'")
     _check_meta(meta)
@@ -81,14 +157,10 @@ def build(arrays: Mapping[str, Array], meta: bytes, *, compat: str | None = None
     attributes = {"format": FORMAT_NAME, "meta": meta}
     if len(meta) > MAX_META_ATTRIBUTE:
         stored[META_DATASET] = np.frombuffer(attributes.pop("meta"), np.uint8)
-    memory = io.BytesIO()
     file = _create_file(memory, compat)
     unchunked = _fill(file, attributes, stored, compat)
     file.close()
-    if compat:
-        return memory.getvalue()
-    body = _with_one_layout_version(memory.getvalue(), unchunked)[SEAL_BYTES:]
-    return seal(body) + body
+    return unchunked
 
 
 def _check_meta(meta: bytes) -> None:
@@ -99,7 +171,7 @@ def _check_meta(meta: bytes) -> None:
         raise ValueError("the metadata holds a NUL, which pads fixed-length text in HDF5")
 
 
-def _prepared(path: str, array: Array) -> Array:
+def _prepared(path: str, array: Stored) -> Stored:
     """Return `array` as it is stored, little-endian and in C order; raise if path or array cannot be stored."""
     parts = path.split("/")
     if len(parts) > MAX_PATH_DEPTH or not all(map(is_name, parts)):
@@ -109,6 +181,8 @@ def _prepared(path: str, array: Array) -> Array:
         raise TypeError(f"{path!r} has dtype {array.dtype}; expected integers, floats of at most 8 bytes, or bytes")
     if array.ndim > MAX_RANK:
         raise ValueError(f"{path!r} has {array.ndim} dimensions; expected at most {MAX_RANK}")
+    if isinstance(array, SpilledColumn):
+        return array  # little-endian and in C order, as all columns are
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
@@ -136,7 +210,7 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _create_file(memory: io.BytesIO, compat: str | None) -> Any:
+def _create_file(memory: BinaryIO, compat: str | None) -> Any:
     from h5py import h5f, h5fd, h5p
 
     version = h5f.LIBVER_V18 if compat else h5f.LIBVER_V110
@@ -152,7 +226,7 @@ def _create_file(memory: io.BytesIO, compat: str | None) -> Any:
     return h5f.create(b"memory", h5f.ACC_TRUNC, creation, access)
 
 
-def _fill(file: Any, attributes: dict[str, bytes], arrays: dict[str, Array], compat: str | None) -> list[int]:
+def _fill(file: Any, attributes: dict[str, bytes], arrays: dict[str, Stored], compat: str | None) -> list[int]:
     """Write everything; return the addresses of the datasets without chunks."""
     from h5py import h5d, h5g, h5o, h5s
 
@@ -165,10 +239,24 @@ def _fill(file: Any, attributes: dict[str, bytes], arrays: dict[str, Array], com
         groups[path] = h5g.create(groups[_parent(path)], _last(path), _link_creation(path), creation)
     datasets = {path: _create_dataset(groups[_parent(path)], path, arrays[path], compat) for path in sorted(arrays)}
     for path, dataset in datasets.items():
-        if arrays[path].size:
+        if isinstance(arrays[path], SpilledColumn):
+            _write_rows(dataset, arrays[path])
+        elif arrays[path].size:
             dataset.write(h5s.ALL, h5s.ALL, arrays[path], mtype=dataset.get_type())
     unchunked = [d for d in datasets.values() if d.get_create_plist().get_layout() == h5d.CONTIGUOUS]
     return [h5o.get_info(dataset).addr for dataset in unchunked]
+
+
+def _write_rows(dataset: Any, column: Any) -> None:
+    """Write a spilled column chunk by chunk: the order in which chunks of an array in memory are written, too."""
+    from h5py import h5s
+
+    rows = _rows_per_chunk(column) or 1
+    for first in range(0, len(column), rows):
+        piece = np.asarray(column[first : first + rows])
+        where = dataset.get_space()
+        where.select_hyperslab((first, *(0 for _ in column.shape[1:])), piece.shape)
+        dataset.write(h5s.create_simple(piece.shape), where, piece, mtype=dataset.get_type())
 
 
 def _with_one_layout_version(data: bytes, addresses: list[int]) -> bytes:
@@ -250,7 +338,7 @@ def _checked(part: bytes) -> bytes:
     return part + lookup3(part).to_bytes(4, "little")
 
 
-def _create_dataset(group: Any, path: str, array: Array, compat: str | None) -> Any:
+def _create_dataset(group: Any, path: str, array: Stored, compat: str | None) -> Any:
     from h5py import h5d, h5p, h5s, h5t
 
     creation = h5p.create(h5p.DATASET_CREATE)
@@ -271,7 +359,7 @@ def _create_dataset(group: Any, path: str, array: Array, compat: str | None) -> 
     return h5d.create(group, _last(path), dtype, space, creation, _link_creation(path), access)
 
 
-def _rows_per_chunk(array: Array) -> int:
+def _rows_per_chunk(array: Stored) -> int:
     """Return how many rows go into a chunk; 0 for an array that is stored as it is."""
     if array.ndim == 0 or array.size == 0:
         return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import struct
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,12 +151,27 @@ class Deadly:
             flag = self.folder / "killed"
             if self.always or not flag.exists():
                 flag.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+                self.die()
         return float(state[1])
+
+    def die(self) -> None:
+        """End this process on the spot."""
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def marks(self) -> dict[int, int]:
         """How often each block was seen."""
         return {int(path.name[6:]): len(path.read_text()) for path in self.folder.glob("block-*")}
+
+
+class HalfSaid(Deadly):
+    """One that kills its worker, of a `ProcessPoolExecutor`, when half an answer is in the pipe."""
+
+    def die(self) -> None:
+        frame: Any = sys._getframe()
+        while "result_queue" not in frame.f_locals:
+            frame = frame.f_back
+        os.write(frame.f_locals["result_queue"]._writer.fileno(), struct.pack("!i", 100_000) + b"half of it")
+        super().die()
 
 
 class Fuse:

@@ -108,6 +108,37 @@ print(a.nothing)  # E: attr-defined
 a.save(5)  # E: arg-type
 a.save("run.replay", compat="1.6")  # E: arg-type
 
+# ---- a file that is recorded to, and recorders
+
+k: Run[int] = rewind.record(walk, 0, 100, 1, path="run.replay", durability="1s", on_signal="checkpoint")
+m: Run[Array] = rewind.record(drift, np.zeros(3), 100, 1, backend="numpy", checkpoint_budget="64MB")
+n: Run[int] = rewind.resume("run.replay", walk, 200, observe={"x": None}, durability="none")
+o: rewind.Recorder[int] = rewind.Recorder(walk, 0, 1, block_size=10, path="run.replay")
+p: rewind.Recorder[World] = rewind.Recorder(live, World(0.0), None)
+with o as entered:
+    x1: rewind.Recorder[int] = entered.advance(5)
+x2: int = o.state
+x3: float = p.state.x
+x4: int | None = o.until(lambda s: s > 3, max_steps=10)
+x5: int | None = o.until("x > 3")
+x6: Run[int] = o.finish()
+x7: Run[World] = p.run
+x8: int = o.t + o.n_steps + len(o)
+x9: str | None = o.path
+for y1 in p:
+    y2: float = y1.x
+y3: rewind.Recorder[Any] = rewind.Recorder.resume("run.replay", walk, on_signal="checkpoint")
+rewind.record(walk, 0, 100, 1, path=5)  # E: call-overload, arg-type
+rewind.record(walk, 0, 100, 1, path="run.replay", durability="never")  # E: call-overload, arg-type
+rewind.record(walk, 0, 100, 1, path="run.replay", on_signal="ignore")  # E: call-overload, arg-type
+rewind.resume("run.replay")  # E: call-arg
+rewind.resume(5, walk)  # E: arg-type
+rewind.Recorder(walk, 0)  # E: call-arg
+o.advance("5")  # E: arg-type
+o.until(3)  # E: arg-type
+o.t = 5  # E: misc
+bad5: str = o.state  # E: assignment
+
 # ---- futures keep the state's type
 
 u1: Run[int] = a.branch(5)

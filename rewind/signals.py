@@ -1,0 +1,76 @@
+"""Signals that end a recording at the end of a block, where everything is on disk."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+#: What ``on_signal="checkpoint"`` adds to Ctrl-C: what schedulers send before they kill.
+_MORE = ("SIGTERM", "SIGUSR1")
+
+
+class Caught(KeyboardInterrupt):
+    """A signal that came while a block was under way; its text is the signal's name, empty for Ctrl-C."""
+
+
+class Signals:
+    """Handlers that note a signal instead of interrupting, while this context is entered; and put back behind it.
+
+    Parameters
+    ----------
+    more : bool
+        Also SIGTERM and SIGUSR1, where there are any.
+
+    Notes
+    -----
+    Handlers are installed in the main thread only, and for Ctrl-C only where Python's own is in place. A second Ctrl-C
+    interrupts at once. A signal that nobody asked for by `check` is sent again at the end; not Ctrl-C, where an error
+    has ended what it was to end.
+    """
+
+    def __init__(self, more: bool) -> None:
+        self._more, self._depth = more, 0
+        self._before: dict[int, Any] = {}
+        self._caught: int | None = None
+
+    @property
+    def caught(self) -> bool:
+        """Whether there was a signal."""
+        return self._caught is not None
+
+    def check(self) -> None:
+        """Raise `Caught` if there was a signal."""
+        if self._caught is not None:
+            number, self._caught = self._caught, None
+            raise Caught() if number == signal.SIGINT else Caught(signal.Signals(number).name)
+
+    def __enter__(self) -> Signals:
+        self._depth += 1
+        if self._depth > 1 or threading.current_thread() is not threading.main_thread():
+            return self
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
+        for name in _MORE if self._more else ():
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        caught, self._caught = self._caught, None
+        if caught is not None and (error[0] is None or caught != signal.SIGINT):
+            signal.raise_signal(caught)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._caught is not None:
+            self._caught = None
+            raise KeyboardInterrupt
+        self._caught = number

@@ -1,0 +1,396 @@
+"""`Recorder`: a recording whose length nobody knows before, step by step, by a loop of the user's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from .checks import block_size_of, codec_of, integer, params_of, seed_of
+from .engine.conditions import parse
+from .engine.growing import FOREVER, Growing
+from .engine.metrics import Metric, as_values, resolve
+from .engine.questions import CONDITION, Test
+from .engine.recording import Recording
+from .engine.replay import Parted
+from .engine.seeds import BACKENDS
+from .engine.states import StateCodec, UserCodec, shared_memory
+from .engine.steps import Step
+from .engine.sweep import Plan, SelfCheckFailed, Stopped, checked_row, reason_of
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ArtifactError,
+    MetricError,
+    RecorderFinishedError,
+    SharedMemoryWarning,
+    StateError,
+    StepError,
+)
+from .keeping import Durability, Kept, OnSignal, kept_again, new_kept, require_no_path
+from .loader import attached, load
+from .progress import ProgressOption, reporter
+from .resuming import is_unfinished
+from .run import Run
+from .searching import ConditionOption
+from .source import describe, versions
+from .stepkinds import step_of
+from .storage import journal
+from .sweeping import finish, stopped_error
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+S = TypeVar("S")
+
+
+class Recorder(Generic[S]):
+    """A recording that goes on as long as it is told to, for loops that own their control flow.
+
+    Parameters
+    ----------
+    step_fn, init_state, seed, backend, observe, self_check, params, codec, step_id
+        As for `record`.
+    block_size : int
+        Steps from one stream of random numbers to the next: the trajectory is that of ``record(...,
+        block_size=block_size)``, whatever its length.
+    path, durability, on_signal
+        As for `record`. The file is written by `finish`, or at the end of the ``with`` block.
+    progress : bool or callable, optional
+        As for `record`, for each call of `advance` and `until`.
+
+    Attributes
+    ----------
+    t : int
+        The step it stands at; at first 0.
+    state
+        A private copy of the state there.
+    run : Run
+        All there is so far.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError, StateError, MetricError, ArtifactError
+        As from `record`.
+
+    Notes
+    -----
+    Of the checkpoints every second one is dropped as often as it takes to keep at most ``2*sqrt(n)`` of `n` steps; the
+    blocks, and so the trajectory, do not change. Not to be used by several threads at once.
+
+    Examples
+    --------
+    >>> def walk(x, rng):
+    ...     return x + rng.choice((-1, 1))
+    >>> with Recorder(walk, 0, seed=1) as recorder:
+    ...     for x in recorder:
+    ...         if abs(x) >= 20:
+    ...             break
+    >>> recorder.run[-1], len(recorder.run) == recorder.t + 1
+    (20, True)
+    """
+
+    def __init__(
+        self,
+        step_fn: Callable[..., S],
+        init_state: S,
+        seed: int | None,
+        *,
+        block_size: int = 1024,
+        backend: Literal["python", "numpy"] = "python",
+        observe: Mapping[str, Metric] | None = None,
+        self_check: bool = False,
+        params: Mapping[str, Any] | None = None,
+        codec: UserCodec | None = None,
+        path: str | os.PathLike[str] | None = None,
+        durability: Durability = "block",
+        on_signal: OnSignal = None,
+        progress: ProgressOption = None,
+        step_id: str | None = None,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise ArgumentError("backend", backend, "'python' or 'numpy'")
+        step = step_of(step_fn, params_of(params), backend)
+        user = codec_of(codec)
+        master = secrets.randbits(128) if seed is None else seed_of(seed)
+        length = block_size_of(block_size)
+        if step_id is not None and not isinstance(step_id, str):
+            raise ArgumentTypeError("step_id", step_id, "a str")
+        reporter(progress, "record", 1)  # refuse now what is no callable
+        codec_here = StateCodec.of(init_state, user)
+        metrics = resolve(observe, init_state, codec_here) if observe is not None else {}
+        plan = Plan(
+            step=step,
+            codec=codec_here,
+            n_steps=1,
+            block_size=length,
+            seed=master,
+            backend=backend,
+            metrics=metrics,
+            self_check=bool(self_check),
+            hints=describe(step_fn, step_id),
+            versions=versions(),
+        )
+        views = shared_memory(init_state) if user is None else None
+        if views is not None:
+            warnings.warn(SharedMemoryWarning(*views), stacklevel=2)
+        row = codec_here.encode(init_state)
+        if path is None:
+            require_no_path(durability, on_signal)
+        kept = None if path is None else new_kept(path, None, None, durability, on_signal)
+        self._begin(plan, row, None, kept, progress)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        step_fn: Callable[..., S],
+        *,
+        observe: Mapping[str, Metric] | None = None,
+        codec: UserCodec | None = None,
+        allow_pickle: bool = False,
+        durability: Durability = "block",
+        on_signal: OnSignal = None,
+        progress: ProgressOption = None,
+    ) -> Self:
+        """Return a recorder that goes on where the one for this file was cut off, or finished.
+
+        Parameters
+        ----------
+        path, step_fn, observe, codec, allow_pickle, durability, on_signal
+            As for `rewind.resume`.
+        progress
+            As for `Recorder`.
+
+        Raises
+        ------
+        ArtifactNotFoundError, ArtifactBusyError, NondeterministicReplayError
+            As from `rewind.resume`.
+        """
+        user = codec_of(codec)
+        reporter(progress, "record", 1)  # refuse now what is no callable
+        target = journal.target_of(path)
+        kept: Kept | None = None
+        try:
+            if is_unfinished(target):
+                kept = kept_again(target, user, durability, on_signal)
+                found = kept.log.found
+                assert found is not None
+                before, row = found.growth.finished(), found.growth.row
+                step, metrics = attached(before, kept.log.path, step_fn, allow_pickle, observe)
+                run: Run[S] = Run(before, step, metrics)
+            else:
+                run = load(target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=codec)
+                before, row = run._recording, None
+                run._longer_plan(before.n_steps, before.stride)  # refuse before a journal is begun
+                kept = new_kept(target, None, None, durability, on_signal)
+            kept.log.n_steps = kept.log.stride = None
+            plan = run._longer_plan(before.n_steps, before.stride)
+            recorder = cls.__new__(cls)
+            try:
+                recorder._begin(plan, checked_row(before, plan, row), before, kept, progress)
+            except Parted as parted:
+                raise run._not_reproduced(parted) from None
+            return recorder
+        except BaseException:
+            if kept is not None:
+                kept.log.close()
+            raise
+
+    def _begin(
+        self, plan: Plan, row: Any, before: Recording | None, kept: Kept | None, progress: ProgressOption
+    ) -> None:
+        self._plan, self._kept, self._progress = plan, kept, progress
+        self._step: Step = plan.step
+        self._finished: Run[S] | None = None
+        if kept is not None:
+            plan = replace(plan, log=kept.log)
+        try:
+            self._growing = Growing(plan, None, row, before)
+        except BaseException:
+            if kept is not None:
+                kept.log.close()
+            raise
+
+    # ---- where it stands
+
+    @property
+    def t(self) -> int:
+        """The step it stands at."""
+        return self._growing.t
+
+    @property
+    def n_steps(self) -> int:
+        """Number of states so far."""
+        return self._growing.t + 1
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    @property
+    def state(self) -> S:
+        """A private copy of the state at step `t`."""
+        return self._plan.codec.copy(self._growing.state)  # type: ignore[no-any-return]
+
+    @property
+    def path(self) -> str | None:
+        """The file it records to."""
+        return None if self._kept is None else self._kept.path
+
+    @property
+    def run(self) -> Run[S]:
+        """All there is so far: a run of its own, to which nothing is added."""
+        if self._finished is not None:
+            return self._finished
+        return self._run(self._growing.recording())
+
+    def _run(self, recording: Recording) -> Run[S]:
+        return Run(recording, self._plan.step, self._plan.metrics)
+
+    def __repr__(self) -> str:
+        where = f", recording to {self.path}" if self._kept is not None and self._finished is None else ""
+        return f"<Recorder: step {self.t:,}{where}>"
+
+    # ---- going on
+
+    def advance(self, n: int = 1) -> Self:
+        """Go `n` steps.
+
+        Parameters
+        ----------
+        n : int
+            ``>= 0``.
+
+        Returns
+        -------
+        recorder : Recorder
+            This one.
+
+        Raises
+        ------
+        StepError
+            If the step function raises; ``.run`` holds all there is, up to the state it was given.
+        RecordingInterrupted
+            At Ctrl-C, or another signal that was asked for.
+        RecorderFinishedError
+            If the file is written already.
+        """
+        end = self.t + integer("n", n, 0)
+        with self._going(end) as growing:
+            growing.go_to(end)
+        return self
+
+    def until(self, cond: ConditionOption, max_steps: int | None = None) -> int | None:
+        """Go to the next step at which `cond` holds, and return it; None after `max_steps` steps without one.
+
+        Parameters
+        ----------
+        cond : callable or str
+            A predicate of the state, which must not change it, or text over observed metrics such as ``"x > 1e6"``.
+        max_steps : int, optional
+            Default: no limit.
+
+        Raises
+        ------
+        ConditionError
+            If the text cannot be read, or the predicate raises.
+        StepError, RecordingInterrupted, RecorderFinishedError
+            As from `advance`.
+        """
+        test = self._test(cond)
+        limit = None if max_steps is None else self.t + integer("max_steps", max_steps, 0)
+        with self._going(limit) as growing:
+            while limit is None or growing.t < limit:
+                growing.go_to(growing.t + 1)
+                if test.of_state(growing.state, growing.t):
+                    return growing.t
+        return None
+
+    def __iter__(self) -> Iterator[S]:
+        """Go on without end, one step for each state: a private copy of the next."""
+        while True:
+            yield self.advance().state
+
+    @contextlib.contextmanager
+    def _going(self, limit: int | None) -> Iterator[Growing]:
+        """Go on up to step `limit`, with progress and signals; an error is raised with what there is in its ``run``."""
+        if self._finished is not None:
+            raise RecorderFinishedError(self.path)
+        growing, kept = self._growing, self._kept
+        report = None if limit is None else reporter(self._progress, "record", limit + 1)
+        growing.report = report if kept is None else kept.reported(report, FOREVER)
+        with contextlib.nullcontext() if kept is None else kept.signals:
+            try:
+                if kept is not None and kept.signals.caught:  # since the last call: to where all is on disk
+                    growing.go_to(growing.grid.stop(growing.at[0]))
+                yield growing
+            except (StepError, StateError, MetricError, SelfCheckFailed, ArtifactError, KeyboardInterrupt) as error:
+                done = growing.rescued(error)
+                if kept is not None:
+                    kept.stop(done)
+                raised = stopped_error(Stopped(error, done), self._run(done), self._plan.step, None, kept)
+                raise raised from raised.__cause__
+
+    def _test(self, cond: ConditionOption) -> Test:
+        if not isinstance(cond, str):
+            if not callable(cond):
+                expected = "a predicate of the state, or text over observed metrics such as 'x > 1e6'"
+                raise ArgumentTypeError("cond", cond, expected)
+            return Test({CONDITION: cond})
+        metrics, state, shapes = self._plan.metrics, self.state, {}
+        for name, function in metrics.items():
+            value = as_values(name, [state if function is None else function(state)], self.t)
+            shapes[name] = value.shape[1:]
+        condition = parse(cond, shapes)
+        return Test({name: metrics[name] for name in condition.names}, condition, shapes)
+
+    # ---- the end
+
+    def finish(self) -> Run[S]:
+        """Return the run, with `path` when its file is written; nothing is recorded behind it.
+
+        Raises
+        ------
+        ArtifactIOError
+            If the file cannot be written; what there is stays on disk, and `finish` can be tried again.
+        """
+        if self._finished is None:
+            run = self.run
+            if self._kept is not None:
+                finish(self._kept, run)
+            misfit = run._misfit()
+            if misfit is not None:
+                warnings.warn(misfit, stacklevel=2)
+            self._finished = run
+        return self._finished
+
+    def close(self) -> None:
+        """Stop without writing the file: what there is stays on disk, and `resume` goes on from it."""
+        self._leave("the recorder was closed")
+
+    def _leave(self, reason: str) -> None:
+        if self._kept is not None and self._finished is None:
+            self._kept.stop(self._growing.cut(reason))
+            self._kept.log.close()
+
+    def __enter__(self) -> Self:
+        if self._kept is not None:
+            self._kept.signals.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                self.finish()
+            else:
+                self._leave(reason_of(error[1]))
+        except BaseException as failed:  # what cannot be finished here can be resumed, also by this program
+            self._leave(reason_of(failed))
+            raise
+        finally:
+            if self._kept is not None:
+                self._kept.signals.__exit__(*error)

@@ -1,0 +1,249 @@
+"""Frames: the pieces a journal is made of, and what is in each, byte by byte (docs/format.md has it in words).
+
+A frame is a head of 16 bytes (``RWJ:``, the kind, the length of its payload), the payload, and 16 bytes of blake2b over
+the digest of the frame before, the head and the payload. So a frame is good only behind all the frames before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from ..engine.columns import Array
+from ..engine.increments import BlockDone, Stop
+from ..engine.moments import Moments, ScalarMoments, VectorMoments
+from ..engine.states import Row, StateCodec
+
+#: The first line of a journal.
+LINE = b"rewind journal 1\n"
+#: Most bytes of one frame: a state of more is not kept in a journal.
+MAX_FRAME = 1 << 30
+_HEAD = struct.Struct("<4sB3xQ")
+_MAGIC = b"RWJ:"
+HEAD_BYTES, DIGEST_BYTES = _HEAD.size, 16
+
+#: What a frame is: what there was at first, who writes, a finished block, an early end, the file that came of it.
+HEADER, OWNER, BLOCK, STOP, END = b"HOBSE"
+
+_COLUMNS, _PICKLE = 0, 1
+_SCALAR, _VECTOR = 0, 1
+_BLOCK_HEAD = struct.Struct("<q16s")
+_STOP_HEAD = struct.Struct("<qq16s")
+_COUNTS = struct.Struct("<8q3d")
+_LENGTH = struct.Struct("<q")
+_NUMBER = struct.Struct("<HH")
+
+
+class BadFrame(Exception):
+    """Bytes that are no frame of a journal, or not of this one."""
+
+
+def first_link() -> bytes:
+    """Return what the digest of the first frame is chained to."""
+    return hashlib.blake2b(LINE, digest_size=DIGEST_BYTES).digest()
+
+
+def frame(kind: int, payload: bytes, link: bytes) -> bytes:
+    """Return a frame behind the one whose digest is `link`; its own digest is its last 16 bytes."""
+    data = _HEAD.pack(_MAGIC, kind, len(payload)) + payload
+    return data + _digest(link, data)
+
+
+def _digest(link: bytes, data: bytes) -> bytes:
+    hash_ = hashlib.blake2b(link, digest_size=DIGEST_BYTES)
+    hash_.update(data)
+    return hash_.digest()
+
+
+def payload_length(head: bytes) -> int:
+    """Return how long the payload is that the head of a frame announces.
+
+    Raises
+    ------
+    BadFrame
+        If it is no such head.
+    """
+    if len(head) != HEAD_BYTES:
+        raise BadFrame("it is cut off")
+    magic, _, length = _HEAD.unpack(head)
+    if magic != _MAGIC or head != _HEAD.pack(magic, head[4], length) or length > MAX_FRAME:
+        raise BadFrame("it is no frame")
+    return int(length)
+
+
+def opened(data: bytes, link: bytes) -> tuple[int, memoryview]:
+    """Return the kind and the payload of a whole frame behind the one whose digest is `link`."""
+    if len(data) < HEAD_BYTES + DIGEST_BYTES or _digest(link, data[:-DIGEST_BYTES]) != data[-DIGEST_BYTES:]:
+        raise BadFrame("its digest does not hold")
+    return data[4], memoryview(data)[HEAD_BYTES:-DIGEST_BYTES]
+
+
+# ---- what is in them
+
+
+def block_payload(codec: StateCodec, done: BlockDone) -> bytes:
+    """Return the payload of a finished block."""
+    pieces = [_BLOCK_HEAD.pack(done.block, done.digest), _row_bytes(codec, done.row)]
+    pieces += map(_moments_bytes, (*done.moments, *done.ahead))
+    return b"".join(pieces)
+
+
+def spillable(codec: StateCodec, row: Row) -> int | None:
+    """Return where in the payload of a block the columns of a row are; None for a row that is no such one."""
+    if codec.layout is None or isinstance(row, bytes) or not all(c.dtype.itemsize for c in codec.layout.columns):
+        return None
+    return _BLOCK_HEAD.size + 1
+
+
+def stop_payload(stop: Stop) -> bytes:
+    """Return the payload of an early end."""
+    head = _STOP_HEAD.pack(stop.block, stop.n_steps, stop.digest)
+    return b"".join([head, *map(_moments_bytes, stop.tails), stop.reason.encode()])
+
+
+def block_done(codec: StateCodec, payload: memoryview, shapes: list[tuple[int, ...]]) -> BlockDone:
+    """Return what `block_payload` put together, for metrics of these shapes.
+
+    Raises
+    ------
+    BadFrame
+        If it is something else: this reads files.
+    """
+    taker = _Taker(payload)
+    block, digest = taker.unpack(_BLOCK_HEAD)
+    row = _row(codec, taker)
+    moments = [_moments(taker, shape) for shape in [*shapes, *shapes]]
+    taker.require_end()
+    return BlockDone(block, row, digest, tuple(moments[: len(shapes)]), tuple(moments[len(shapes) :]))
+
+
+def stopped(payload: memoryview, shapes: list[tuple[int, ...]]) -> Stop:
+    """Return what `stop_payload` put together."""
+    taker = _Taker(payload)
+    block, n_steps, digest = taker.unpack(_STOP_HEAD)
+    tails = tuple(_moments(taker, shape) for shape in shapes)
+    try:
+        reason = bytes(taker.take(len(payload) - taker.at)).decode()
+    except UnicodeDecodeError:
+        raise BadFrame("a reason that is no text") from None
+    return Stop(block, n_steps, digest, tails, reason)
+
+
+class _Taker:
+    """Takes pieces off a payload, and no more than there is."""
+
+    def __init__(self, payload: memoryview) -> None:
+        self.payload, self.at = payload, 0
+
+    def take(self, n: int) -> memoryview:
+        if not 0 <= n <= len(self.payload) - self.at:
+            raise BadFrame("it is shorter than it says")
+        self.at += n
+        return self.payload[self.at - n : self.at]
+
+    def unpack(self, form: struct.Struct) -> Any:
+        return form.unpack(self.take(form.size))
+
+    def array(self, dtype: Any, shape: tuple[int, ...]) -> Array:
+        count = 1
+        for n in shape:
+            count *= n
+        kind = np.dtype(dtype)
+        return np.frombuffer(self.take(count * kind.itemsize), kind).reshape(shape).copy()
+
+    def require_end(self) -> None:
+        if self.at != len(self.payload):
+            raise BadFrame("it is longer than it says")
+
+
+def _row_bytes(codec: StateCodec, row: Row) -> bytes:
+    if isinstance(row, bytes):
+        return bytes([_PICKLE]) + _LENGTH.pack(len(row)) + row
+    assert codec.layout is not None
+    pieces = [bytes([_COLUMNS])]
+    for column, value in zip(codec.layout.columns, row if isinstance(row, list) else [row], strict=True):
+        if column.dtype.itemsize:
+            pieces.append(np.asarray(value, column.dtype).tobytes())
+        else:  # text: as wide as its longest value
+            pieces += [_LENGTH.pack(value.dtype.itemsize), value.tobytes()]
+    return b"".join(pieces)
+
+
+def _row(codec: StateCodec, taker: _Taker) -> Row:
+    (kind,) = taker.take(1)
+    if kind == _PICKLE:
+        return bytes(taker.take(*taker.unpack(_LENGTH)))
+    if kind != _COLUMNS or codec.layout is None:
+        raise BadFrame("a state of no known kind")
+    row: list[Array] = []
+    for column in codec.layout.columns:
+        dtype = column.dtype
+        if not dtype.itemsize:
+            (width,) = taker.unpack(_LENGTH)
+            if not 0 < width <= MAX_FRAME:
+                raise BadFrame("the width of a text")
+            dtype = np.dtype(f"S{width}")
+        row.append(taker.array(dtype, column.shape))
+    for column, values, lengths in zip(codec.layout.columns, row, row[1:], strict=False):
+        if not column.dtype.itemsize and not 0 <= lengths.min() <= lengths.max() <= values.dtype.itemsize:
+            raise BadFrame(f"{column.name} is not as long as it says")
+    return row
+
+
+def _moments_bytes(moments: Moments) -> bytes:
+    if isinstance(moments, ScalarMoments):
+        counts = _COUNTS.pack(
+            *(moments.count, moments.nan_count, moments.first_nan, moments.pos_inf, moments.neg_inf),
+            *(moments.argmin, moments.argmax, 0),
+            *(moments.min, moments.max, moments.last),
+        )
+        return bytes([_SCALAR]) + counts + _number_bytes(moments.total) + _number_bytes(moments.squares)
+    arrays = (getattr(moments, f.name) for f in fields(moments) if f.name != "count")
+    return bytes([_VECTOR]) + _LENGTH.pack(moments.count) + b"".join(_little(array) for array in arrays)
+
+
+def _moments(taker: _Taker, shape: tuple[int, ...]) -> Moments:
+    (kind,) = taker.take(1)
+    if kind != (_SCALAR if shape == () else _VECTOR):
+        raise BadFrame("statistics of another kind")
+    if shape == ():
+        count, nan_count, first_nan, pos_inf, neg_inf, argmin, argmax, zero, low, high, last = taker.unpack(_COUNTS)
+        if zero or min(count, nan_count, pos_inf, neg_inf) < 0 or min(first_nan, argmin, argmax) < -1:
+            raise BadFrame("counts that nothing has")
+        total, squares = _number(taker), _number(taker)
+        return ScalarMoments(
+            count, total, squares, nan_count, first_nan, pos_inf, neg_inf, low, argmin, high, argmax, last
+        )
+    d = 1
+    for n in shape:
+        d *= n
+    (count,) = taker.unpack(_LENGTH)
+    arrays = {}
+    for f in fields(VectorMoments):
+        if f.name != "count":
+            dtype = "<i8" if f.name in ("argmin", "argmax", "nan_count", "first_nan") else "<f8"
+            arrays[f.name] = taker.array(dtype, (d, d) if f.name == "comoment" else (d,))
+    return VectorMoments(count=count, **arrays)
+
+
+def _little(array: Array) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _number_bytes(number: int) -> bytes:
+    """Return an integer as its zeros at the low end, its length, and the rest: exact sums are mostly zeros there."""
+    zeros = (number & -number).bit_length() - 1 if number else 0
+    rest = number >> zeros
+    size = rest.bit_length() // 8 + 1
+    return _NUMBER.pack(zeros, size) + rest.to_bytes(size, "little", signed=True)
+
+
+def _number(taker: _Taker) -> int:
+    zeros, size = taker.unpack(_NUMBER)
+    if zeros > 8192 or size > 1024:
+        raise BadFrame("a number that no sum has")
+    return int.from_bytes(taker.take(size), "little", signed=True) << int(zeros)

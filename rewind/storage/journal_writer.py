@@ -1,0 +1,332 @@
+"""Writing a journal: by one process at a time, a frame for each block; at the end the finished file is in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..engine.increments import BlockDone, Stop
+from ..engine.moments import Moments
+from ..engine.recording import Recording
+from ..engine.states import Row, StateCodec, UserCodec
+from ..errors import (
+    ArtifactBusyError,
+    ArtifactError,
+    ArtifactFormatError,
+    ArtifactIOError,
+    ArtifactNotFoundError,
+    UnfinishedRecordingError,
+)
+from . import artifact, frames
+from .files import flush_folder, old_file, require_regular
+from .frames import LINE
+from .journal import Found, Owner, Rows, is_spent, journal_of, read, spilled
+from .locks import lock
+
+DURABILITIES = ("block", "1s", "none")
+_MOST_BLOCKS = 1 << 14  # between two frames that are written at once
+_PIECE_SECONDS = 0.1
+_PIECE = 1 << 22
+
+_OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def _forget_after_fork() -> None:
+    for journal in list(_OPEN):
+        journal._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class Journal:
+    """The journal of a file, open for writing by this process alone: the `Log` of a sweep.
+
+    Parameters
+    ----------
+    target : str
+        The file it will become.
+    n_steps, stride : int or None
+        See `Owner`.
+    durability : {"block", "1s", "none"}
+        When what is written is made sure of against a power cut: at each block, each second, or at the end. A killed
+        process loses nothing that was written, whichever it is.
+
+    Attributes
+    ----------
+    locked : bool
+        False where the file system has no locks, so nobody keeps another writer away.
+    found : Found or None
+        What there was in it, for one that is taken up again.
+    """
+
+    def __init__(self, target: str, n_steps: int | None, stride: int | None, durability: str) -> None:
+        self.target, self.path = target, journal_of(target)
+        self.n_steps, self.stride = n_steps, stride
+        self._durability, self._broken = durability, ""
+        self._link, self._end, self._emptied = frames.first_link(), 0, False
+        self._codec, self._due = StateCodec(None), list[tuple[int, bytes]]()
+        self._rows: Rows | None = None
+        self._many, self._told, self._flushed = 1, time.monotonic(), time.monotonic()
+        self.found: Found | None = None
+        self._fd = -1
+        self._fd, self.locked = _open_locked(self.path)
+        _OPEN.add(self)
+
+    @classmethod
+    def new(cls, target: str, n_steps: int | None, stride: int | None, durability: str) -> Journal:
+        """Open the journal of a recording that begins.
+
+        Raises
+        ------
+        ArtifactBusyError
+            If another process records to it.
+        UnfinishedRecordingError
+            If there is one with finished blocks in it, which would be lost.
+        ArtifactIOError
+            If the operating system says no, or would in the end.
+        """
+        try:
+            old_file(target)
+        except OSError as error:
+            raise ArtifactIOError.of("write", target, error) from None
+        journal = cls(target, n_steps, stride, durability)
+        try:
+            _require_spent(journal._fd, journal.path, target)
+            journal._call("empty", lambda: os.ftruncate(journal._fd, 0))
+            journal._emptied = True
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    @classmethod
+    def again(cls, target: str, codec: UserCodec | None, durability: str) -> Journal:
+        """Open the journal of a recording that was cut off, to go on behind its last good frame.
+
+        Raises
+        ------
+        ArtifactBusyError
+            If another process records to it.
+        ArtifactNotFoundError
+            If there is none.
+        """
+        if not os.path.exists(journal_of(target)):
+            raise ArtifactIOError.of("read", journal_of(target), FileNotFoundError(2, os.strerror(2)))
+        journal = cls(target, None, None, durability)
+        try:
+            journal.found = found = read(journal.path, codec, 1 << 62, journal._fd)
+            journal.n_steps, journal.stride = found.owner.n_steps, found.owner.stride
+            journal._link, journal._end = found.link, found.n_good
+            journal._codec = found.growth.base.checkpoints.codec
+            if found.n_bytes > found.n_good:
+                journal._call("cut what is damaged off", lambda: os.ftruncate(journal._fd, found.n_good))
+                journal._flush()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    # ---- what a sweep tells
+
+    def begin(self, recording: Recording) -> None:
+        """Write what there is before the first block."""
+        owner = json.dumps(asdict(Owner.here(self.n_steps, self.stride))).encode()
+        if self.found is None:
+            self._codec, self._link = recording.checkpoints.codec, frames.first_link()
+            header = artifact.to_bytes(recording, path=self.target)
+            self._write([(frames.OWNER, owner), (frames.HEADER, header)], LINE)
+        else:
+            self._write([(frames.OWNER, owner)])
+        self._flush()
+        self._call("make sure of", lambda: flush_folder(os.path.dirname(self.path) or os.curdir))
+        self._told = time.monotonic()
+
+    def many(self) -> int:
+        """Return how many blocks may be finished between two calls of `add`."""
+        return 1 if self._durability == "block" else self._many
+
+    def add(self, done: Sequence[BlockDone]) -> list[Row]:
+        """Write finished blocks; return their rows, which lie in the journal from now on where they are large."""
+        pieces = [(frames.BLOCK, frames.block_payload(self._codec, one)) for one in done]
+        self._due += pieces
+        self._write()
+        kept, at = [], self._end
+        for one, (_, payload) in zip(reversed(done), reversed(pieces), strict=True):
+            at -= len(payload) + frames.DIGEST_BYTES
+            row, self._rows = spilled(self._rows, self.path, self._codec, one.row, at)
+            kept.append(row)
+            at -= frames.HEAD_BYTES
+        now = time.monotonic()
+        if self._durability == "block" or (self._durability == "1s" and now - self._flushed >= 1.0):
+            self._flush()
+        if now - self._told < _PIECE_SECONDS / 2:
+            self._many = min(2 * self._many, _MOST_BLOCKS)
+        elif now - self._told > _PIECE_SECONDS:
+            self._many = max(1, self._many // 2)
+        self._told = time.monotonic()
+        return kept[::-1]
+
+    # ---- how it ends
+
+    def stop(self, recording: Recording) -> None:
+        """Write how far a sweep came that ended early; where that cannot be, the finished blocks are what there is."""
+        if not self._end:  # not begun: a frame behind nothing would be in the way of the next recording
+            return
+        tails: list[Moments] = [table.tail for table in recording.metrics.values()]
+        block = recording.grid.n_blocks - 1
+        stop = Stop(block, recording.n_steps, recording.tail_digest, tuple(tails), recording.stopped or "")
+        with contextlib.suppress(ArtifactError):
+            self._write([(frames.STOP, frames.stop_payload(stop))])
+            self._flush()
+
+    def finish(self, recording: Recording) -> None:
+        """Write the target, and remove the journal.
+
+        Raises
+        ------
+        ArtifactIOError
+            If the operating system says no: then the journal is still there.
+        """
+        self._write([(frames.END, bytes.fromhex(artifact.content_hash(recording)))])
+        self._flush()
+        artifact.save(recording, self.target)
+        with contextlib.suppress(OSError):  # what is left over is seen to be so
+            os.unlink(self.path)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and let go of its lock; what is written stays, but for a file with nothing in it."""
+        fd, self._fd = self._fd, -1
+        _OPEN.discard(self)
+        if fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            # Not one that another recorder left, and that this one was refused.
+            if not self._end and (self._emptied or not os.fstat(fd).st_size):
+                os.unlink(self.path)
+        with contextlib.suppress(OSError):  # what there is to be sure of was flushed
+            os.close(fd)
+
+    def __del__(self) -> None:
+        """Let go of the lock with the recorder: nobody else could record to the file as long as this process lives."""
+        with contextlib.suppress(AttributeError, TypeError):  # when the interpreter goes
+            self.close()
+
+    def _abandon(self) -> None:
+        """Let go in a forked child: the parent writes on."""
+        fd, self._fd = self._fd, -1
+        self._broken = "it belongs to the process this one was forked from"
+        if fd >= 0:
+            os.close(fd)
+
+    # ---- bytes
+
+    def _write(self, pieces: Sequence[tuple[int, bytes]] = (), head: bytes = b"") -> None:
+        """Write what is due and `pieces`; what of it is due stays so when it cannot be written."""
+        if self._fd < 0 or self._broken:
+            problem = self._broken or "it is closed"
+            raise ArtifactIOError("write", self.path, OSError(9, problem))
+        data, link = [head], self._link
+        # A frame is of use only behind all those before it.
+        for kind, payload in (*self._due, *pieces):
+            if len(payload) > frames.MAX_FRAME:
+                raise ArtifactFormatError(
+                    f"a state of {len(payload):,} bytes is more than a journal holds ({frames.MAX_FRAME:,})", self.path
+                )
+            data.append(frames.frame(kind, payload, link))
+            link = data[-1][-frames.DIGEST_BYTES :]
+        left = memoryview(b"".join(data))
+        end = self._end + len(left)
+        try:
+            while left:
+                left = left[os.write(self._fd, left[:_PIECE]) :]
+            self._link, self._end, self._due = link, end, []
+        except BaseException as error:  # Ctrl-C as well: what goes on would be behind half a frame
+            try:
+                os.ftruncate(self._fd, self._end)
+            except OSError:
+                self._broken = f"writing failed before ({getattr(error, 'strerror', None) or 'interrupted'})"
+            if isinstance(error, OSError):
+                raise ArtifactIOError.of("write", self.path, error) from None
+            raise
+
+    def _flush(self) -> None:
+        def flush() -> None:
+            getattr(os, "fdatasync", os.fsync)(self._fd)
+
+        try:
+            self._call("flush", flush)
+        except ArtifactIOError as error:
+            # What a failed flush leaves on the disk nobody knows, and the next one would not say.
+            self._broken = f"flushing failed before ({error.strerror})"
+            raise
+        self._flushed = time.monotonic()
+
+    def _call(self, doing: str, call: Any) -> None:
+        try:
+            call()
+        except OSError as error:
+            raise ArtifactIOError.of(doing, self.path, error) from None
+
+
+def _open_locked(path: str) -> tuple[int, bool]:
+    """Return the journal at `path`, made where there is none, open and locked; and whether it could be locked."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        while True:
+            fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            try:
+                require_regular(os.fstat(fd))
+                locked = lock(fd)
+                # Another recorder may have finished, and removed the file this one waited for.
+                if os.path.exists(path) and os.path.samestat(os.fstat(fd), os.stat(path)):
+                    if not locked:
+                        _require_alone(fd, path)
+                    return fd, locked
+            except BlockingIOError:
+                owner = _owner_of(fd, path)
+                os.close(fd)
+                raise (ArtifactBusyError(path, owner.pid, owner.host) if owner else ArtifactBusyError(path)) from None
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+    except OSError as error:
+        if isinstance(error, ArtifactIOError):
+            raise
+        raise ArtifactIOError.of("write", path, error) from None
+
+
+def _owner_of(fd: int, path: str) -> Owner | None:
+    try:
+        return read(path, None, 1 << 62, fd).owner
+    except ArtifactError:
+        return None
+
+
+def _require_alone(fd: int, path: str) -> None:
+    """Refuse a journal without a lock whose last writer is seen to be there."""
+    owner = _owner_of(fd, path)
+    if owner is not None and owner.pid != os.getpid() and owner.seems_alive():
+        raise ArtifactBusyError(path, owner.pid, owner.host)
+
+
+def _require_spent(fd: int, path: str, target: str) -> None:
+    """Refuse to begin where finished blocks would be lost."""
+    try:
+        found = read(path, None, 1 << 62, fd)
+    except ArtifactNotFoundError:
+        return  # cut off before there was a state in it
+    except ArtifactFormatError as error:
+        raise ArtifactFormatError("it is in the way of a recording, and no journal that can be read", path) from error
+    if found.growth.block == found.growth.first or is_spent(found, target):
+        return
+    raise UnfinishedRecordingError(path, target, found.growth.n_steps)
