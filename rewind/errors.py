@@ -51,6 +51,7 @@ Exceptions take facts and build their own text here, so both kernels and every c
 from __future__ import annotations
 
 import errno as _errno
+import os as _os
 import pickle
 from typing import Any
 
@@ -569,6 +570,8 @@ class ArtifactBusyError(ArtifactIOError, BlockingIOError):
 
     def __init__(self, path: object, pid: int | None = None, host: str | None = None) -> None:
         who = "another process" if pid is None else f"process {pid} on {host}"
+        if pid == _os.getpid():
+            who += " (this one: close() the Recorder that does)"
         super().__init__("record to", path, OSError(_errno.EAGAIN, f"{who} is recording to it"))
         self.pid, self.host = pid, host
 

@@ -50,8 +50,10 @@ class Kept:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.log.close()
-        self.signals.__exit__(kind, error, trace)
+        try:
+            self.log.close()
+        finally:
+            self.signals.__exit__(kind, error, trace)
 
     def reported(self, report: Report | None, n_steps: int) -> Report:
         """Return what is called at the end of each block: `report`, and a look whether there was a signal."""

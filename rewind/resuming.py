@@ -36,6 +36,7 @@ def resume(
     allow_pickle: bool = False,
     durability: Durability = "block",
     on_signal: OnSignal = None,
+    max_bytes: int | None = None,
     progress: ProgressOption = None,
 ) -> Run[Any]:
     """Go on with a recording that was cut off, and return the run when its file is written.
@@ -59,6 +60,8 @@ def resume(
         As for `load`.
     durability, on_signal, progress
         As for `record`.
+    max_bytes : int, optional
+        As for `load`, of a finished file.
 
     Returns
     -------
@@ -97,9 +100,11 @@ def resume(
     reporter(progress, "record", 1)
     total = None if n_steps is None else n_steps_of(n_steps)
     target = journal.target_of(path)
-    if not is_unfinished(target):
-        return _longer(target, step_fn, total, observe, user, allow_pickle, durability, on_signal, progress)
-    with kept_again(target, user, durability, on_signal) as kept:
+    unfinished = kept_unfinished(target, user, durability, on_signal) if is_unfinished(target) else None
+    if unfinished is None:
+        finished = load(target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=user, max_bytes=max_bytes)
+        return _longer(target, finished, total, durability, on_signal, progress)
+    with unfinished as kept:
         found = kept.log.found
         assert found is not None
         before = found.growth.finished()
@@ -133,19 +138,25 @@ def _total(n_steps: int | None, before: Recording, target: str) -> int:
     return n_steps
 
 
+def kept_unfinished(target: str, codec: Any, durability: Durability, on_signal: OnSignal) -> Kept | None:
+    """Return where the recording for `target` is kept on; None where another process has finished it meanwhile."""
+    try:
+        return kept_again(target, codec, durability, on_signal)
+    except ArtifactNotFoundError:
+        if journal.is_there(target):
+            return None
+        raise
+
+
 def _longer(
     target: str,
-    step_fn: Callable[..., Any],
+    run: Run[Any],
     n_steps: int | None,
-    observe: Mapping[str, Metric] | None,
-    codec: UserCodec | None,
-    allow_pickle: bool,
     durability: Durability,
     on_signal: OnSignal,
     progress: ProgressOption,
 ) -> Run[Any]:
     """Return the run in a finished file, extended where it is to be longer."""
-    run: Run[Any] = load(target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=codec)
     if n_steps is None and not run.complete:
         raise ArgumentError("n_steps", None, f"a number of states: {target} is the finished part of a run, and does "
                             "not say how long that was to be")  # fmt: skip

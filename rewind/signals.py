@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -31,7 +32,7 @@ class Signals:
     """
 
     def __init__(self, more: bool) -> None:
-        self._more, self._depth = more, 0
+        self._more, self._depth, self._pid = more, 0, os.getpid()
         self._before: dict[int, Any] = {}
         self._caught: int | None = None
 
@@ -48,6 +49,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         self._depth += 1
+        self._pid = os.getpid()
         if self._depth > 1 or threading.current_thread() is not threading.main_thread():
             return self
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -60,16 +62,23 @@ class Signals:
 
     def __exit__(self, *error: object) -> None:
         self._depth -= 1
-        if self._depth:
-            return
-        while self._before:
-            number, handler = self._before.popitem()
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        if self._depth or threading.current_thread() is not threading.main_thread():
+            return  # what another thread cannot put back is put back when the next signal comes
+        self._put_back()
         caught, self._caught = self._caught, None
         if caught is not None and (error[0] is None or caught != signal.SIGINT):
             signal.raise_signal(caught)
 
+    def _put_back(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._depth or os.getpid() != self._pid:  # all is over, or this is a forked child: nobody looks
+            self._put_back()
+            signal.raise_signal(number)
+            return
         if number == signal.SIGINT and self._caught is not None:
             self._caught = None
             raise KeyboardInterrupt

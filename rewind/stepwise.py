@@ -27,14 +27,15 @@ from .errors import (
     ArtifactError,
     MetricError,
     RecorderFinishedError,
+    RewindError,
     SharedMemoryWarning,
     StateError,
     StepError,
 )
-from .keeping import Durability, Kept, OnSignal, kept_again, new_kept, require_no_path
+from .keeping import Durability, Kept, OnSignal, new_kept, require_no_path
 from .loader import attached, load
 from .progress import ProgressOption, reporter
-from .resuming import is_unfinished
+from .resuming import is_unfinished, kept_unfinished
 from .run import Run
 from .searching import ConditionOption
 from .source import describe, versions
@@ -155,13 +156,16 @@ class Recorder(Generic[S]):
         allow_pickle: bool = False,
         durability: Durability = "block",
         on_signal: OnSignal = None,
+        max_bytes: int | None = None,
         progress: ProgressOption = None,
     ) -> Self:
         """Return a recorder that goes on where the one for this file was cut off, or finished.
 
+        It stands behind the last finished block: what there was of another is run again.
+
         Parameters
         ----------
-        path, step_fn, observe, codec, allow_pickle, durability, on_signal
+        path, step_fn, observe, codec, allow_pickle, durability, on_signal, max_bytes
             As for `rewind.resume`.
         progress
             As for `Recorder`.
@@ -177,14 +181,17 @@ class Recorder(Generic[S]):
         kept: Kept | None = None
         try:
             if is_unfinished(target):
-                kept = kept_again(target, user, durability, on_signal)
+                kept = kept_unfinished(target, user, durability, on_signal)
+            if kept is not None:
                 found = kept.log.found
                 assert found is not None
                 before, row = found.growth.finished(), found.growth.row
                 step, metrics = attached(before, kept.log.path, step_fn, allow_pickle, observe)
                 run: Run[S] = Run(before, step, metrics)
             else:
-                run = load(target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=codec)
+                run = load(
+                    target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=codec, max_bytes=max_bytes
+                )
                 before, row = run._recording, None
                 run._longer_plan(before.n_steps, before.stride)  # refuse before a journal is begun
                 kept = new_kept(target, None, None, durability, on_signal)
@@ -359,6 +366,9 @@ class Recorder(Generic[S]):
             If the file cannot be written; what there is stays on disk, and `finish` can be tried again.
         """
         if self._finished is None:
+            if self._plan.self_check:
+                with self._going(None) as growing:
+                    growing.check()
             run = self.run
             if self._kept is not None:
                 finish(self._kept, run)
@@ -373,8 +383,12 @@ class Recorder(Generic[S]):
         self._leave("the recorder was closed")
 
     def _leave(self, reason: str) -> None:
-        if self._kept is not None and self._finished is None:
-            self._kept.stop(self._growing.cut(reason))
+        if self._kept is None or self._finished is not None:
+            return
+        try:
+            with contextlib.suppress(RewindError):  # then the finished blocks are what there is
+                self._kept.stop(self._growing.cut(reason))
+        finally:
             self._kept.log.close()
 
     def __enter__(self) -> Self:

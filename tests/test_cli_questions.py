@@ -231,7 +231,7 @@ def test_a_metric_that_is_the_state_itself_has_nothing_behind_its_name(here, cli
         ("=value", "--observe is '=value'; expected NAME=CODE"),
         ("height=height", "this run observed no metric 'height'; it observed 'value', 'v'"),
         ("value=walk.py:low", "walk.py has no low; its functions are step, height"),
-        ("value=valve", "metric 'value' at step 0 raised AttributeError"),
+        ("value=valve", "metric 'value' at step 0 is no attribute or key of the state, which has "),
         ("value=walk.py:vector", "metric 'value' at step 0 gives ["),
     ],
 )
@@ -467,7 +467,7 @@ def test_what_numpy_would_pickle_is_refused_as_npz(here, cli):
     [
         (["--every", "0"], "--every is 0; expected an integer >= 1"),
         (["--metric", "value", "--metric", "value"], "--metric value is given twice"),
-        (["--metric", "valve"], "metric 'valve' at step 0 raised AttributeError"),
+        (["--metric", "valve"], "metric 'valve' at step 0 is no attribute or key of the state, which has "),
         (["--metric", "value", "--metric", "walk.py:broken"], "metric 'broken' at step 0 raised AttributeError"),
         (["--json", "--to", "csv"], "--json and --to csv are two forms of one answer"),
     ],

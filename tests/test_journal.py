@@ -724,7 +724,7 @@ def test_a_recorder_that_nobody_has_any_more_holds_nothing(tmp_path):
 
 @pytest.fixture
 def no_locks(monkeypatch):
-    def refuse(fd):
+    def refuse(fd, shared=False):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks, "_lock", refuse)

@@ -416,7 +416,11 @@ def test_what_cannot_be_asked_is_refused_in_words_that_help():
         (lambda: run.last("x > 1", before=101), rewind.ArgumentError, "before is 101; expected a step from 1 to 100"),
         (lambda: run.last("x > 1", before=1.5), rewind.ArgumentTypeError, "before is 1.5"),
         (lambda: run.last_change("x", before=0), rewind.ArgumentError, "before is 0"),
-        (lambda: run.changes("y"), rewind.MetricError, "metric 'y' at step 0 raised AttributeError"),
+        (
+            lambda: run.changes("y"),
+            rewind.MetricError,
+            "metric 'y' at step 0 is no attribute or key of the state, which has x, day",
+        ),
         (lambda: run.at(100), rewind.StepRangeError, "step 100 is outside this run"),
         (lambda: run.stats({}), rewind.ArgumentError, "f is {}; expected at least one metric"),
         (lambda: run.stats({3: None}), rewind.ArgumentTypeError, "a name in f is 3"),
@@ -752,3 +756,12 @@ def test_a_function_that_raises_later_is_named_with_its_step(ask):
     with pytest.raises(rewind.MetricError, match="metric 'f' at step 7 raised ZeroDivisionError") as caught:
         ask(run, lambda x: 1 // (x - 7))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_the_name_of_an_observed_metric_stands_for_it_where_the_state_has_no_such_field():
+    run = rewind.record(noisy, State(0.0, 0), 100, 1, observe={"twice": lambda s: 2 * s.x, "day": lambda s: -s.day})
+    twice = [2 * state.x for state in run]
+    assert run.series("twice").tolist() == twice and run.stats("twice") == run.observed["twice"]
+    assert run.last_change("twice") == run.last_change(lambda s: 2 * s.x)
+    assert run.branches(5, 2, metric="twice", n_steps=3).values[:, 0].tolist() == [twice[5], twice[5]]
+    assert run.series("day").tolist() == [state.day for state in run]  # the field, where there is one

@@ -48,8 +48,9 @@ class Growing(Sweep):
             self.take_up(before, row)
             self._thinned = self.at[0]
         self.place = self._place(self.at[1])
-        # The step it stands at, and what each metric gave in its block before that: one assignment changes both.
-        self._here: tuple[int, list[list[Array]]] = (self.grid.start(self.at[0]), [])
+        # The step it stands at, and how many of the pieces in `_seen` belong to its block: one assignment changes both.
+        self._here: tuple[int, int] = (self.grid.start(self.at[0]), 0)
+        self._seen: list[list[Array]] = []  # what each metric gave in that block, piece by piece
         self._begin()
         if before is not None:
             self.go_to(before.n_steps - 1)
@@ -95,36 +96,70 @@ class Growing(Sweep):
 
     def cut(self, reason: str) -> Recording:
         """Return what there is as the finished part of a recording that stopped early."""
-        return replace(self.recording(), complete=False, stopped=reason)
+        try:
+            done = self.recording()
+        except Exception as error:  # a metric that fails here: then up to the last state that it does not fail at
+            with self.plan.turn:
+                rescued = self._rescued(error)
+            if rescued is None:
+                raise
+            done = rescued
+        return replace(done, complete=False, stopped=reason)
+
+    def check(self) -> None:
+        """Run what there is of the block under way once more, where every block is run twice."""
+        here, (block, row) = self._here[0], self.at
+        if self.plan.self_check and here > self.grid.start(block):
+            with self.plan.turn:
+                self._hold()
+                expected = self.plan.codec.encode(self.place.state)
+                self._check(block, row, here - self.grid.start(block), expected)
 
     def _go_on(self, t: int) -> bool:
-        """Go to step `t` or the end of the block, or some blocks; return whether a block was finished."""
-        (here, seen), (block, _) = self._here, self.at
+        """Go to step `t` or the end of the block, or some blocks; return whether a block was finished.
+
+        All of it or nothing: a block that cannot be told to the log is run again.
+        """
+        at, here, held = self.at, self._here, False
+        try:
+            finished = self._gone_on(t)
+            held = not finished
+            return finished
+        except BaseException:
+            self.at, self._here = at, here
+            raise
+        finally:
+            self._held = held
+
+    def _gone_on(self, t: int) -> bool:
+        (here, n_seen), (block, _) = self._here, self.at
         stop = self.grid.stop(block)
         if here == self.grid.start(block) and t >= stop:
             many = (t - stop) // self.plan.block_size + 1
             if self._many_blocks(many):
-                self._held = False
+                self._here = self.grid.start(self.at[0]), 0
                 self._thin()
-                self._here = self.grid.start(self.at[0]), []
                 return True
         self._hold()
         self._held = False
         self._keep(*self.at)
         end = min(t, stop)
         if self.ledgers:
-            seen = [*seen, self._observed(here, end - here, end - here, seen)]
+            values = self._observed(here, end - here, end - here)
+            self._seen[n_seen:] = [values]
         else:
             self.place.run(end - here)
         if end < stop:
-            self._here, self._held = (end, seen), True
+            self._here = end, n_seen + 1
             return False
-        self._close(block, seen)
+        self._close(block)
         return True
 
-    def _observed(self, here: int, n_states: int, n_steps: int, seen: list[list[Array]]) -> list[Array]:
+    def _observed(self, here: int, n_states: int, n_steps: int) -> list[Array]:
         """Return what each metric gives for the next states, as arrays of their own."""
-        shapes = [given.shape[1:] for given in seen[0]] if seen else [one.shape for one in self.ledgers.values()]
+        shapes = [one.shape for one in self.ledgers.values()]
+        if self._here[1]:
+            shapes = [given.shape[1:] for given in self._seen[0]]
         values = self.watch.observe(self.place, n_states, n_steps)
         named = zip(self.ledgers, values, shapes, strict=True)
         return [np.array(as_values(name, given, here, shape)) for name, given, shape in named]
@@ -133,20 +168,20 @@ class Growing(Sweep):
         """See to it that the place stands at step `t`."""
         if self._held:
             return
-        (here, _), (block, row) = self._here, self.at
+        here, (block, row) = self._here[0], self.at
         self.place.enter(block, self.plan.codec.decode(row))
         self.place.run(here - self.grid.start(block))
         self._held = True
 
-    def _close(self, block: int, seen: list[list[Array]]) -> None:
+    def _close(self, block: int) -> None:
         """Finish the block at whose end the place stands."""
         start, stop = self.grid.start(block), self.grid.stop(block)
         next_row = self.plan.codec.encode(self.place.state)
         if self.ledgers:
-            self._enter(block, _joined(seen), start)
+            self._enter(block, _joined(self._seen), start)
         if self.plan.self_check:
             self._check(block, self.at[1], stop - start, next_row)
-        self.at, self._here = (block + 1, next_row), (stop, [])
+        self.at, self._here = (block + 1, next_row), (stop, 0)
         self._tell(block, [next_row])
         self._keep(*self.at)
         self._thin()
@@ -162,12 +197,15 @@ class Growing(Sweep):
 
     def _so_far(self) -> Recording:
         self._hold()
-        (here, seen), (block, row) = self._here, self.at
+        (here, n_seen), (block, row) = self._here, self.at
         self._keep(block, row)
         codec, start = self.plan.codec, self.grid.start(block)
         digest = codec.digest(codec.encode(self.place.state))
         if self.ledgers:
-            self._enter(block, _joined([*seen, self._observed(here, 1, 0, seen)]), start)
+            self._held = False  # until the metrics have looked at it
+            values = self._observed(here, 1, 0)
+            self._held = True
+            self._enter(block, _joined([*self._seen[:n_seen], values]), start)
         return self._finish(block, here + 1, digest)
 
 

@@ -20,7 +20,7 @@ from ..engine.states import Row, StateCodec
 
 #: The first line of a journal.
 LINE = b"rewind journal 1\n"
-#: Most bytes of one frame: a state of more is not kept in a journal.
+#: Most bytes of a frame but the header: a state of more is not kept in a journal.
 MAX_FRAME = 1 << 30
 _HEAD = struct.Struct("<4sB3xQ")
 _MAGIC = b"RWJ:"
@@ -36,6 +36,11 @@ _STOP_HEAD = struct.Struct("<qq16s")
 _COUNTS = struct.Struct("<8q3d")
 _LENGTH = struct.Struct("<q")
 _NUMBER = struct.Struct("<HH")
+
+
+def most(kind: int) -> int:
+    """Return how many bytes the payload of a frame may have; what there was at first may be a whole run."""
+    return 1 << 40 if kind == HEADER else MAX_FRAME
 
 
 class BadFrame(Exception):
@@ -70,7 +75,7 @@ def payload_length(head: bytes) -> int:
     if len(head) != HEAD_BYTES:
         raise BadFrame("it is cut off")
     magic, _, length = _HEAD.unpack(head)
-    if magic != _MAGIC or head != _HEAD.pack(magic, head[4], length) or length > MAX_FRAME:
+    if magic != _MAGIC or head != _HEAD.pack(magic, head[4], length) or length > most(head[4]):
         raise BadFrame("it is no frame")
     return int(length)
 

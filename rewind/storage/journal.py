@@ -7,7 +7,6 @@ target is written whole (`artifact.save`), and the journal goes.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import platform
@@ -127,37 +126,70 @@ class Found:
 
 
 class Rows:
-    """The journal as the rows in it are read: also when it has no name any more."""
+    """The journal as the rows in it are read: also when it has no name any more.
 
-    def __init__(self, path: str) -> None:
+    Parameters
+    ----------
+    fd : int
+        The journal, open. It is opened once more: a descriptor made of this one would hold its lock.
+    path : str
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
         self._lock, self._path = threading.Lock(), path
-        try:
-            self._fd = open_regular(path)
-        except OSError as error:
-            raise ArtifactIOError.of("read", path, error) from None
+        self._fd = _opened_again(fd, path)
 
     def read(self, at: int, n: int) -> bytes:
         """Return `n` bytes from byte `at` on."""
         try:
-            with self._lock:
-                data = bytes_at(self._fd, at, n)
+            data = self._bytes(at, n)
         except OSError as error:
             raise ArtifactIOError.of("read", self._path, error) from None
         if len(data) != n:
             raise ArtifactIOError("read", self._path, OSError(errno.EIO, "it is shorter than it was"))
         return data
 
+    def _bytes(self, at: int, n: int) -> bytes:
+        if not hasattr(os, "pread"):
+            with self._lock:
+                return bytes_at(self._fd, at, n)
+        pieces = []  # no seek: forked children share the place in the file, and would share the lock
+        while n and (piece := os.pread(self._fd, min(n, _PIECE), at)):
+            pieces.append(piece)
+            at, n = at + len(piece), n - len(piece)
+        return b"".join(pieces)
+
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
+        try:
             os.close(self._fd)
+        except (AttributeError, OSError):
+            pass
 
 
-def spilled(rows: Rows | None, path: str, codec: StateCodec, row: Row, at: int) -> tuple[Row, Rows | None]:
+def _opened_again(fd: int, path: str) -> int:
+    """Return the file that is open as `fd`, open once more for reading: by its name, if that is still its own."""
+    problem = OSError(errno.ENOENT, "it has another name now")
+    for name in (path, f"/proc/self/fd/{fd}"):
+        try:
+            again = open_regular(name)
+            try:
+                if os.path.samestat(os.fstat(again), os.fstat(fd)):
+                    again, found = -1, again
+                    return found
+            finally:
+                if again >= 0:
+                    os.close(again)
+        except OSError as error:
+            problem = error
+    raise ArtifactIOError.of("read", path, problem)
+
+
+def spilled(rows: Rows | None, fd: int, path: str, codec: StateCodec, row: Row, at: int) -> tuple[Row, Rows | None]:
     """Return `row` as it lies in the journal, in the payload that begins at byte `at`, where it is large."""
     inside = frames.spillable(codec, row) if row_bytes(row) >= SPILL_BYTES else None
     if inside is None:
         return row, rows
-    rows = Rows(path) if rows is None else rows
+    rows = Rows(fd, path) if rows is None else rows
     assert codec.layout is not None
     return SpilledRow(rows, at + inside, codec.layout.columns), rows
 
@@ -241,7 +273,7 @@ def _read(fd: int, path: str, n_bytes: int, codec: UserCodec | None, max_bytes: 
                 here = found.growth.base.checkpoints.codec
                 done = frames.block_done(here, payload, shapes)
                 begins = end - frames.DIGEST_BYTES - len(payload)
-                row, rows = spilled(rows, path, here, done.row, begins)
+                row, rows = spilled(rows, fd, path, here, done.row, begins)
                 found.growth.add(replace(done, row=row))
                 found.end = None
             elif kind == frames.STOP:
@@ -268,6 +300,20 @@ def _never_begun(path: str) -> ArtifactIOError:
     """Return the error for a journal whose recorder was cut off before there was a state in it."""
     problem = "the recording was cut off before there was anything in it"
     return ArtifactIOError.of("read", path, FileNotFoundError(errno.ENOENT, problem))
+
+
+def last_owner(fd: int, path: str) -> Owner | None:
+    """Return who wrote last, for people: no digest is looked at, and nothing else is read."""
+    owner, at = None, len(LINE)
+    while True:
+        head = bytes_at(fd, at, frames.HEAD_BYTES)
+        try:
+            length = frames.payload_length(head)
+            if head[4] == frames.OWNER:
+                owner = _owner(memoryview(bytes_at(fd, at + frames.HEAD_BYTES, min(length, 1 << 16))), path)
+        except BadFrame:
+            return owner
+        at += frames.HEAD_BYTES + length + frames.DIGEST_BYTES
 
 
 def _goes_on(fd: int, n_bytes: int) -> bool:

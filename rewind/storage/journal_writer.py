@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 import weakref
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from ..errors import (
 from . import artifact, frames
 from .files import flush_folder, old_file, require_regular
 from .frames import LINE
-from .journal import Found, Owner, Rows, is_spent, journal_of, read, spilled
+from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spilled
 from .locks import lock
 
 DURABILITIES = ("block", "1s", "none")
@@ -67,17 +68,20 @@ class Journal:
         What there was in it, for one that is taken up again.
     """
 
-    def __init__(self, target: str, n_steps: int | None, stride: int | None, durability: str) -> None:
+    def __init__(
+        self, target: str, n_steps: int | None, stride: int | None, durability: str, create: bool = True
+    ) -> None:
         self.target, self.path = target, journal_of(target)
         self.n_steps, self.stride = n_steps, stride
         self._durability, self._broken = durability, ""
         self._link, self._end, self._emptied = frames.first_link(), 0, False
         self._codec, self._due = StateCodec(None), list[tuple[int, bytes]]()
+        self._n_told, self._dirty = 0, False  # blocks that were taken; whether half a frame may be at the end
         self._rows: Rows | None = None
         self._many, self._told, self._flushed = 1, time.monotonic(), time.monotonic()
         self.found: Found | None = None
         self._fd = -1
-        self._fd, self.locked = _open_locked(self.path)
+        self._fd, self.locked = _open_locked(self.path, target, create)
         _OPEN.add(self)
 
     @classmethod
@@ -118,14 +122,12 @@ class Journal:
         ArtifactNotFoundError
             If there is none.
         """
-        if not os.path.exists(journal_of(target)):
-            raise ArtifactIOError.of("read", journal_of(target), FileNotFoundError(2, os.strerror(2)))
-        journal = cls(target, None, None, durability)
+        journal = cls(target, None, None, durability, create=False)
         try:
             journal.found = found = read(journal.path, codec, 1 << 62, journal._fd)
             journal.n_steps, journal.stride = found.owner.n_steps, found.owner.stride
             journal._link, journal._end = found.link, found.n_good
-            journal._codec = found.growth.base.checkpoints.codec
+            journal._codec, journal._n_told = found.growth.base.checkpoints.codec, found.growth.block
             if found.n_bytes > found.n_good:
                 journal._call("cut what is damaged off", lambda: os.ftruncate(journal._fd, found.n_good))
                 journal._flush()
@@ -141,6 +143,7 @@ class Journal:
         owner = json.dumps(asdict(Owner.here(self.n_steps, self.stride))).encode()
         if self.found is None:
             self._codec, self._link = recording.checkpoints.codec, frames.first_link()
+            self._n_told = recording.grid.n_blocks - 1
             header = artifact.to_bytes(recording, path=self.target)
             self._write([(frames.OWNER, owner), (frames.HEADER, header)], LINE)
         else:
@@ -155,15 +158,20 @@ class Journal:
 
     def add(self, done: Sequence[BlockDone]) -> list[Row]:
         """Write finished blocks; return their rows, which lie in the journal from now on where they are large."""
-        pieces = [(frames.BLOCK, frames.block_payload(self._codec, one)) for one in done]
-        self._due += pieces
+        # Whoever was interrupted behind this tells a block again.
+        new = [one for one in done if one.block >= self._n_told]
+        if new and new[0].block != self._n_told:
+            raise ArtifactFormatError(f"block {new[0].block} instead of block {self._n_told}", self.path)
+        pieces = [(frames.BLOCK, frames.block_payload(self._codec, one)) for one in new]
+        self._due, self._n_told = [*self._due, *pieces], self._n_told + len(new)
         self._write()
         kept, at = [], self._end
-        for one, (_, payload) in zip(reversed(done), reversed(pieces), strict=True):
+        for one, (_, payload) in zip(reversed(new), reversed(pieces), strict=True):
             at -= len(payload) + frames.DIGEST_BYTES
-            row, self._rows = spilled(self._rows, self.path, self._codec, one.row, at)
+            row, self._rows = spilled(self._rows, self._fd, self.path, self._codec, one.row, at)
             kept.append(row)
             at -= frames.HEAD_BYTES
+        kept += [one.row for one in reversed(done[: len(done) - len(new)])]
         now = time.monotonic()
         if self._durability == "block" or (self._durability == "1s" and now - self._flushed >= 1.0):
             self._flush()
@@ -178,10 +186,12 @@ class Journal:
 
     def stop(self, recording: Recording) -> None:
         """Write how far a sweep came that ended early; where that cannot be, the finished blocks are what there is."""
-        if not self._end:  # not begun: a frame behind nothing would be in the way of the next recording
+        block = recording.grid.n_blocks - 1
+        # Not begun: a frame behind nothing would be in the way of the next recording. Nor one about a block that was
+        # finished, and interrupted before it was told.
+        if not self._end or block > self._n_told:
             return
         tails: list[Moments] = [table.tail for table in recording.metrics.values()]
-        block = recording.grid.n_blocks - 1
         stop = Stop(block, recording.n_steps, recording.tail_digest, tuple(tails), recording.stopped or "")
         with contextlib.suppress(ArtifactError):
             self._write([(frames.STOP, frames.stop_payload(stop))])
@@ -198,27 +208,33 @@ class Journal:
         self._write([(frames.END, bytes.fromhex(artifact.content_hash(recording)))])
         self._flush()
         artifact.save(recording, self.target)
-        with contextlib.suppress(OSError):  # what is left over is seen to be so
-            os.unlink(self.path)
+        self._unlink()
         self.close()
 
     def close(self) -> None:
         """Close the file and let go of its lock; what is written stays, but for a file with nothing in it."""
-        fd, self._fd = self._fd, -1
-        _OPEN.discard(self)
-        if fd < 0:
+        if self._fd < 0:
             return
+        _OPEN.discard(self)
         with contextlib.suppress(OSError):
             # Not one that another recorder left, and that this one was refused.
-            if not self._end and (self._emptied or not os.fstat(fd).st_size):
-                os.unlink(self.path)
+            if not self._end and (self._emptied or not os.fstat(self._fd).st_size):
+                self._unlink()
+        fd, self._fd = self._fd, -1
         with contextlib.suppress(OSError):  # what there is to be sure of was flushed
             os.close(fd)
 
+    def _unlink(self) -> None:
+        """Remove the journal, if what has its name is this one; what is left over is seen to be so."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._fd), os.lstat(self.path)):
+                os.unlink(self.path)
+
     def __del__(self) -> None:
-        """Let go of the lock with the recorder: nobody else could record to the file as long as this process lives."""
-        with contextlib.suppress(AttributeError, TypeError):  # when the interpreter goes
+        try:
             self.close()
+        except Exception:  # at the end of the program anything may be gone already
+            pass
 
     def _abandon(self) -> None:
         """Let go in a forked child: the parent writes on."""
@@ -237,26 +253,33 @@ class Journal:
         data, link = [head], self._link
         # A frame is of use only behind all those before it.
         for kind, payload in (*self._due, *pieces):
-            if len(payload) > frames.MAX_FRAME:
+            if len(payload) > frames.most(kind):
                 raise ArtifactFormatError(
-                    f"a state of {len(payload):,} bytes is more than a journal holds ({frames.MAX_FRAME:,})", self.path
+                    f"{len(payload):,} bytes are more than a frame of a journal holds ({frames.most(kind):,})",
+                    self.path,
                 )
             data.append(frames.frame(kind, payload, link))
             link = data[-1][-frames.DIGEST_BYTES :]
         left = memoryview(b"".join(data))
         end = self._end + len(left)
         try:
+            self._clean()
+            self._dirty = True
             while left:
                 left = left[os.write(self._fd, left[:_PIECE]) :]
-            self._link, self._end, self._due = link, end, []
+            self._link, self._end, self._due, self._dirty = link, end, [], False
         except BaseException as error:  # Ctrl-C as well: what goes on would be behind half a frame
-            try:
-                os.ftruncate(self._fd, self._end)
-            except OSError:
-                self._broken = f"writing failed before ({getattr(error, 'strerror', None) or 'interrupted'})"
+            with contextlib.suppress(OSError):
+                self._clean()
             if isinstance(error, OSError):
                 raise ArtifactIOError.of("write", self.path, error) from None
             raise
+
+    def _clean(self) -> None:
+        """Cut off what there may be of a frame that was not written to its end."""
+        if self._dirty:
+            os.ftruncate(self._fd, self._end)
+            self._dirty = False
 
     def _flush(self) -> None:
         def flush() -> None:
@@ -277,12 +300,19 @@ class Journal:
             raise ArtifactIOError.of(doing, self.path, error) from None
 
 
-def _open_locked(path: str) -> tuple[int, bool]:
-    """Return the journal at `path`, made where there is none, open and locked; and whether it could be locked."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+def _open_locked(path: str, target: str, create: bool) -> tuple[int, bool]:
+    """Return the journal at `path`, open and locked, and whether it could be locked; made with the rights of `target`.
+
+    Without `create` it has to be there already: one that is gone was finished by another process meanwhile.
+    """
+    flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
+    for name in ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW"):
+        flags |= getattr(os, name, 0)
     try:
+        old = old_file(target)
+        rights = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
         while True:
-            fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            fd = os.open(path, flags, rights)
             try:
                 require_regular(os.fstat(fd))
                 locked = lock(fd)
@@ -302,13 +332,13 @@ def _open_locked(path: str) -> tuple[int, bool]:
     except OSError as error:
         if isinstance(error, ArtifactIOError):
             raise
-        raise ArtifactIOError.of("write", path, error) from None
+        raise ArtifactIOError.of("write" if create else "read", path, error) from None
 
 
 def _owner_of(fd: int, path: str) -> Owner | None:
     try:
-        return read(path, None, 1 << 62, fd).owner
-    except ArtifactError:
+        return last_owner(fd, path)
+    except (ArtifactError, OSError):
         return None
 
 

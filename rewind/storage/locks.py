@@ -43,17 +43,18 @@ def lock(fd: int) -> bool:
 def is_locked(fd: int) -> bool | None:
     """Whether another process has the lock of an open file; None where the file system cannot tell."""
     try:
-        _lock(fd)
+        _lock(fd, shared=True)
     except OSError as error:
         return None if error.errno in _NO_LOCKS else True
     _unlock(fd)
     return False
 
 
-def _lock(fd: int) -> None:
+def _lock(fd: int, shared: bool = False) -> None:
     if fcntl is not None:
         # flock and not lockf: a lockf lock is gone when this process closes the file anywhere, a reader included.
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared by those who only ask, or two of them would each take the other for a writer.
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         return
     import msvcrt
 
