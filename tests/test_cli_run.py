@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+pytestmark = pytest.mark.once  # of files, signals and words: which kernel runs does not matter
+
 
 def step(x, rng):
     return x + rng.choice((-1, 1))

@@ -30,6 +30,8 @@ from rewind.storage import frames, locks
 from rewind.storage import journal_writer as module
 from rewind.storage.frames import BLOCK, END, HEADER, OWNER, STOP, BadFrame
 
+pytestmark = pytest.mark.once  # of files, signals and words: which kernel runs does not matter
+
 ROOT = pathlib.Path(rewind.__file__).parents[1]
 HEAD = struct.Struct("<4sB3xQ")
 FLOATS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, 1.7e308, -1e308]))

@@ -15,6 +15,7 @@ import pytest
 
 import rewind
 
+fcntl = pytest.importorskip("fcntl")
 pytestmark = [
     pytest.mark.once,
     pytest.mark.skipif(sys.platform != "linux", reason="the limits of a process, and /proc, are those of Linux"),
@@ -27,14 +28,32 @@ each = pytest.mark.parametrize("name", CORPUS)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("nasty")
-    nasty.make(path)
-    return path
+    """The files: those of the first worker that asks, where tests run on several."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        path = tmp_path_factory.mktemp("nasty")
+        nasty.make(path)
+        return path
+    shared = tmp_path_factory.getbasetemp().parent / "nasty"
+    with open(f"{shared}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            nasty.make(shared)
+    return shared
 
 
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, dict[str, Any]]:
-    """What came of every file, in a process of its own."""
+    """What came of every file."""
+    with open(f"{folder}.found.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answers = Path(f"{folder}.found")
+        if not answers.exists():
+            answers.write_text(check(folder))
+        return {line["name"]: line for line in map(json.loads, answers.read_text().splitlines())}
+
+
+def check(folder: Path) -> str:
+    """Return what came of every file, in a process of its own."""
     here = Path(__file__)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(here.parent / "nasty.py"), "check", str(folder)],
@@ -44,7 +63,7 @@ def found(folder: Path) -> dict[str, dict[str, Any]]:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
+    return done.stdout
 
 
 def test_there_are_many_and_each_says_what_it_tries():

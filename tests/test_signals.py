@@ -17,6 +17,8 @@ from plain import bytes_of, loop, walk
 import rewind
 from rewind.signals import Caught, Signals
 
+pytestmark = pytest.mark.once  # of files, signals and words: which kernel runs does not matter
+
 ROOT = pathlib.Path(rewind.__file__).parents[1]
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no SIGUSR1 here")
 NUMBERS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
