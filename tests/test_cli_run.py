@@ -15,6 +15,8 @@ import pytest
 import rewind
 from rewind.cli import main
 
+pytestmark = pytest.mark.once  # of files, signals and words: which kernel runs does not matter
+
 ROOT = pathlib.Path(rewind.__file__).parents[1]
 
 WALK = """\
@@ -26,7 +28,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-pytestmark = pytest.mark.once  # of files, signals and words: which kernel runs does not matter
 
 
 def step(x, rng):
