@@ -106,6 +106,21 @@ def test_a_disk_that_is_full_for_a_while_costs_a_compiled_step_nothing(durabilit
     assert loaded.verify(full=True) and loaded.content_hash() == even.content_hash()
 
 
+def test_a_block_that_was_written_late_is_not_hidden_by_where_the_recorder_stopped(tmp_path, monkeypatch):
+    recorder = rewind.Recorder(walk, 0, SEED, block_size=10, path=tmp_path / "run.replay").advance(25)
+    real, failures = os.write, [OSError(errno.ENOSPC, "full")]
+
+    def write(fd, data):
+        if failures:
+            raise failures.pop()
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(rewind.ArtifactIOError):
+        recorder.advance(30)  # the block behind step 29 is written with the next frame, and the recorder is at step 25
+    assert recorder.t == 25 and len(rewind.load(tmp_path / "run.replay")) == 31
+
+
 def test_half_a_frame_that_could_not_be_cut_off_is_cut_off_later(tmp_path, monkeypatch):
     recorder = rewind.Recorder(walk, 0, SEED, block_size=10, path=tmp_path / "run.replay").advance(100)
     real = os.write

@@ -186,15 +186,15 @@ class Journal:
 
     def stop(self, recording: Recording) -> None:
         """Write how far a sweep came that ended early; where that cannot be, the finished blocks are what there is."""
-        block = recording.grid.n_blocks - 1
-        # Not begun: a frame behind nothing would be in the way of the next recording. Nor one about a block that was
-        # finished, and interrupted before it was told.
-        if not self._end or block > self._n_told:
+        if not self._end:  # not begun: a frame behind nothing would be in the way of the next recording
             return
-        tails: list[Moments] = [table.tail for table in recording.metrics.values()]
-        stop = Stop(block, recording.n_steps, recording.tail_digest, tuple(tails), recording.stopped or "")
+        block, pieces = recording.grid.n_blocks - 1, []
+        if block == self._n_told:  # neither in a block that is finished here, nor in one that was not told any more
+            tails: list[Moments] = [table.tail for table in recording.metrics.values()]
+            stop = Stop(block, recording.n_steps, recording.tail_digest, tuple(tails), recording.stopped or "")
+            pieces = [(frames.STOP, frames.stop_payload(stop))]
         with contextlib.suppress(ArtifactError):
-            self._write([(frames.STOP, frames.stop_payload(stop))])
+            self._write(pieces)
             self._flush()
 
     def finish(self, recording: Recording) -> None:
