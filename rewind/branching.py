@@ -1,32 +1,34 @@
-"""Futures of a run: branches from any step, more steps at the end, and many forks of which only a number is kept."""
+"""Futures of a run: branches from any step, and more steps at the end; and a run as it was when it was shorter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from .branches import Branches
-from .checks import integer, n_steps_of, params_of, seed_of
-from .engine.columns import Array
-from .engine.forks import Event, Fork, Forks, Values, fork_seed, wilson
-from .engine.increments import thinned_stride
-from .engine.metrics import Metric, as_values, label, resolve_one
+from .checks import integer, n_steps_of, params_of, params_taken, seed_of
+from .engine.increments import cut_table, first_rows, thinned_stride
+from .engine.metrics import Metric, MetricTable, resolve, resolve_one
+from .engine.moments import VectorMoments
+from .engine.passes import Pass, stretches
+from .engine.questions import Measure, Measured
 from .engine.recording import Ancestor, Origin
 from .engine.replay import Parted
 from .engine.seeds import branch_seed, get_state
-from .engine.states import StateCodec
+from .engine.states import Row, StateCodec
 from .engine.steps import Step
-from .engine.sweep import Plan, go_on, sweep
-from .errors import ArgumentError, ArgumentTypeError, StateError, WorkersLostError
+from .engine.sweep import Plan, go_on
+from .errors import ArgumentError, ArgumentTypeError, StateError
+from .keeping import Durability, OnSignal
+from .planning import begun
 from .progress import ProgressOption, reporter
-from .searching import ConditionOption, Searching
+from .searching import Searching
 from .source import describe, versions
 from .stepkinds import step_of
 from .sweeping import swept
-from .workforce import ExecutorOption, Pass
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,6 +50,9 @@ class Branching(Searching[S]):
         noise: Noise = "fresh",
         params: Mapping[str, Any] | None = None,
         step_fn: Callable[..., S] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        durability: Durability = "block",
+        on_signal: OnSignal = None,
         progress: ProgressOption = None,
     ) -> Self:
         """Record another future from step `t`; this run stays as it is.
@@ -70,7 +75,9 @@ class Branching(Searching[S]):
         params : mapping, optional
             New values for some parameters; the others are inherited.
         step_fn : callable, optional
-            Another step function. Default: this run's.
+            Another step function. Default: this run's. Parameters that it does not have are not inherited.
+        path, durability, on_signal
+            As for `record`: block by block to this file, which `resume` goes on with.
         progress : bool or callable, optional
 
         Returns
@@ -84,11 +91,39 @@ class Branching(Searching[S]):
             If `seed` is given with ``noise="same"``, or `n_steps` is no length.
         StepRangeError
             If there is no step `t`.
+        StepError, RecordingInterrupted, StateError, MetricError, ArtifactError
+            As from `record`; ``.run`` holds the finished part.
 
         Notes
         -----
         A branch keeps this run's ``block_size``, so siblings of different length draw the same noise, too.
         """
+        plan, row = self._branch_plan(t, mutate, seed, n_steps, noise=noise, params=params, step_fn=step_fn)
+        return begun(
+            type(self),
+            plan,
+            row,
+            path=path,
+            durability=durability,
+            on_signal=on_signal,
+            progress=progress,
+            op="branch",
+            misfits=False,
+        )
+
+    def _branch_plan(
+        self,
+        t: int,
+        mutate: Callable[[S], S | None] | None = None,
+        seed: int | None = None,
+        n_steps: int | None = None,
+        *,
+        noise: Noise = "fresh",
+        params: Mapping[str, Any] | None = None,
+        step_fn: Callable[..., S] | None = None,
+        observe: Mapping[str, Metric] | None = None,
+    ) -> tuple[Plan, Row]:
+        """Return how `branch` records, and what it begins with; `observe` replaces the metrics of this run."""
         recording = self._recording
         point = recording.grid.step(integer("t", t))
         if noise not in ("fresh", "same"):
@@ -129,6 +164,10 @@ class Branching(Searching[S]):
         )
         kept = codec if goes_on else StateCodec.of(state, codec.user)
         step.require_branch(cursor.step, codec, kept, state)
+        if observe is None:
+            metrics = {name: resolve_one(name, metric, state, kept) for name, metric in self._metrics.items()}
+        else:
+            metrics = resolve(observe, state, kept)
         plan = Plan(
             step=step,
             codec=kept,
@@ -137,15 +176,14 @@ class Branching(Searching[S]):
             seed=master,
             backend=recording.backend,
             origin=origin,
-            metrics={name: resolve_one(name, metric, state, kept) for name, metric in self._metrics.items()},
+            metrics=metrics,
             hints=self._hints(step.function),
             versions=versions(),
             turn=self._reader.turn,
         )
-        report = reporter(progress, "branch", length)
         with self._reader.turn:
-            row = cursor.row(cursor.block) if goes_on else plan.codec.encode(state)
-        return swept(type(self), plan, lambda: sweep(plan, row, report))
+            row = cursor.row(cursor.block) if goes_on else kept.encode(state)
+        return plan, row
 
     def _hints(self, function: Callable[..., Any]) -> dict[str, str]:
         """Return what is known of a step function: what the file says, if it is the one that was recorded."""
@@ -154,9 +192,11 @@ class Branching(Searching[S]):
 
     def _branch_step(self, params: Mapping[str, Any] | None, step_fn: Callable[..., Any] | None) -> Step:
         assert self._step is not None
-        merged = {**self._recording.params, **params_of(params)}
+        inherited = self._recording.params
+        if step_fn is not None:
+            inherited = params_taken(step_fn, inherited)
         function = self._step.function if step_fn is None else step_fn
-        return step_of(function, merged, self.backend)
+        return step_of(function, {**inherited, **params_of(params)}, self.backend)
 
     def _mutated(self, mutate: Callable[[Any], Any], state: Any) -> Any:
         if not callable(mutate):
@@ -238,202 +278,69 @@ class Branching(Searching[S]):
             turn=self._reader.turn,
         )
 
-    # ---- many at once
-
-    def branches(
-        self,
-        t: int,
-        n: int,
-        mutate: Callable[[S], S | None] | None = None,
-        metric: Metric = None,
-        n_steps: int | None = None,
-        *,
-        seed: int | None = None,
-        every: int = 1,
-        params: Mapping[str, Any] | None = None,
-        step_fn: Callable[..., S] | None = None,
-        executor: ExecutorOption = None,
-        workers: int | None = None,
-        progress: ProgressOption = None,
-    ) -> Branches[S]:
-        """Return what a metric gives in `n` futures from step `t`, each with noise of its own.
+    def _shortened(self, n_steps: int, *, observed: bool = True) -> Self:
+        """Return the first `n_steps` states as a run of its own: the very run that would have been recorded so long.
 
         Parameters
         ----------
-        t : int
-            The step at which all leave; their step 0.
-        n : int
-            Number of forks, at least 1.
-        mutate : callable, optional
-            The intervention, as for `branch`; made once, and all forks start from what it gives.
-        metric : callable, None (the state itself) or name of an attribute or key, or of an observed metric
-            Gives a number, or an array of numbers of one shape. It is all that is kept.
-        n_steps : int, optional
-            Number of states of each fork. Default: up to the last step of this run.
-        seed : int, optional
-            What the seeds of the forks are made of. Default: this run's seed, so the same call gives the same forks.
-        every : int
-            Keep the metric of every so many steps.
-        params, step_fn
-            As for `branch`.
-        executor, workers, progress
-            As for `stats`; the unit of progress is a fork.
+        n_steps : int
+            At most as many as there are.
+        observed : bool
+            Whether it has what was observed, too.
 
         Returns
         -------
-        branches : Branches
-            ``values``, float64 of shape (n, number of steps kept, *shape of the metric), with the ``seeds`` and the
-            ``steps`` on this run's axis; ``branches.run(i)`` records one of them.
-
-        Raises
-        ------
-        StepRangeError, ArgumentError, MetricError
-            If there is no such step, `n` or `every` is below 1, or the metric does not give numbers of one shape.
-        WorkersLostError
-            If workers die and cannot be replaced; its ``partial`` has the values of the forks before.
+        run : Run
+            Of as many steps, and complete. Metrics whose function is not here are left out, unless `n_steps` is all.
 
         Notes
         -----
-        ``n * n_steps`` steps. Fork `i` draws from ``seeds[i]``, the integer of ``SeedSequence(entropy=seed,
-        spawn_key=(t, 1, i))``, and is the run ``branch(t, mutate, seed=seeds[i], n_steps=n_steps)`` to the last bit.
+        The last block is replayed up to its end (with a stride, from the stored checkpoint before). Of observed metrics
+        a file holds the exact sums of all blocks but the last, and of these together: up to a step before the last
+        block they are collected anew, in one pass from step 0.
         """
         recording = self._recording
-        point = recording.grid.step(integer("t", t))
-        count, stride = integer("n", n, 1), integer("every", every, 1)
-        length = recording.n_steps - point if n_steps is None else n_steps_of(n_steps)
-        master = recording.seed if seed is None else seed_of(seed)
-        self._reader.cursor("branches")
-        step = self._branch_step(params, step_fn)
-        state = self._reader.get(point)
-        if mutate is not None:
-            state = self._mutated(mutate, state)
-        codec = StateCodec.of(state, recording.checkpoints.codec.user)
+        n = n_steps_of(n_steps)
+        if n > recording.n_steps:
+            raise ArgumentError("n_steps", n, f"at most the {recording.n_steps} this run has")
+        if n == recording.n_steps:
+            return type(self)(replace(recording, complete=True, stopped=None), self._step, self._metrics)
+        cursor, codec = self._reader.cursor("a part of the run"), recording.checkpoints.codec
+        last = recording.grid.block_of(n - 1)
+        known = {name: table for name, table in recording.metrics.items() if name in self._metrics and observed}
+        tables = self._shortened_tables(known, last, n) if known else {}
+        with self._reader.turn:
+            cursor.seek(n - 1)
+            digest = codec.digest(codec.encode(cursor.state))
+        short = replace(
+            recording,
+            n_steps=n,
+            checkpoints=first_rows(recording.checkpoints, last // recording.stride + 1),
+            tail_digest=digest,
+            metrics=tables,
+            complete=True,
+            stopped=None,
+        )
+        return type(self)(short, self._step, {name: self._metrics[name] for name in known})
+
+    def _shortened_tables(self, known: Mapping[str, MetricTable], last: int, n_steps: int) -> dict[str, MetricTable]:
+        """Return the tables of metrics up to `n_steps`, which is in block `last`."""
+        recording, grid = self._recording, self._recording.grid
+        again = last < grid.n_blocks - 1  # else what there was of the blocks before is in the tables
+        measures = {}
+        for name, table in known.items():
+            shift = table.tail.shift if isinstance(table.tail, VectorMoments) else np.zeros(())
+            measures[name] = Measure(self._metrics[name], table.shape, shift)
         assert self._step is not None
-        step.require_branch(self._step, recording.checkpoints.codec, codec, state)
-        name, row = label(metric), codec.encode(state)
-        function = resolve_one(name, metric, state, codec, 0, True, self._metrics)
-        shape = as_values(name, [state if function is None else function(codec.decode(row))], 0).shape[1:]
-        grid = recording.origin.grid + point
-        seeds = [fork_seed(master, grid, i) for i in range(count)]
-        question = Values(name, function, shape, stride)
-        work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, question, self._reader.turn)
-        kept: list[Array] = []
-
-        def found() -> Branches[S]:
-            steps = range(point, point + length, stride)
-            values = np.array(kept).reshape(len(kept), len(steps), *shape)
-
-            def again(i: int) -> Any:
-                return self.branch(point, mutate, seeds[i], length, params=params, step_fn=step_fn)
-
-            return Branches(values, seeds[: len(kept)], steps, again)
-
-        items = [Fork(point, one, length) for one in seeds]
+        work = Pass(recording, self._step, Measured(measures), self._reader.turn)
+        closed: list[Any] = [None if again else table.closed for table in known.values()]
+        tails: list[Any] = []
         try:
-            kept += Pass("branches", work, items, step, executor, workers, progress)
-        except WorkersLostError as lost:
-            lost.partial = found()
-            raise
-        return found()
-
-    def likelihood(
-        self,
-        event: ConditionOption,
-        steps: int | Iterable[int],
-        n: int = 100,
-        n_steps: int | None = None,
-        *,
-        seed: int | None = None,
-        confidence: float = 0.95,
-        executor: ExecutorOption = None,
-        workers: int | None = None,
-        progress: ProgressOption = None,
-    ) -> Array:
-        """Return how likely an event was, seen from some steps: the share of `n` forks from each in which it happens.
-
-        Where the share becomes 1 is where it became inevitable.
-
-        Parameters
-        ----------
-        event : callable or str
-            A predicate of the state or text over observed metrics, as for `first`. It happens in a fork if it holds at
-            any of its states, the one it leaves from included.
-        steps : int or iterable of int
-            The steps to fork at.
-        n : int
-            Number of forks from each.
-        n_steps : int, optional
-            Number of states of each fork. Default: up to the last step of this run.
-        seed : int, optional
-            As for `branches`, whose forks these are.
-        confidence : float
-            Of the interval, between 0 and 1.
-        executor, workers, progress
-            As for `stats`; the unit of progress is a fork.
-
-        Returns
-        -------
-        table : structured ndarray, one row for each of `steps`
-            ``step, n, hits, share, low, high``: `low` and `high` are the ends of Wilson's score interval.
-
-        Raises
-        ------
-        StepRangeError, ArgumentError, ConditionError
-            If there is no such step, a number is out of range, or the event cannot be asked.
-        WorkersLostError
-            If workers die and cannot be replaced; its ``partial`` has the rows that were finished.
-
-        Notes
-        -----
-        At most ``len(steps) * n * n_steps`` steps; a fork ends when it happens.
-        """
-        recording = self._recording
-        points = [recording.grid.step(integer("a step in steps", t)) for t in _listed(steps)]
-        if not points:
-            raise ArgumentError("steps", steps, "at least one step to fork at")
-        count = integer("n", n, 1)
-        if isinstance(confidence, bool) or not isinstance(confidence, (int, float, np.integer, np.floating)):
-            raise ArgumentTypeError("confidence", confidence, "a number between 0 and 1, such as 0.95")
-        if not 0.0 < confidence <= 1.0 - 2.0**-40:  # quantiles nearer to 1 have no digits
-            raise ArgumentError("confidence", confidence, "a number between 0 and 1, such as 0.95")
-        length = None if n_steps is None else n_steps_of(n_steps)
-        master = recording.seed if seed is None else seed_of(seed)
-        self._reader.cursor("likelihood")
-        assert self._step is not None
-        test = self._test(event, points[0], True)
-        codec = recording.checkpoints.codec
-
-        def first(t: int) -> Any:
-            return codec.encode(self._reader.get(t))
-
-        work = Forks(self._step, codec, recording.block_size, recording.backend, first, Event(test), self._reader.turn)
-        items = [
-            Fork(t, fork_seed(master, recording.origin.grid + t, i), length or recording.n_steps - t)
-            for t in points
-            for i in range(count)
-        ]
-        happened: list[bool] = []
-
-        def found() -> Array:
-            rows = []
-            for k in range(len(happened) // count):
-                hits = sum(happened[k * count : (k + 1) * count])
-                rows.append((points[k], count, hits, hits / count, *wilson(hits, count, float(confidence))))
-            names = [("step", "i8"), ("n", "i8"), ("hits", "i8"), ("share", "f8"), ("low", "f8"), ("high", "f8")]
-            return np.array(rows, np.dtype(names))
-
-        try:
-            happened += Pass("likelihood", work, items, self._step, executor, workers, progress)
-        except WorkersLostError as lost:
-            lost.partial = found()
-            raise
-        return found()
-
-
-def _listed(steps: Any) -> list[Any]:
-    if isinstance(steps, (str, bytes)):
-        raise ArgumentTypeError("steps", steps, "a step or steps, such as range(0, 1000, 100)")
-    try:
-        return list(steps)
-    except TypeError:  # not even an array without axes is iterable
-        return [integer("steps", steps)]
+            for sums in work.here(stretches(grid, 0 if again else grid.start(last), n_steps)):
+                if tails:
+                    closed = [tail if old is None else old.merge(tail) for old, tail in zip(closed, tails, strict=True)]
+                tails = [one.moments for one in sums]
+        except Parted as parted:
+            raise self._not_reproduced(parted) from None
+        made = zip(known.items(), closed, tails, strict=True)
+        return {name: cut_table(table, last, before, tail) for (name, table), before, tail in made}

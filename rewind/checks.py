@@ -127,6 +127,27 @@ def params_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return plain
 
 
+def parameter_names(step_fn: Any) -> list[str] | None:
+    """Return the names of a step function's parameters besides state and rng; None where it takes any, or says none."""
+    try:
+        signature = inspect.signature(getattr(step_fn, "py_func", step_fn))  # numba keeps the Python function there
+    except (ValueError, TypeError):
+        return None
+    parameters = list(signature.parameters.values())
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    first_two = [parameter for parameter in parameters if parameter.kind in places][:2]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [parameter.name for parameter in parameters if parameter.kind in kinds and parameter not in first_two]
+
+
+def params_taken(step_fn: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those parameters that a step function takes; all, where it does not say."""
+    names = parameter_names(step_fn)
+    return {name: value for name, value in params.items() if names is None or name in names}
+
+
 def codec_of(codec: Any) -> UserCodec | None:
     """Return `codec` as a pair of callables, or None."""
     if codec is None:

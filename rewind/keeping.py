@@ -26,14 +26,16 @@ class Kept:
     ----------
     journal : Journal
     signals : Signals
+    stacklevel : int
+        Whose line a warning names, as if the caller gave it to ``warnings.warn``.
     """
 
-    def __init__(self, log: Journal, signals: Signals) -> None:
+    def __init__(self, log: Journal, signals: Signals, stacklevel: int = 3) -> None:
         self.log, self.signals = log, signals
         self._last: Report | None = None  # told of the end, when the file is there
         if not log.locked:
             try:
-                warnings.warn(NoLockWarning(log.path), stacklevel=4)
+                warnings.warn(NoLockWarning(log.path), stacklevel=stacklevel + 1)
             except BaseException:  # where warnings are errors
                 log.close()
                 raise
@@ -100,11 +102,17 @@ def signals_of(on_signal: Any) -> Signals:
 
 
 def new_kept(
-    path: str | os.PathLike[str], n_steps: int | None, stride: int | None, durability: Any, on_signal: Any
+    path: str | os.PathLike[str],
+    n_steps: int | None,
+    stride: int | None,
+    durability: Any,
+    on_signal: Any,
+    stacklevel: int = 2,
 ) -> Kept:
     """Return where a recording that begins is kept."""
     signals = signals_of(on_signal)  # refused before there is a file
-    return Kept(Journal.new(journal.target_of(path), n_steps, stride, durability_of(durability)), signals)
+    log = Journal.new(journal.target_of(path), n_steps, stride, durability_of(durability))
+    return Kept(log, signals, stacklevel + 1)
 
 
 def kept_again(path: str | os.PathLike[str], codec: Any, durability: Any, on_signal: Any) -> Kept:

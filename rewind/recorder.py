@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from .checks import block_size_of, codec_of, n_bytes_of, n_steps_of, params_of, seed_of
-from .engine.blocks import Grid, default_block_size
-from .engine.marks import marks_within
-from .engine.metrics import Metric, resolve
-from .engine.seeds import BACKENDS
-from .engine.states import StateCodec, UserCodec, row_bytes, shared_memory
-from .engine.sweep import Plan, sweep
-from .errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
-from .keeping import Durability, OnSignal, new_kept, require_no_path
-from .progress import ProgressOption, reporter
+from .engine.metrics import Metric
+from .engine.states import UserCodec
+from .keeping import Durability, OnSignal
+from .planning import begun, planned
+from .progress import ProgressOption
 from .run import Run
-from .source import describe, versions
-from .stepkinds import step_of
-from .sweeping import swept
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -180,57 +169,19 @@ def record(
     >>> run.get(1234) == run[1234]
     True
     """
-    if backend not in BACKENDS:
-        raise ArgumentError("backend", backend, "'python' or 'numpy'")
-    n = n_steps_of(n_steps)
-    step = step_of(step_fn, params_of(params), backend)
-    user = codec_of(codec)
-    master = secrets.randbits(128) if seed is None else seed_of(seed)
-    codec_here = StateCodec.of(init_state, user)
-    row = codec_here.encode(init_state)
-    if checkpoint_budget is not None:
-        length = _within(checkpoint_budget, block_size, n, row_bytes(row))
-    else:
-        length = default_block_size(n) if block_size is None else block_size_of(block_size)
-    if step_id is not None and not isinstance(step_id, str):
-        raise ArgumentTypeError("step_id", step_id, "a str")
-    plan = Plan(
-        step=step,
-        codec=codec_here,
-        n_steps=n,
-        block_size=length,
-        seed=master,
+    plan, row = planned(
+        step_fn,
+        init_state,
+        n_steps,
+        seed,
+        block_size=block_size,
         backend=backend,
-        metrics=resolve(observe, init_state, codec_here) if observe is not None else {},
-        self_check=bool(self_check),
-        hints=describe(step_fn, step_id),
-        versions=versions(),
+        observe=observe,
+        self_check=self_check,
+        params=params,
+        codec=codec,
+        memory_budget=memory_budget,
+        checkpoint_budget=checkpoint_budget,
+        step_id=step_id,
     )
-    grid = Grid(n, length)
-    budget = n_bytes_of("memory_budget", memory_budget)
-    plan = replace(plan, marks=marks_within(budget, step, codec_here, init_state, grid, backend))
-    report = reporter(progress, "record", n)
-    views = shared_memory(init_state) if user is None else None
-    if views is not None:
-        warnings.warn(SharedMemoryWarning(*views), stacklevel=2)
-    if path is None:
-        require_no_path(durability, on_signal)
-        run = swept(Run, plan, lambda: sweep(plan, row, report))
-    else:
-        with new_kept(path, n, plan.stride, durability, on_signal) as kept:
-            logged, at_end = replace(plan, log=kept.log), kept.reported(report, n)
-            run = swept(Run, logged, lambda: sweep(logged, row, at_end), kept)
-    misfit = run._misfit()
-    if misfit is not None:
-        warnings.warn(misfit, stacklevel=2)
-    return run
-
-
-def _within(budget: int | str, block_size: object, n_steps: int, size: int) -> int:
-    """Return how long blocks are, so that checkpoints of `size` bytes take no more than `budget`."""
-    if block_size is not None:
-        raise ArgumentError("block_size", block_size, "none with checkpoint_budget=", "Both say how long blocks are")
-    most = n_bytes_of("checkpoint_budget", budget) // max(size, 1)
-    if most < 1:
-        raise ArgumentError("checkpoint_budget", budget, f"at least the {size:,} bytes of one state")
-    return max(default_block_size(n_steps), -(-n_steps // most))
+    return begun(Run, plan, row, path=path, durability=durability, on_signal=on_signal, progress=progress)

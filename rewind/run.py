@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from .branching import Branching
 from .comparing import Comparing
+from .forking import Forking
 from .measuring import Measuring
 
 S = TypeVar("S")
 
 
-class Run(Measuring[S], Comparing[S], Branching[S]):
+class Run(Measuring[S], Comparing[S], Forking[S]):
     """A recorded run: a sequence of its states, none of which need be stored.
 
     Made by `record`, `load`, `Run.branch` and `Run.extend`. ``run[t]`` is `get`, ``run[a:b:s]`` a lazy `View`,

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from .checks import block_size_of, codec_of, integer, params_of, seed_of
+from .checks import block_size_of, codec_of, integer
 from .engine.conditions import parse
 from .engine.growing import FOREVER, Growing
-from .engine.metrics import Metric, as_values, resolve
+from .engine.metrics import Metric, as_values
 from .engine.questions import CONDITION, Test
 from .engine.recording import Recording
 from .engine.replay import Parted
-from .engine.seeds import BACKENDS
-from .engine.states import StateCodec, UserCodec, shared_memory
+from .engine.states import UserCodec
 from .engine.steps import Step
 from .engine.sweep import Plan, SelfCheckFailed, Stopped, checked_row, reason_of
 from .errors import (
-    ArgumentError,
     ArgumentTypeError,
     ArtifactError,
     MetricError,
     RecorderFinishedError,
     RewindError,
-    SharedMemoryWarning,
     StateError,
     StepError,
 )
 from .keeping import Durability, Kept, OnSignal, new_kept, require_no_path
 from .loader import attached, load
+from .planning import planned
 from .progress import ProgressOption, reporter
 from .resuming import is_unfinished, kept_unfinished
 from .run import Run
 from .searching import ConditionOption
-from .source import describe, versions
-from .stepkinds import step_of
 from .storage import journal
 from .sweeping import finish, stopped_error
 
@@ -113,33 +108,21 @@ class Recorder(Generic[S]):
         progress: ProgressOption = None,
         step_id: str | None = None,
     ) -> None:
-        if backend not in BACKENDS:
-            raise ArgumentError("backend", backend, "'python' or 'numpy'")
-        step = step_of(step_fn, params_of(params), backend)
-        user = codec_of(codec)
-        master = secrets.randbits(128) if seed is None else seed_of(seed)
-        length = block_size_of(block_size)
-        if step_id is not None and not isinstance(step_id, str):
-            raise ArgumentTypeError("step_id", step_id, "a str")
+        length = block_size_of(block_size)  # None would be what a number of steps makes it
         reporter(progress, "record", 1)  # refuse now what is no callable
-        codec_here = StateCodec.of(init_state, user)
-        metrics = resolve(observe, init_state, codec_here) if observe is not None else {}
-        plan = Plan(
-            step=step,
-            codec=codec_here,
-            n_steps=1,
+        plan, row = planned(
+            step_fn,
+            init_state,
+            1,
+            seed,
             block_size=length,
-            seed=master,
             backend=backend,
-            metrics=metrics,
-            self_check=bool(self_check),
-            hints=describe(step_fn, step_id),
-            versions=versions(),
+            observe=observe,
+            self_check=self_check,
+            params=params,
+            codec=codec,
+            step_id=step_id,
         )
-        views = shared_memory(init_state) if user is None else None
-        if views is not None:
-            warnings.warn(SharedMemoryWarning(*views), stacklevel=2)
-        row = codec_here.encode(init_state)
         if path is None:
             require_no_path(durability, on_signal)
         kept = None if path is None else new_kept(path, None, None, durability, on_signal)

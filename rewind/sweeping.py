@@ -32,6 +32,8 @@ def swept(cls: type[R], plan: Plan, make: Callable[[], Recording], kept: Kept | 
         kept.stop(stopped.recording)
     run = cls(stopped.recording, plan.step, plan.metrics, plan.marks)
     error = stopped_error(stopped, run, plan.step, plan.n_steps, kept)
+    if stopped.also is not None and hasattr(error, "add_note"):  # from Python 3.11 on
+        error.add_note(f"What it was recorded to as well raised {type(stopped.also).__name__}: {stopped.also}")
     raise error from error.__cause__
 
 

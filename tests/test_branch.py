@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import subprocess
 import sys
 
@@ -20,10 +22,12 @@ from plain import (
     noisy,
     normal,
     rng_of_block,
+    text,
     tree,
 )
 
 import rewind
+from rewind.planning import begun
 
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -245,3 +249,211 @@ def test_a_class_of_the_recording_script_is_found_in_the_module_of_the_step(tmp_
         command = [sys.executable, "-W", "error", name]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+# ---- to a file, block by block
+
+
+class Enough(Exception):
+    pass
+
+
+def raising_at(done):
+    """A progress that stops the recording at the first block end with so many states done."""
+
+    def progress(now):
+        if now.done >= done:
+            raise Enough
+
+    return progress
+
+
+OBSERVE = {"x": None, "pair": lambda x: [x, x * x]}
+WAYS = {
+    "fresh": {},
+    "fresh, mutated": {"mutate": lambda x: x + 1, "seed": 3},
+    "same": {"noise": "same"},
+    "same, mutated": {"noise": "same", "mutate": lambda x: x + 100},
+}
+
+
+def file_of(run, path):
+    run.save(path)
+    return path.read_bytes()
+
+
+@backends
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("t", [7, 10, 20])
+def test_a_branch_to_a_file_that_was_cut_off_becomes_the_file_of_one_that_was_not(backend, way, t, tmp_path):
+    run = rewind.record(noisy, 0.0, 60, 5, block_size=7, backend=backend, observe=OBSERVE)
+    path, more = tmp_path / "branch.replay", WAYS[way]
+    want = file_of(run.branch(t, n_steps=40, **more), tmp_path / "want.replay")
+    whole = run.branch(t, n_steps=40, path=path, **more)
+    assert path.read_bytes() == want and not os.path.exists(f"{path}.journal")
+    path.unlink()
+
+    left = [16 + t % 7]  # the steps up to step t are made once more
+
+    def halting(x, rng):
+        left[0] -= 1
+        if left[0] == -1:
+            raise KeyboardInterrupt
+        return noisy(x, rng)
+
+    plan, row = run._branch_plan(t, n_steps=40, **more)
+    plan = dataclasses.replace(plan, step=type(plan.step)(halting, {}))  # and the file says it is `noisy`
+    with pytest.raises(rewind.RecordingInterrupted) as caught:
+        begun(type(run), plan, row, path=path)
+    part = caught.value.run
+    assert 1 <= len(part) < 40 and bytes_of(part) == bytes_of(whole[: len(part)])
+    resumed = rewind.resume(path, noisy, observe=OBSERVE)
+    assert path.read_bytes() == want and resumed.content_hash() == whole.content_hash()
+    assert resumed.lineage == whole.lineage and resumed.start == t
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_progress_that_raises_leaves_a_branch_that_can_be_resumed(way, tmp_path):
+    run = rewind.record(noisy, 0.0, 60, 5, block_size=7, observe=OBSERVE)
+    path = tmp_path / "branch.replay"
+    want = file_of(run.branch(10, n_steps=40, **WAYS[way]), tmp_path / "want.replay")
+    with pytest.raises(Enough):
+        run.branch(10, n_steps=40, path=path, durability="none", progress=raising_at(1), **WAYS[way])
+    assert not path.exists()
+    with pytest.raises(rewind.UnfinishedRecordingError):
+        run.branch(10, n_steps=40, path=path, **WAYS[way])
+    rewind.resume(path, noisy, observe=OBSERVE)
+    assert path.read_bytes() == want
+
+
+def test_what_is_about_a_file_needs_one_for_a_branch_too(tmp_path):
+    run = rewind.record(noisy, 0.0, 20, 5)
+    with pytest.raises(rewind.ArgumentError, match="path= as well"):
+        run.branch(3, durability="none")
+    with pytest.raises(rewind.ArgumentError, match="path= as well"):
+        run.branch(3, on_signal="checkpoint")
+    with pytest.raises(rewind.ArgumentError, match="durability"):
+        run.branch(3, path=tmp_path / "branch.replay", durability="never")
+    assert list(tmp_path.iterdir()) == []
+    parent = tmp_path / "run.replay"
+    run.save(parent)
+    loaded = rewind.load(parent, noisy)
+    child = loaded.branch(3, path=parent)  # its own parent is in memory, and may go
+    assert rewind.load(parent, noisy).content_hash() == child.content_hash()
+
+
+def test_the_plan_of_a_branch_may_have_metrics_of_its_own():
+    run = rewind.record(noisy, 0.0, 30, 5, observe={"x": None})
+    assert list(run._branch_plan(3)[0].metrics) == ["x"] and run._branch_plan(3, observe={})[0].metrics == {}
+    plan, row = run._branch_plan(3, observe={"low": lambda x: -x})
+    assert begun(type(run), plan, row).observed["low"].count == 27
+    with pytest.raises(rewind.MetricError):
+        run._branch_plan(3, observe={"x": lambda x: "text"})
+    with pytest.raises(rewind.ArgumentError):
+        run._branch_plan(3, observe={"no name": None})
+
+
+# ---- a run as it was when it was shorter
+
+
+@backends
+@pytest.mark.parametrize("n", [1, 2, 6, 7, 8, 14, 15, 21, 22, 23])
+def test_the_first_states_of_a_run_are_the_run_that_was_recorded_so_long(backend, n, tmp_path):
+    named = {"block_size": 7, "backend": backend, "observe": OBSERVE}
+    run, short = (rewind.record(noisy, 0.0, k, 5, **named) for k in (23, n))
+    want, path = file_of(short, tmp_path / "short.replay"), tmp_path / "cut.replay"
+    cut = run._shortened(n)
+    assert cut.content_hash() == short.content_hash() and file_of(cut, path) == want and cut.complete
+    assert bytes_of(cut) == bytes_of(short) and cut.verify(full=True)
+    assert cut.extend(30).content_hash() == short.extend(30).content_hash()
+    run.save(path)
+    assert file_of(rewind.load(path, noisy, observe=OBSERVE)._shortened(n), path) == want
+    plain = rewind.load(tmp_path / "short.replay", noisy)
+    run.save(path)
+    bare = rewind.load(path, noisy)._shortened(n)  # the metrics have no functions here
+    assert bytes_of(bare) == bytes_of(plain) and list(bare.observed) == (["x", "pair"] if n == 23 else [])
+
+
+@backends
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("n", [1, 4, 5, 11, 12, 20])
+def test_so_are_those_of_a_branch(backend, way, n, tmp_path):
+    run = rewind.record(noisy, 0.0, 60, 5, block_size=7, backend=backend, observe=OBSERVE)
+    whole, short = (run.branch(10, n_steps=k, **WAYS[way]) for k in (20, n))
+    want = file_of(short, tmp_path / "short.replay")
+    assert file_of(whole._shortened(n), tmp_path / "cut.replay") == want
+    assert whole._shortened(n).lineage == short.lineage and whole._shortened(n).verify(full=True)
+
+
+def growing_text(x, rng):
+    return x + "é" if rng.random() < 0.5 else x
+
+
+def set_of(x, rng):
+    return x ^ {int(rng.random() * 9)}
+
+
+def widening(x, rng):
+    return np.append(x, rng.random()) if rng.random() < 0.2 else x + rng.random()
+
+
+@pytest.mark.parametrize(
+    "step, init, observe",
+    [
+        (growing_text, "", {"n": len}),
+        (text, "", None),
+        (set_of, {1}, {"n": len}),
+        (widening, np.zeros(2), {"n": len}),
+        (crowd, Crowd([Walker(), Walker()]), {"x": lambda s: [w.x for w in s.walkers][:1], "n": lambda s: 1}),
+        (lambda x, rng: None, None, None),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 6, 12, 13, 29])
+def test_so_are_those_of_states_that_are_kept_otherwise(step, init, observe, n, tmp_path):
+    run, short = (rewind.record(step, init, k, 5, block_size=6, observe=observe) for k in (30, n))
+    assert file_of(run._shortened(n), tmp_path / "cut") == file_of(short, tmp_path / "short")
+
+
+@pytest.mark.parametrize("n", [1, 10, 41, 50, 199])
+def test_a_thinned_run_keeps_its_stride_and_one_without_metrics_replays_a_stretch(n):
+    calls = []
+
+    def step(x, rng):
+        calls.append(x)
+        return noisy(x, rng)
+
+    run = rewind.Recorder(step, 0.0, 5, block_size=4).advance(199).run
+    stride = run._recording.stride
+    calls.clear()
+    cut = run._shortened(n)
+    assert stride > 1 and len(calls) < 4 * stride and cut._recording.stride == stride
+    assert bytes_of(cut) == bytes_of(run[:n]) and cut.verify(full=True)
+    assert cut.n_checkpoints == -(-cut._recording.grid.n_blocks // stride)
+
+
+def test_what_there_is_of_a_run_that_was_stopped_is_a_run_as_well():
+    def step(x, rng):
+        return 1 / 0 if x == 17 else x + 1
+
+    with pytest.raises(rewind.StepError) as caught:
+        rewind.record(step, 0, 60, 5, block_size=7, observe={"x": None})
+    run = caught.value.run
+    for n in (3, 16, 18):
+        want = rewind.record(step, 0, n, 5, block_size=7, observe={"x": None})
+        assert run._shortened(n).content_hash() == want.content_hash()
+    for n in (0, 19):
+        with pytest.raises(rewind.ArgumentError):
+            run._shortened(n)
+
+
+def test_another_step_function_inherits_the_parameters_it_has_and_no_others():
+    def drifting(x, rng, drift=0.0, scale=1.0):
+        return x + scale * rng.random() + drift
+
+    run = rewind.record(drifting, 0.0, 20, 1, params={"drift": 2.0, "scale": 3.0})
+    assert run.branch(5, step_fn=lambda x, rng: x).params == {}
+    assert run.branch(5, step_fn=lambda x, rng, scale: x + scale).params == {"scale": 3.0}
+    assert run.branch(5, step_fn=lambda x, rng, **given: x + given["drift"]).params == {"drift": 2.0, "scale": 3.0}
+    assert run.branch(5).params == {"drift": 2.0, "scale": 3.0}
+    with pytest.raises(rewind.ArgumentTypeError, match="drift=1.0"):
+        run.branch(5, step_fn=lambda x, rng: x, params={"drift": 1.0})

@@ -25,7 +25,7 @@ class Growing(Sweep):
     Parameters
     ----------
     plan : Plan
-        Its ``n_steps`` is not looked at.
+        Its ``n_steps`` is not looked at, and its ``tap`` is not called.
     report : callable, optional
         As for `sweep`; called at the end of each block.
     row
@@ -40,7 +40,7 @@ class Growing(Sweep):
     """
 
     def __init__(self, plan: Plan, report: Report | None, row: Row, before: Recording | None = None) -> None:
-        super().__init__(replace(plan, n_steps=FOREVER), report)
+        super().__init__(replace(plan, n_steps=FOREVER, tap=None), report)
         self.at = (0, row)
         self._held = False  # whether the place stands at step t
         self._thinned = 0  # the last block at whose start the number of checkpoints was looked at

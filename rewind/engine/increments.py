@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from .ledgers import vector_row
 from .metrics import COLUMNS, INTEGER, MetricTable
 from .moments import Moments, ScalarMoments, VectorMoments
 from .recording import Recording
-from .states import Row, stack
+from .states import Checkpoints, Row, stack
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,71 @@ class Log(Protocol):
 
     def add(self, done: Sequence[BlockDone]) -> Sequence[Row]:
         """Take blocks that were finished; return their rows, which may lie in a file from now on."""
+
+
+#: ``tap(first_step, {name: values})``: what each metric gave for states one behind the other, float64 arrays of shape
+#: (n, *metric shape). They may be buffers that are used again: who keeps them copies them.
+Tap = Callable[[int, Mapping[str, Array]], None]
+
+
+class Handover:
+    """What the tap of a sweep is given: each state once, in order.
+
+    Parameters
+    ----------
+    tap : Tap
+    names : sequence of str
+        Of the metrics.
+    n : int
+        Number of states that are not handed over, since they were there before.
+
+    Attributes
+    ----------
+    n : int
+        Number of states that were there before or have been handed over.
+    failed : bool
+        Whether the tap raised; then it is not called again.
+    """
+
+    def __init__(self, tap: Tap, names: Sequence[str], n: int = 0) -> None:
+        self._tap, self._names, self.n, self.failed = tap, list(names), n, False
+        self._due: tuple[int, int, Sequence[Array]] | None = None
+
+    def prepare(self, block: int, first: int, values: Sequence[Array]) -> None:
+        """Take what is to be handed over as soon as `block` is finished."""
+        self._due = block, first, values
+
+    def finish(self, at: int) -> None:
+        """Hand over the block that is prepared, if it is one before `at`, the block under way."""
+        if self._due is not None and self._due[0] < at:
+            self.give(*self._due[1:])
+            self._due = None
+
+    def give(self, first: int, values: Sequence[Array]) -> None:
+        """Hand over values, the first of which belong to step `first`: what of them was not handed over yet."""
+        old, stop = self.n - first, first + len(values[0])
+        if self.failed or stop <= self.n:
+            return
+        new = {name: given[old:] for name, given in zip(self._names, values, strict=True)}
+        # Before the call: nobody knows what one that raises has kept of it.
+        self.failed, self.n = True, stop
+        self._tap(first + old, new)
+        self.failed = False
+
+
+def cut_table(table: MetricTable, block: int, closed: Moments | None, tail: Moments) -> MetricTable:
+    """Return a table up to `block`, of which there is `tail`; `closed` are the moments of the blocks before."""
+    rows = _PieceRows({column: table.rows[column][:block] for column in COLUMNS}, [tail], table)
+    return MetricTable(table.shape, rows, closed, tail)
+
+
+def first_rows(checkpoints: Checkpoints, n: int) -> Checkpoints:
+    """Return the first `n` rows of checkpoints, as if there had never been more."""
+    part, layout = checkpoints.part(0, n), checkpoints.codec.layout
+    if layout is None or all(column.dtype.itemsize for column in layout.columns):
+        return part
+    # A column of text is as wide as its longest value.
+    return replace(stack(part.codec, [part.row(i) for i in range(n)]), digests=part.digests)
 
 
 def thinned_stride(stride: int, n_blocks: int, n_steps: int) -> int:

@@ -11,10 +11,11 @@ import numpy as np
 from ..errors import MetricError, StateError, StepError
 from ..kernel import BlockRng, Marks, Place, Turn
 from .blocks import Grid
+from .columns import Array
 from .forms import rows_of
-from .increments import BlockDone, Log
+from .increments import BlockDone, Handover, Log, Tap
 from .ledgers import Ledger
-from .metrics import CHANGED, MetricTable
+from .metrics import CHANGED, MetricTable, as_values
 from .recording import Origin, Recording
 from .replay import Cursor, Parted, Watch, meddles
 from .states import Row, StateCodec, dataclass_fields, stack
@@ -28,10 +29,13 @@ BULK = 1 << 24
 
 
 class Stopped(Exception):
-    """A sweep that ended early: `error` says why, `recording` is the finished part."""
+    """A sweep that ended early: `error` says why, `recording` is the finished part.
 
-    def __init__(self, error: BaseException, recording: Recording) -> None:
-        self.error, self.recording = error, recording
+    `also` is what the tap raised when it was given the end of that, if anything.
+    """
+
+    def __init__(self, error: BaseException, recording: Recording, also: BaseException | None = None) -> None:
+        self.error, self.recording, self.also = error, recording, also
         super().__init__(str(error))
 
 
@@ -45,7 +49,14 @@ class SelfCheckFailed(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` is told of each."""
+    """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` is told of each.
+
+    `tap` is given what the metrics gave for the states of each block, before the log is told of it: each state of the
+    recording once, in order, and no other; of a run that goes on, the new ones. What is finished of a sweep that ends
+    early is given to it, too. One that raises ends the sweep, as `report` does, and is not called again: the finished
+    part ends with the last state of that call. (Ctrl-C within the call counts as raised by it.) Without metrics there
+    is nothing to give.
+    """
 
     step: Step
     codec: StateCodec
@@ -62,6 +73,7 @@ class Plan:
     marks: Marks | None = None
     turn: Turn = field(default_factory=Turn)
     log: Log | None = None
+    tap: Tap | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -83,7 +95,7 @@ def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
     Raises
     ------
     Stopped
-        If the step, `report` or the user ends it early: carries the finished part.
+        If the step, `report`, the tap or the user ends it early: carries the finished part.
 
     Notes
     -----
@@ -173,6 +185,8 @@ class Sweep:
         self.first = 0
         self._before: Recording | None = None
         self._ahead: tuple[Place, Watch] | None = None
+        self._handover = Handover(plan.tap, list(plan.metrics)) if plan.tap is not None and plan.metrics else None
+        self._again: tuple[int, list[Array]] = 0, []  # what the metrics gave in the block that was cut, and from where
 
     def take_up(self, before: Recording, row: Row) -> None:
         """Make the past of `before` the past of this sweep, up to the last block, whose first state is `row`."""
@@ -181,6 +195,8 @@ class Sweep:
         self.rows = [thinned.row(i) for i in range(min(thinned.n, -(-last // self.stride)))]
         self.ledgers = {name: Ledger(name, table) for name, table in before.metrics.items()}
         self.at, self._before = (last, row), before
+        if self._handover is not None:
+            self._handover.n = before.n_steps
 
     def run(self, block: int, row: Row) -> Recording:
         """Go from the first state of `block`, which is `row`, to the end."""
@@ -204,7 +220,22 @@ class Sweep:
             done = self._rescued(error)
             if done is None:  # not even state 0
                 raise
-            raise Stopped(error, done) from error
+            raise Stopped(error, done, self._hand_over_rest()) from error
+
+    def _hand_over_rest(self) -> BaseException | None:
+        """Hand over what of the finished part the tap has not been given; return what it raised, if anything."""
+        handover, (start, values) = self._handover, self._again
+        for _ in range(10):
+            try:
+                if handover is not None and not handover.failed:
+                    with self.plan.turn:
+                        handover.finish(self.at[0])
+                        handover.give(start, values)
+                return None
+            except BaseException as error:
+                if not isinstance(error, KeyboardInterrupt) or (handover is not None and handover.failed):
+                    return error
+        return None
 
     def _begin(self) -> None:
         """Tell the log what there is."""
@@ -283,8 +314,9 @@ class Sweep:
         start, stop = self.grid.start(block), self.grid.stop(block)
         n_steps = stop - start - (stop == self.plan.n_steps)
         self.place.enter(block, self.plan.codec.decode(row))
+        values: list[Array] = []
         if self.ledgers:
-            self._enter(block, self.watch.observe(self.place, stop - start, n_steps), start)
+            values = self._enter(block, self.watch.observe(self.place, stop - start, n_steps), start)
         else:
             self.place.run(n_steps)
         next_row = self.plan.codec.encode(self.place.state)
@@ -293,8 +325,15 @@ class Sweep:
         if stop == self.plan.n_steps:
             if self.report is not None:
                 self.report(stop, block)
-            return self._finish(block, stop, self.plan.codec.digest(next_row))
+            done = self._finish(block, stop, self.plan.codec.digest(next_row))
+            if self._handover is not None:
+                self._handover.give(start, values)
+            return done
+        if self._handover is not None:
+            self._handover.prepare(block, start, values)
         self.at = block + 1, next_row
+        if self._handover is not None:
+            self._handover.finish(block + 1)
         self._tell(block, [next_row])
         return None
 
@@ -302,9 +341,13 @@ class Sweep:
         if block % self.stride == 0 and len(self.rows) == block // self.stride:
             self.rows.append(row)
 
-    def _enter(self, block: int, values: list[Any], start: int) -> None:
+    def _enter(self, block: int, values: list[Any], start: int) -> list[Array]:
+        """Enter what each metric gave in a block; return it as arrays of numbers."""
+        arrays = []
         for ledger, given in zip(self.ledgers.values(), values, strict=True):
-            ledger.enter(block, given, start)
+            arrays.append(as_values(ledger.name, given, start, ledger.shape))
+            ledger.enter(block, arrays[-1], start)
+        return arrays
 
     def _check(self, block: int, row: Row, n_steps: int, expected: Row) -> None:
         if not n_steps:
@@ -345,14 +388,17 @@ class Sweep:
         """Return the finished part, None if there is none.
 
         Up to the step that failed; if that cannot be run again, up to the checkpoint of the block under way; if that
-        cannot be observed, the blocks before.
+        cannot be observed, the blocks before. What the tap has been given is part of it.
         """
-        block = self.at[0]
+        block, handover = self.at[0], self._handover
         start, reason, ends = self.grid.start(block), reason_of(error), []
-        if isinstance(error, StepError):
+        failed = handover is not None and handover.failed  # then what is behind would not be handed over
+        if isinstance(error, StepError) and not failed:
             ends = [(block, error.t)]
-        elif isinstance(error, StateError):
+        elif isinstance(error, StateError) and not failed:
             ends = [(block, self.grid.stop(block) - 1)]
+        if handover is not None and (failed or handover.n > start + 1):
+            ends.append((self.grid.block_of(handover.n - 1), handover.n - 1))
         ends.append((block, start))
         if block > self.first:
             ends.append((block - 1, start - 1))
@@ -362,7 +408,7 @@ class Sweep:
                     done = self._cut(block, end)
                     return replace(done, complete=False, stopped=reason)
                 except KeyboardInterrupt:  # once more: then what takes no time, but not nothing
-                    if end > start:
+                    if end > start and (handover is None or end >= handover.n):
                         break
                 except Exception:
                     break
@@ -376,7 +422,7 @@ class Sweep:
         cursor.restore(block)
         watch = Watch(self.plan.step, self.plan.codec, self.plan.metrics)
         if self.ledgers:
-            self._enter(block, watch.observe(cursor, end - start + 1, end - start), start)
+            self._again = start, self._enter(block, watch.observe(cursor, end - start + 1, end - start), start)
         else:
             cursor.run(end - start)
         digest = self.plan.codec.digest(self.plan.codec.encode(cursor.state))

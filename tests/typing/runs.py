@@ -146,6 +146,7 @@ u2: Run[int] = a.branch(5, lambda s: s + 100, n_steps=10, noise="same")
 u3: Run[World] = c.branch(5, lambda w: None)
 u4: Run[int] = a.extend(200)
 u5: Run[int] = a.branch(5, params={"rate": 1.0}, step_fn=heated, seed=3)
+u6b: Run[int] = a.branch(5, path="branch.replay", durability="1s", on_signal="checkpoint")
 a.branch(5, lambda s: "text")  # E: return-value, arg-type
 a.branch(5, noise="other")  # E: arg-type
 a.extend("200")  # E: arg-type
