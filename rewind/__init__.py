@@ -7,6 +7,8 @@ can be forked, statistics are exact, and the file proves itself::
     run.get(842_137)
 """
 
+from typing import TYPE_CHECKING
+
 from .branches import Branches
 from .cursors import Cursor
 from .engine.divergence import Divergence
@@ -26,19 +28,30 @@ from .errors import (
     ArtifactPermissionError,
     ArtifactVersionError,
     ConditionError,
+    ConfigError,
+    DroppedError,
+    DroppedWarning,
+    HistoryMismatchError,
+    LogValueError,
     MetricError,
     MissingCodecError,
     MissingStepError,
+    MomentError,
     NativeStepError,
     NoLockWarning,
     NondeterminismError,
     NondeterministicReplayError,
     NondeterministicStepError,
+    NoRunError,
     PickledStatesWarning,
     RecorderFinishedError,
     RecordingInterrupted,
     RewindError,
     RewindWarning,
+    RunBusyError,
+    RunExistsError,
+    RunFinishedError,
+    RunNotFoundError,
     ShardError,
     SharedMemoryWarning,
     SizeLimitError,
@@ -48,6 +61,11 @@ from .errors import (
     StepRangeError,
     StepReturnError,
     StepSourceWarning,
+    StoreDamagedError,
+    StoreError,
+    StoreVersionError,
+    TrackedArtifactError,
+    TrackerError,
     TransferError,
     UnfinishedRecordingError,
     UnfinishedRecordingWarning,
@@ -65,6 +83,21 @@ from .source import VERSION as __version__
 from .stepwise import Recorder
 from .views import Observed, View
 
+if TYPE_CHECKING:  # who tracks no runs does not wait for the tracker
+    from .tracker.config import Config
+    from .tracker.current import define_metric, finish, log
+    from .tracker.folder import Tracker
+    from .tracker.moment import Moment
+    from .tracker.opening import init
+    from .tracker.revision import Revision
+    from .tracker.summary import Summary
+    from .tracker.tracked import TrackedRun
+
+    config: Config
+    summary: Summary
+else:
+    from .tracker import attribute as __getattr__  # noqa: F401
+
 __all__ = [
     "Ancestor",
     "ArgumentError",
@@ -80,16 +113,24 @@ __all__ = [
     "ArtifactVersionError",
     "Branches",
     "ConditionError",
+    "ConfigError",
     "Cursor",
     "Divergence",
+    "DroppedError",
+    "DroppedWarning",
     "FastGenerator",
     "FastRandom",
+    "HistoryMismatchError",
+    "LogValueError",
     "MetricError",
     "MissingCodecError",
     "MissingStepError",
+    "Moment",
+    "MomentError",
     "NativeStep",
     "NativeStepError",
     "NoLockWarning",
+    "NoRunError",
     "NondeterminismError",
     "NondeterministicReplayError",
     "NondeterministicStepError",
@@ -99,9 +140,14 @@ __all__ = [
     "Recorder",
     "RecorderFinishedError",
     "RecordingInterrupted",
+    "Revision",
     "RewindError",
     "RewindWarning",
     "Run",
+    "RunBusyError",
+    "RunExistsError",
+    "RunFinishedError",
+    "RunNotFoundError",
     "ShardError",
     "SharedMemoryWarning",
     "SizeLimitError",
@@ -112,6 +158,13 @@ __all__ = [
     "StepRangeError",
     "StepReturnError",
     "StepSourceWarning",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreVersionError",
+    "TrackedArtifactError",
+    "TrackedRun",
+    "Tracker",
+    "TrackerError",
     "TransferError",
     "UnfinishedRecordingError",
     "UnfinishedRecordingWarning",
@@ -120,10 +173,18 @@ __all__ = [
     "View",
     "WorkersLostError",
     "__version__",
+    "define_metric",
+    "finish",
     "get_include",
+    "init",
     "kernel_name",
     "load",
+    "log",
     "native_step",
     "record",
     "resume",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

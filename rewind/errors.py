@@ -21,6 +21,21 @@
     ├── WorkersLostError (RuntimeError)       workers died; ``.partial`` holds the finished part
     ├── RecorderFinishedError (RuntimeError)  a recorder whose run is finished goes no further
     ├── ShardError (ValueError)               parts of a sharded pass that cannot be read, or do not belong together
+    ├── TrackerError                          a tracked run
+    │   ├── MomentError (ValueError)              text that is no moment ``run_id?_step=200`` of a run
+    │   ├── RunNotFoundError (LookupError)        no such run, or no such revision of it
+    │   ├── RunExistsError (ValueError)           an id that is taken
+    │   ├── RunBusyError (BlockingIOError)        another process, or another place in this one, writes to the run
+    │   ├── RunFinishedError (RuntimeError)       a call after ``finish``
+    │   ├── NoRunError (RuntimeError)             there is no run: ``init`` was not called
+    │   ├── ConfigError (ValueError)              a config value that would change
+    │   ├── LogValueError (TypeError)             a value that cannot be kept; the rest of its row is
+    │   ├── DroppedError (ValueError)             a row below the current step, with ``on_dropped="raise"``
+    │   ├── TrackedArtifactError (LookupError)    no such artifact
+    │   ├── HistoryMismatchError (ValueError)     a row that the simulation does not give
+    │   └── StoreError (OSError)                  the folder of the tracker cannot be read or written
+    │       ├── StoreVersionError                 written by a later rewind
+    │       └── StoreDamagedError                 not a database, or a damaged one
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
     │   ├── NondeterministicStepError         found while recording (``self_check=True``)
     │   └── NondeterministicReplayError       found by ``verify``
@@ -43,6 +58,7 @@
     ├── SharedMemoryWarning                   arrays of a state that are views of one memory
     ├── UnfinishedRecordingWarning            a recording beside the file that has not become it
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
+    ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
     └── StepSourceWarning                     the step function is not the one recorded
 
 Exceptions take facts and build their own text here, so both kernels and every caller say the same words.
@@ -53,6 +69,7 @@ from __future__ import annotations
 import errno as _errno
 import os as _os
 import pickle
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -239,6 +256,15 @@ class MissingStepError(RewindError, RuntimeError):
             f"rewind.load(path, step_fn=...){hint}"
         )
 
+    @classmethod
+    def of_run(cls, ref: str, what: str, step_id: str | None) -> MissingStepError:
+        """Return the error for the simulation of a tracked run."""
+        error = cls(what, step_id)
+        hint = f"; it was recorded with {step_id}" if step_id else ""
+        text = f"{what} of {ref} needs a replay, and no file holds functions: run.attach(step_fn) gives them{hint}"
+        error.args = (text,)
+        return error
+
 
 class MissingCodecError(RewindError, RuntimeError):
     """A question that needs the codec the run was recorded with."""
@@ -399,6 +425,160 @@ class RecordingInterrupted(KeyboardInterrupt):
         else:
             way = f"They are on disk: go on with rewind.resume({path!r}, step_fn)"
         super().__init__(f"{by} with steps 0 to {t}{of} recorded. {way}")
+
+
+class TrackerError(RewindError):
+    """Something about tracked runs."""
+
+
+class MomentError(TrackerError, ValueError):
+    """Text that is no moment of a run, or a moment that the run does not have."""
+
+    def __init__(self, text: object, problem: str = "") -> None:
+        self.text = text
+        way = "expected '<run_id>?_step=<step>', for example 'k3f9?_step=200', or 'k3f9@1?_step=200' for revision 1"
+        super().__init__(f"cannot read {show(text, 80)} as a moment: {problem + '; ' if problem else ''}{way}")
+
+    @classmethod
+    def beyond(cls, text: object, step: int, last: int) -> MomentError:
+        """Return the error for a step that comes behind the last row."""
+        error = cls(text)
+        there = f"its last step is {last}" if last >= 0 else "it has no rows; _step=-1 is where it begins"
+        error.args = (f"{show(text, 80)} is past the end: there is no step {step}, {there}",)
+        return error
+
+
+class RunNotFoundError(TrackerError, LookupError):
+    """There is no such run in the folder, or no such revision of it; `nearest` are the ids most like it."""
+
+    def __init__(self, run_id: str, nearest: Sequence[str], folder: object, revisions: Sequence[int] = ()) -> None:
+        self.run_id, self.nearest, self.folder = run_id, tuple(nearest), folder
+        if revisions:
+            many = ", ".join(map(str, revisions[-8:]))
+            text = f"run {run_id!r} has no such revision; it has {many}"
+        else:
+            near = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "there are no runs"
+            text = f"there is no run {run_id!r} in {folder}; {near}"
+        super().__init__(text)
+
+
+class RunExistsError(TrackerError, ValueError):
+    """An id that is taken."""
+
+    def __init__(self, run_id: str, folder: object, removed: bool = False) -> None:
+        self.run_id, self.folder = run_id, folder
+        last = f"'{run_id}?_step=N'"
+        way = f"resume='allow' goes on at its end, resume_from={last} at a step, fork_from={last} makes a new run of it"
+        if removed:
+            way = "it was removed and is still kept; rewind rm --restore brings it back, rewind rm --purge ends it"
+        super().__init__(f"there is a run {run_id!r} in {folder} already; {way}")
+
+
+class RunBusyError(TrackerError, BlockingIOError):
+    """Another process writes to the run; its number and its host are in ``.pid`` and ``.host``, where known."""
+
+    def __init__(self, run_id: str, pid: int | None = None, host: str | None = None) -> None:
+        self.run_id, self.pid, self.host = run_id, pid, host
+        who = "another process" if pid is None else f"process {pid} on {host}"
+        if pid == _os.getpid():
+            who = "this process, which has it open: finish() it first; it"
+        TrackerError.__init__(self, f"run {run_id!r} has a writer: {who} is logging to it")
+
+    def __str__(self) -> str:  # OSError would show only what it was made with
+        return str(self.args[0])
+
+
+class RunFinishedError(TrackerError, RuntimeError):
+    """A call after ``finish``."""
+
+    def __init__(self, run_id: str, call: str, last: int) -> None:
+        self.run_id = run_id
+        way = f"rewind.init(id={run_id!r}, resume='must') goes on at step {last + 1}"
+        super().__init__(f"run {run_id!r} is finished, so {call} has nothing to write to; {way}")
+
+
+class NoRunError(TrackerError, RuntimeError):
+    """There is no run: `init` was not called in this process."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(f"there is no run for rewind.{call}: call rewind.init() first")
+
+
+class ConfigError(TrackerError, ValueError):
+    """A config value that would change within a run."""
+
+    def __init__(self, key: str, old: object, new: object) -> None:
+        self.key, self.old, self.new = key, old, new
+        super().__init__(
+            f"config[{key!r}] is {show(old)} and would become {show(new)}; a run keeps the config it was begun with. "
+            "config.update({...}, allow_val_change=True) changes it all the same"
+        )
+
+
+class LogValueError(TrackerError, TypeError):
+    """Values that cannot be kept in a row: `keys`; all else of the call is logged."""
+
+    def __init__(self, problems: Mapping[str, object]) -> None:
+        self.keys = tuple(problems)
+        what = [f"{key!r} is {show(value)} ({type(value).__name__})" for key, value in problems.items()]
+        super().__init__(
+            f"cannot log {'; '.join(what)}. A row holds numbers, text, bytes, None, arrays of plain types, and lists "
+            "and dicts of them; the rest of this call was logged"
+        )
+
+
+class DroppedError(TrackerError, ValueError):
+    """A call that logs to a step below the current one; nothing of it was kept."""
+
+    def __init__(self, step: int, current: int) -> None:
+        self.step, self.current = step, current
+        super().__init__(_dropped(step, current))
+
+
+def _dropped(step: int, current: int) -> str:
+    return (
+        f"step {step} is below the current step {current}, and rows are written in order: this call was dropped. "
+        "Leave step= out, or rewind the run with resume_from='<run_id>?_step=N' to write its steps behind N again"
+    )
+
+
+class TrackedArtifactError(TrackerError, LookupError):
+    """There is no such artifact, or its name cannot be meant."""
+
+
+class HistoryMismatchError(TrackerError, ValueError):
+    """A row of a history that the simulation kept with it does not give."""
+
+    def __init__(self, ref: str, step: int, key: str, logged: object, simulated: object) -> None:
+        self.ref, self.step, self.key, self.logged, self.simulated = ref, step, key, logged, simulated
+        super().__init__(
+            f"step {step} of {ref} is the first row that its simulation does not give: {key} is {show(logged)} in the "
+            f"history, and {show(simulated)} by replay"
+        )
+
+
+class StoreError(TrackerError, OSError):
+    """The folder of the tracker cannot be read or written; rows that were logged wait in memory for the next try."""
+
+    def __init__(self, doing: str, path: object, problem: str) -> None:
+        self.path = path
+        TrackerError.__init__(self, f"cannot {doing} {path}: {problem}")
+        self.errno = self.strerror = None
+
+    def __str__(self) -> str:  # OSError would show only what it was made with
+        return str(self.args[0])
+
+
+class StoreVersionError(StoreError):
+    """A folder that a later rewind wrote."""
+
+    def __init__(self, path: object, found: int, known: int) -> None:
+        problem = f"it has version {found}, and this rewind knows versions up to {known}. Install a later rewind-engine"
+        super().__init__("use", path, problem)
+
+
+class StoreDamagedError(StoreError):
+    """Not the database of a tracker, or a damaged one."""
 
 
 class NondeterminismError(RewindError, RuntimeError):
@@ -635,6 +815,13 @@ class NoLockWarning(RewindWarning):
             f"the file system of {path} has no locks, so nothing keeps a second process from recording to it, too; "
             "see to it that none does, or record to a local disk and copy the file"
         )
+
+
+class DroppedWarning(RewindWarning):
+    """A call that logs to a step below the current one of a tracked run, and is left out."""
+
+    def __init__(self, step: int, current: int) -> None:
+        super().__init__(_dropped(step, current))
 
 
 class StepSourceWarning(RewindWarning):

@@ -13,7 +13,7 @@ import numpy as np
 
 from .engine.recording import Recording
 
-VERSION = "0.4.0"
+VERSION = "0.5.0"
 
 
 def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[str, str]:

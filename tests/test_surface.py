@@ -34,8 +34,10 @@ EXCEPTIONS = {
 
 def test_all_is_sorted_and_is_what_is_exported():
     assert rewind.__all__ == sorted(rewind.__all__)
+    assert all(getattr(rewind, name) is not None for name in rewind.__all__)  # the tracker comes when it is asked for
     submodules = {name for name, thing in vars(rewind).items() if inspect.ismodule(thing)}
     public = {name for name in vars(rewind) if not name.startswith("_")} | {"__version__"}
+    public -= {"TYPE_CHECKING"}
     assert set(rewind.__all__) == public - submodules
 
 
@@ -220,6 +222,23 @@ SAMPLES = [
     errors.RecordingInterrupted(5, 10, None),
     errors.RecordingInterrupted(5, None, None, "a.replay", "SIGTERM"),
     errors.RecorderFinishedError("a.replay"),
+    errors.TrackerError("no simulation"),
+    errors.MomentError("k3f9?_step=x", "'x' is no step"),
+    errors.MomentError.beyond("k3f9?_step=900", 900, 299),
+    errors.RunNotFoundError("k3f8", ["k3f9"], "/runs"),
+    errors.RunNotFoundError("k3f9@7", [], "/runs", [1, 2]),
+    errors.RunExistsError("k3f9", "/runs"),
+    errors.RunBusyError("k3f9", 17, "here"),
+    errors.RunFinishedError("k3f9", "log", 299),
+    errors.NoRunError("log()"),
+    errors.ConfigError("lr", 0.1, 0.2),
+    errors.LogValueError({"f": max}),
+    errors.DroppedError(3, 5),
+    errors.TrackedArtifactError("there is no artifact 'model'"),
+    errors.HistoryMismatchError("k3f9@1", 5, "x", 1.0, 2.0),
+    errors.StoreError("log to", "/runs/tracker.sqlite", "no space is left"),
+    errors.StoreVersionError("/runs/tracker.sqlite", 2, 1),
+    errors.StoreDamagedError("read", "/runs/tracker.sqlite", "it is no SQLite database"),
     errors.NondeterministicStepError(1, 5, ".x", 0.1, 0.2),
     errors.NondeterministicReplayError(1, 5, ".x", 0.1, 0.2, recorded={"numpy": "1"}, present={"numpy": "2"}),
     errors.ArtifactFormatError("the file is empty", "a.replay"),

@@ -48,6 +48,12 @@ def target_of(path: str | os.PathLike[str]) -> str:
     return name
 
 
+#: Why a recording is not complete whose program ended without a word.
+CUT_OFF = "the recording program was cut off"
+#: How the reason begins of one that another process is writing.
+STILL = "the recording is still going on"
+
+
 @dataclass(frozen=True)
 class Owner:
     """The process that writes a journal, and what it was asked for.
@@ -118,10 +124,10 @@ class Found:
         """Return the finished blocks as a recording, with what is known of why it is not complete."""
         recording = self.growth.recording()
         if recording.stopped is None and not self.writing:
-            recording = replace(recording, stopped="the recording program was cut off")
+            recording = replace(recording, stopped=CUT_OFF)
         if self.writing:
             who = f"process {self.owner.pid} on {self.owner.host}"
-            recording = replace(recording, stopped=f"the recording is still going on, by {who}")
+            recording = replace(recording, stopped=f"{STILL}, by {who}")
         return recording
 
 

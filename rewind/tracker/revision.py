@@ -1,0 +1,358 @@
+"""`Revision`: what was logged in a run, as somebody sees who does not write to it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..checks import codec_of, integer
+from ..engine.states import UserCodec
+from ..errors import ArgumentTypeError
+from ..run import Run
+from . import chain
+from .chain import END, Record
+from .lock import is_held
+from .moment import Moment
+from .replaying import require_replayed
+from .simulation import Attached, Simulation, parts
+from .store import Store
+from .values import restored
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .artifacts import TrackedArtifact
+
+
+class Revision:
+    """A revision of a tracked run, for reading: rows, summary, config, artifacts, lines, simulation.
+
+    `Tracker.run` and ``run.revisions`` give it. Each writer of a run, and each rewind, adds one; a closed one never
+    changes. It sees its own rows, and those of its parents up to the steps it left them at.
+    """
+
+    def __init__(self, folder: str, record: Record, project: str | None, entity: str | None) -> None:
+        self._folder, self._record, self._project, self._entity = folder, record, project, entity
+        self._given: list[Attached] = []
+
+    # ---- what it is
+
+    @property
+    def id(self) -> str:
+        """Id of the run, the same for all its revisions."""
+        return self._record.run
+
+    @property
+    def revision(self) -> int:
+        """Number of the revision: 1 for the first, and never given to another."""
+        return self._record.number
+
+    @property
+    def ref(self) -> str:
+        """``ID@REV``: what `Tracker.run` and the command line take."""
+        return self._record.ref
+
+    @property
+    def kind(self) -> str:
+        """How it began: ``begun``, ``resumed``, ``rewound`` or ``forked``."""
+        return self._record.kind
+
+    @property
+    def dir(self) -> str:
+        """The tracker's folder."""
+        return self._folder
+
+    @property
+    def project(self) -> str | None:
+        """A label."""
+        return self._project
+
+    @property
+    def entity(self) -> str | None:
+        """A label."""
+        return self._entity
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return self._record.name
+
+    @property
+    def notes(self) -> str | None:
+        """Text for people."""
+        return self._record.notes
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags for people."""
+        return tuple(self._record.tags)
+
+    @property
+    def status(self) -> str:
+        """How it ended: ``running``, ``finished`` (exit code 0), ``failed`` (another), ``crashed`` or ``purged``.
+
+        Crashed: its process ended without `finish`. Purged: only what other runs see of it is left.
+        """
+        if self._record.state == "running" and not is_held(self._folder, self.id):
+            return "crashed"
+        return self._record.state
+
+    @property
+    def exit_code(self) -> int | None:
+        """What `finish` was given; None for one that was not finished."""
+        return self._record.exit_code
+
+    @property
+    def began(self) -> float:
+        """When it began, in seconds since 1970."""
+        return self._record.began
+
+    @property
+    def ended(self) -> float | None:
+        """When it was closed, in seconds since 1970."""
+        return self._record.ended
+
+    @property
+    def starting_step(self) -> int:
+        """The first step that it can log: 0, or the one behind the step it was rewound or forked at."""
+        return self._record.parent_step + 1
+
+    @property
+    def digest(self) -> str | None:
+        """Digest over its rows, config, summary, artifacts and the digest of its parent; None until it is closed."""
+        return self._record.digest
+
+    @property
+    def lineage(self) -> tuple[Moment, ...]:
+        """The moments it comes from: of its parent, of the parent of that, ... of the root; empty for a root."""
+        with self._reading() as store:
+            return chain.lineage(store, self._record.uid)
+
+    @property
+    def forked_from(self) -> Moment | None:
+        """The moment of another run that this run was forked from; None for a run of its own."""
+        return next((moment for moment in self.lineage if moment.run_id != self.id), None)
+
+    @property
+    def revisions(self) -> list[Revision]:
+        """All revisions of the run, the first one first."""
+        with self._reading() as store:
+            found = chain.records(store, "run = ? ORDER BY number", (self.id,))
+        return [Revision(self._folder, record, self._project, self._entity) for record in found]
+
+    @property
+    def config(self) -> Any:
+        """The config, as a dict."""
+        return dict(self._record.config)
+
+    # ---- what was logged
+
+    @property
+    def last_step(self) -> int:
+        """Step of the last row; -1 where there is none."""
+        with self._reading() as store:
+            return chain.last_step(store, chain.spans(store, self._record.uid))
+
+    @property
+    def summary(self) -> Any:
+        """The summary over exactly the rows that it sees, as a dict."""
+        if self._record.summary is not None:
+            return {key: restored(value) for key, value in self._record.summary.items()}
+        with self._reading() as store:
+            return chain.summary_of(store, self._record.uid)
+
+    def history(
+        self, keys: Sequence[str] | None = None, min_step: int = 0, max_step: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the rows, complete and in order: those of its past, then its own.
+
+        Parameters
+        ----------
+        keys : sequence of str, optional
+            Only these keys, and only rows that have one of them.
+        min_step, max_step : int
+            Steps from `min_step` up to, not including, `max_step`. Default: all.
+
+        Returns
+        -------
+        rows : list of dict
+            ``_step`` first. ``pandas.DataFrame(run.history())`` is a table.
+        """
+        return list(self.scan_history(keys, min_step, max_step))
+
+    def scan_history(
+        self, keys: Sequence[str] | None = None, min_step: int = 0, max_step: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what `history` returns, row by row: for a history that does not fit in memory.
+
+        Parameters
+        ----------
+        keys, min_step, max_step
+            As for `history`.
+        """
+        if isinstance(keys, str) or (keys is not None and not all(isinstance(key, str) for key in keys)):
+            raise ArgumentTypeError("keys", keys, "a list of names, such as ['loss']")
+        low = max(integer("min_step", min_step), 0)
+        high = END if max_step is None else min(integer("max_step", max_step), END)
+        names = None if keys is None else list(dict.fromkeys(keys))
+        return self._scan(names, low, high)
+
+    def _scan(self, keys: list[str] | None, low: int, high: int) -> Iterator[dict[str, Any]]:
+        with self._reading() as store:
+            yield from chain.history(store, chain.spans(store, self._record.uid), keys, low, high)
+
+    def logs(self, min_step: int = 0, max_step: int | None = None) -> list[tuple[int, str, str]]:
+        """Return ``(step, stream, text)`` of each line that was logged, its past included.
+
+        The stream is ``log`` for `TrackedRun.log_line`, ``stdout`` for captured output. The step is that of the row
+        that was open, or of the last one: -1 before the first.
+        """
+        low, high = integer("min_step", min_step), END if max_step is None else integer("max_step", max_step)
+        with self._reading() as store:
+            return _beside(store, self._record.uid, "step, stream, text", "lines", low if min_step else -1, high)
+
+    def system(self) -> list[dict[str, Any]]:
+        """Return the samples of ``init(system_metrics=...)``: ``_step``, ``seconds``, ``cpu`` (%), ``memory`` (bytes).
+
+        `seconds` since 1970; `cpu` of this process, 100 for one processor; `memory` that is resident.
+        """
+        with self._reading() as store:
+            rows = _beside(store, self._record.uid, "step, seconds, cpu, memory", "samples", -1, END)
+        return [dict(zip(("_step", "seconds", "cpu", "memory"), row, strict=True)) for row in rows]
+
+    @property
+    def artifacts(self) -> list[TrackedArtifact]:
+        """The artifacts that were logged, in its past and by itself, in order."""
+        from .artifacts import logged
+
+        with self._reading() as store:
+            return logged(store, self._record.uid)
+
+    # ---- its simulation
+
+    def attach(
+        self,
+        step_fn: Callable[..., Any],
+        *,
+        observe: Mapping[str, Any] | None = None,
+        codec: UserCodec | None = None,
+        allow_pickle: bool = False,
+    ) -> Self:
+        """Give the step function of its simulation, which no file holds; not needed in the process that recorded it.
+
+        Parameters
+        ----------
+        step_fn : callable
+            What it was recorded with. A run with several step functions is given each of them, by as many calls.
+        observe : mapping of str to metric, optional
+            The metrics that were functions.
+        codec, allow_pickle
+            As for `rewind.load`.
+
+        Returns
+        -------
+        run
+            This one.
+        """
+        if not callable(step_fn):
+            raise ArgumentTypeError("step_fn", step_fn, "a callable: step_fn(state, rng) -> state")
+        if observe is not None and not isinstance(observe, Mapping):
+            raise ArgumentTypeError("observe", observe, "a dict of names to metrics")
+        self._given.append(Attached(step_fn, dict(observe or {}), codec_of(codec), allow_pickle))
+        return self
+
+    @property
+    def replay(self) -> Run[Any] | None:
+        """The simulation that was kept: the newest recording, up to where the run stands; None where there is none.
+
+        A `rewind.Run` whose step 0 is step `replay_start` of the history. Of a run that went on from a moment it is
+        what was recorded since; `state_at` knows every step. Cut to a step, it has nothing observed: the history does.
+
+        Raises
+        ------
+        MissingStepError
+            If its end has to be replayed and the step function is not known: `attach`.
+        """
+        step = self._stands_at()
+        simulation = self._simulation()
+        return simulation.kept(step) if simulation.begun_by(step) else None
+
+    @property
+    def replay_start(self) -> int | None:
+        """Step of the history at which step 0 of `replay` is; None where there is none."""
+        step = self._stands_at()
+        simulation = self._simulation()
+        return simulation.part_at(step).first if simulation.begun_by(step) else None
+
+    @property
+    def state(self) -> Any:
+        """The exact state of the simulation where the run stands: behind a rewind to S, at S. A private copy.
+
+        Raises
+        ------
+        TrackerError
+            If there is no simulation.
+        MissingStepError
+            If it has to be replayed and the step function is not known: `attach`.
+        """
+        return self._simulation().state_at(self._stands_at())
+
+    def state_at(self, step: int) -> Any:
+        """Return the exact state of the simulation at a step of the history; as for `state`.
+
+        Behind the end of a recording it stands still, up to where the next one goes on.
+        """
+        return self._simulation().state_at(integer("step", step))
+
+    def verify_history(self) -> int:
+        """Return how many rows of the history the simulation gives again, byte for byte: all that it logged.
+
+        Raises
+        ------
+        HistoryMismatchError
+            At the first row that it does not give, or that is missing.
+        MissingStepError
+            If the step function, or the function of a metric, is not known: `attach`.
+        """
+        with self._reading() as store:
+            return require_replayed(store, self._simulation(store), self._record.uid)
+
+    def _stands_at(self) -> int:
+        return self.last_step
+
+    def _simulation(self, store: Store | None = None) -> Simulation:
+        with contextlib.ExitStack() as stack:
+            there = stack.enter_context(self._reading()) if store is None else store
+            found = parts(there, self._record.uid)
+        return Simulation(self._folder, self.ref, found, self._given)
+
+    # ---- reading
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Store]:
+        store = Store(self._folder)
+        try:
+            with store.snapshot():
+                yield store
+        finally:
+            store.close()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Revision):
+            return NotImplemented
+        return (self._folder, self._record.uid) == (other._folder, other._record.uid)
+
+    def __hash__(self) -> int:
+        return hash((self._folder, self._record.uid))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.ref}: {self.kind}, {self.status}, starting at step {self.starting_step}>"
+
+
+def _beside(store: Store, uid: int, columns: str, table: str, low: int, high: int) -> list[tuple[Any, ...]]:
+    found = []
+    for span in chain.spans(store, uid):
+        query = f"SELECT {columns} FROM {table} WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY n"
+        found += store.read(query, (span.uid, low, min(span.upto, high - 1)))
+    return found

@@ -1,0 +1,56 @@
+"""The summary of a run that is being logged to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..errors import ArgumentError, ArgumentTypeError, LogValueError
+from .values import Unkept, is_text, kept_value
+
+
+class Summary(Mapping[str, Any]):
+    """A summary: a mapping, computed over exactly the rows that are closed; ``summary[key] = value`` puts one in.
+
+    What is put in by hand holds until the key is logged in a later row.
+    """
+
+    def __init__(self, now: Callable[[], dict[str, Any]], assign: Callable[[str, Any], None]) -> None:
+        self._now, self._assign = now, assign
+
+    def __getitem__(self, key: str) -> Any:
+        return self._now()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise ArgumentTypeError("a key of summary", key, "a str")
+        if not is_text(key):
+            raise ArgumentError("a key of summary", key, "text without half a surrogate pair")
+        try:
+            kept = kept_value(value)
+        except Unkept:
+            raise LogValueError({key: value}) from None
+        self._assign(key, kept)
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Put in all values of a dict."""
+        for key, value in values.items():
+            self[key] = value
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a copy as a plain dict."""
+        return self._now()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __eq__(self, other: object) -> bool:
+        return self._now() == (dict(other) if isinstance(other, Mapping) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._now())

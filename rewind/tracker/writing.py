@@ -1,0 +1,300 @@
+"""Writing what is logged: rows wait in memory for less than a second, and go to the database many at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ..errors import ArgumentTypeError, DroppedError, DroppedWarning, LogValueError, RewindError, StoreError
+from .accounts import Accounts, Definitions, step_of
+from .chain import RowsDigest
+from .store import Store
+from .values import flattened, row_text, text
+
+#: Rows that go to the database at once, and seconds that one waits for others.
+MANY_ROWS, SOON = 1000, 0.5
+#: Rows between two marks: as many are read, at most, to know the summary at a step.
+MARK_ROWS = 4096
+_AGAIN = 1.0  # seconds until what could not be written is tried again
+_MOST_WARNED = 10_000
+
+
+class Writer:
+    """The rows that one revision adds, and what is logged beside them.
+
+    Parameters
+    ----------
+    store : Store
+    uid : int
+        The revision.
+    starting_step : int
+    accounts : Accounts
+        Of the rows before.
+    definitions : Definitions
+    on_dropped : {"warn", "raise"}
+
+    Attributes
+    ----------
+    step : int
+        The current one: that of the open row, or of the next.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        uid: int,
+        starting_step: int,
+        accounts: Accounts,
+        definitions: Definitions,
+        on_dropped: Literal["warn", "raise"],
+    ) -> None:
+        self.store, self.uid, self.step, self.accounts = store, uid, starting_step, accounts
+        self.definitions, self._on_dropped = definitions, on_dropped
+        self.turn = threading.RLock()
+        self.digest = RowsDigest()
+        self._open: dict[str, Any] | None = None
+        self._rows: list[tuple[int, str]] = []  # not in the database yet
+        self._unfolded: list[tuple[int, dict[str, Any]]] = []  # not in the accounts yet
+        self._beside: list[tuple[str, tuple[Any, ...]]] = []  # statements for lines, samples and the like
+        self._unmarked, self._n = 0, 0
+        self._synced: dict[str, Any] = {}  # the last values of step metrics
+        self._sought: set[str] = set()  # those that were looked for in the accounts
+        self._warned: set[int] = set()
+        self._flushed = self._failed = 0.0
+        self._waits = False
+        _WRITERS.add(self)
+
+    # ---- rows
+
+    def log(self, data: Any, step: Any, commit: bool | None, stacklevel: int) -> None:
+        """Log as `TrackedRun.log` says."""
+        if not isinstance(data, Mapping):
+            raise ArgumentTypeError("data", data, "a dict of names to values, such as {'loss': 0.5}")
+        if step is None:
+            close = commit is None or bool(commit)
+        else:
+            step = step if type(step) is int and -1 < step < 1 << 62 else step_of(step)
+            close = bool(commit)
+            if step < self.step:
+                self._drop(step, stacklevel + 1)
+                return
+        kept, problems = flattened(data)  # before anything is changed
+        if step is not None and step > self.step:
+            if self._open is not None:
+                self._close()
+            self.step = step
+        row = self._open
+        if row is None:
+            self._open = kept
+        else:
+            for key, value in kept.items():  # a later key wins, and stands where it came
+                row.pop(key, None)
+                row[key] = value
+        try:
+            if close:
+                self._close()
+            if self._rows:
+                self._soon()
+        finally:
+            if problems:
+                raise LogValueError(problems)
+
+    def add_rows(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Add closed rows of kept values, in order, all at or behind the current step."""
+        for step, values in rows:
+            if step > self.step:
+                if self._open is not None:
+                    self._close()
+                self.step = step
+            if self._open is None:
+                self._open = dict(values)
+            else:
+                self._open |= values
+            self._close()
+        if self._rows:
+            self._soon()
+
+    def close_row(self) -> None:
+        """Close the open row, if there is one."""
+        if self._open is not None:
+            self._close()
+
+    def _close(self) -> None:
+        row = self._open
+        assert row is not None
+        if self.definitions:
+            self._sync(row)
+        self._rows.append((self.step, row_text(row)))
+        self._unfolded.append((self.step, row))
+        self._open = None
+        self.step += 1
+
+    def _sync(self, row: dict[str, Any]) -> None:
+        """Put the last value of a step metric in a row that lacks it."""
+        wanted = {}
+        for key in row:
+            definition = self.definitions.of(key)
+            name = definition.get("step_metric")
+            if name is not None and definition["step_sync"] and name not in row:
+                if name not in self._sought:  # it may have been logged before it was defined, or before a rewind
+                    self._sought.add(name)
+                    self.fold()
+                    if name not in self._synced and name in self.accounts and self.accounts[name].last is not None:
+                        self._synced[name] = self.accounts[name].last
+                if name in self._synced:
+                    wanted[name] = self._synced[name]
+        row |= wanted
+        for definition in self.definitions.values():
+            name = definition.get("step_metric")
+            if name is not None and name in row:
+                self._synced[name] = row[name]
+
+    def _drop(self, step: int, stacklevel: int) -> None:
+        if self._on_dropped == "raise":
+            raise DroppedError(step, self.step)
+        if step not in self._warned:
+            if len(self._warned) < _MOST_WARNED:
+                self._warned.add(step)
+            warnings.warn(DroppedWarning(step, self.step), stacklevel=stacklevel + 1)
+
+    # ---- beside the rows
+
+    def where(self) -> int:
+        """Return the step that what is logged now belongs to: of the open row, or of the last one."""
+        return self.step if self._open is not None else self.step - 1
+
+    def beside(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Let a statement be executed with the next rows; its first two values are the revision and a number."""
+        with self.turn:
+            self._beside.append((statement, (self.uid, self._n, *values)))
+            self._n += 1
+            self._soon()
+
+    def assign(self, key: str, value: Any) -> None:
+        """Put a kept value into the summary."""
+        self.beside(
+            "INSERT INTO assigned (revision, n, step, key, value) VALUES (?, ?, ?, ?, ?)",
+            (self.where(), key, text(value)),
+        )
+
+    # ---- to the database
+
+    def _soon(self) -> None:
+        """Write now what has waited long enough, or is much; else see to it that it is written soon."""
+        now = time.monotonic()
+        if len(self._rows) >= MANY_ROWS or now - self._flushed >= SOON:
+            if now - self._failed >= _AGAIN:
+                self.flush()
+        elif not self._waits:
+            self._waits = True
+            _later(self)
+
+    def flush(self) -> None:
+        """Write all that is closed.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written; it stays in memory, and the next flush tries again.
+        """
+        with self.turn:
+            rows, beside = self._rows, self._beside
+            self.fold()
+            if not rows and not beside:
+                return
+            mark = self._unmarked + len(rows) >= MARK_ROWS
+            try:
+                with self.store.writing("log to") as connection:
+                    self._write(connection, rows, beside, mark)
+            except StoreError:
+                self._failed = time.monotonic()
+                raise
+            self._rows, self._beside = [], []
+            self.digest.add(rows)
+            self._unmarked = 0 if mark else self._unmarked + len(rows)
+            self._flushed, self._failed, self._waits = time.monotonic(), 0.0, False
+
+    def _write(self, connection: Any, rows: list[tuple[int, str]], beside: list[Any], mark: bool) -> None:
+        uid = self.uid
+        connection.executemany(
+            "INSERT INTO rows (revision, step, data) VALUES (?, ?, ?)", [(uid, step, data) for step, data in rows]
+        )
+        for statement, values in beside:
+            connection.execute(statement, values)
+        if mark:
+            self._mark(connection)
+
+    def _mark(self, connection: Any) -> None:
+        connection.execute(
+            "INSERT INTO marks (revision, step, accounts) VALUES (?, ?, ?)",
+            (self.uid, self.accounts.last_step, row_text(self.accounts.to_json())),
+        )
+
+    def fold(self) -> None:
+        """Enter the closed rows in the accounts."""
+        with self.turn:
+            rows, self._unfolded = self._unfolded, []
+            self.accounts.add(rows)
+
+    def end(self) -> None:
+        """Close the open row and write all there is, with a mark at the end."""
+        with self.turn:
+            self.close_row()
+            self.flush()
+            if self._unmarked:
+                with self.store.writing("log to") as connection:
+                    self._mark(connection)
+                self._unmarked = 0
+
+
+# ---- what waits, when nothing is logged behind it
+
+_WRITERS: weakref.WeakSet[Writer] = weakref.WeakSet()
+_WAITING: weakref.WeakSet[Writer] = weakref.WeakSet()
+_WAKE = threading.Event()
+_THREAD: threading.Thread | None = None
+_STARTING = threading.Lock()
+
+
+def _later(writer: Writer) -> None:
+    global _THREAD
+    with _STARTING:
+        _WAITING.add(writer)
+        if _THREAD is None or not _THREAD.is_alive():
+            _THREAD = threading.Thread(target=_flush_waiting, name="rewind-log", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the interpreter ends: then `finish` writes
+                _THREAD.start()
+    _WAKE.set()
+
+
+def _flush_waiting() -> None:
+    while True:
+        _WAKE.wait()
+        _WAKE.clear()
+        time.sleep(SOON)
+        with _STARTING:
+            waiting = list(_WAITING)
+            _WAITING.clear()
+        for writer in waiting:
+            writer._waits = False
+            try:
+                writer.flush()
+            except RewindError:  # a call that logs says so; without one it is tried again
+                with contextlib.suppress(Exception):
+                    _later(writer)
+        del waiting[:]
+        writer = None  # type: ignore[assignment]
+
+
+def forget_after_fork() -> None:
+    """Drop what belongs to the parent process."""
+    global _THREAD, _STARTING, _WAKE
+    _THREAD, _STARTING, _WAKE = None, threading.Lock(), threading.Event()
+    _WAITING.clear()
+    for writer in _WRITERS:
+        writer.turn = threading.RLock()  # a thread that is not here may have it
