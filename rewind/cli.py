@@ -10,10 +10,20 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from . import verbs, verbs_diff, verbs_passes, verbs_questions, verbs_run
+from . import (
+    verbs,
+    verbs_diff,
+    verbs_history,
+    verbs_log,
+    verbs_passes,
+    verbs_questions,
+    verbs_run,
+    verbs_show,
+    verbs_tracker,
+)
 from .checks import key_of
 from .errors import (
     ArgumentError,
@@ -23,6 +33,7 @@ from .errors import (
     RecordingInterrupted,
     RewindError,
     RewindWarning,
+    RunNotFoundError,
     StepError,
     StepRangeError,
     UnsafeArtifactError,
@@ -54,8 +65,10 @@ class _Version(argparse.Action):
 
 
 _STEPS = "T: an integer, negative to count from the end, a share like 50%%, start or end"
-_EPILOG = """exit codes: 0 same, found, ok; 1 different, not reproduced, damaged, no such step or field;
+_EPILOG = """exit codes: 0 same, found, ok; 1 different, not reproduced, damaged, no such step, field or run;
 2 cannot run (usage, missing or bad file, missing step code); 3 refused (pickles, without --allow-pickle).
+
+The verbs ls, log, show, history, rm, export and import are about tracked runs, which are in a folder: --dir.
 
 Step code is imported when --step names it. Without --step, the recorded step function is imported, after saying so, if
 it is in the working directory and its source is the recorded source."""
@@ -75,13 +88,17 @@ def parser() -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
 
     def verb(
-        function: Callable[[argparse.Namespace, Importer], Answer], replays: bool, reads: bool = True
+        function: Callable[[argparse.Namespace, Importer], Answer],
+        replays: bool,
+        reads: bool = True,
+        file: str = "a .replay file",
+        more: str = "",
     ) -> argparse.ArgumentParser:
-        text = (function.__doc__ or "").rstrip(".")
-        new = subparsers.add_parser(function.__name__, help=text[0].lower() + text[1:], description=f"{text}.")
-        new.set_defaults(function=function, verb=function.__name__)
+        text, name = (function.__doc__ or "").rstrip("."), function.__name__.rstrip("_")
+        new = subparsers.add_parser(name, help=text[0].lower() + text[1:], description=f"{text}. {more}".rstrip())
+        new.set_defaults(function=function, verb=name)
         if reads:
-            new.add_argument("file", metavar="FILE", help="a .replay file")
+            new.add_argument("file", metavar="FILE", help=file)
         new.add_argument("--json", action="store_true", help=f'one JSON object with "schema": 1. {JSON_RULES}')
         new.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
         if reads:
@@ -199,12 +216,96 @@ def parser() -> argparse.ArgumentParser:
         "--noise", choices=("fresh", "same"), default="fresh", help="same: the noise FILE drew at each step"
     )
     new.add_argument("--param", metavar="NAME=JSON", action="append", default=[], help="a new value of a parameter")
-    verb(verbs.fsck, False)
+    new = verb(
+        verbs.fsck,
+        False,
+        file="a .replay file, or the folder of a tracker, such as .rewind, or the folder that this is in",
+        more="Of a tracker's folder: every revision, its digest, its artifacts and its simulation.",
+    )
+    new.add_argument(
+        "--replay",
+        action="store_true",
+        help="of a tracker's folder: replay the simulations, and find the first row that they do not give",
+    )
+    new.add_argument(
+        "--step", metavar="CODE", action="append", default=[], help=f"with --replay: the step function: {FORMS}"
+    )
+    new.add_argument(
+        "--observe",
+        metavar="NAME=CODE|ATTRIBUTE",
+        action="append",
+        default=[],
+        help="with --replay: the function of a metric that was logged",
+    )
+    new.add_argument("--codec", metavar="CODE", help="with --replay: the pair (encode, decode) it was recorded with")
+    new.add_argument(
+        "--allow-pickle", action="store_true", help="with --replay: unpickle checkpoints; only what you trust"
+    )
     new = verb(verbs_diff.diff, True)
     new.add_argument("other", metavar="OTHER", help="another .replay file")
     new.add_argument("--other-step", metavar="CODE", help="the step function of OTHER, where it is not that of --step")
     new.add_argument("--metadata", action="store_true", help="only what the files say; no states, no code")
+    _add_tracker(verb)
     return top
+
+
+_RUN = "a run, ID: its current revision, or ID@REV for another. The beginning of an id will do, if no other begins so"
+_MARKS = """With ID: all revisions of that run, what they come from, and what was forked from them; with
+ID@REV: that revision and what it comes from. The parent of a revision is written as the moment it left, which
+rewind.init(resume_from=...) and rewind.init(fork_from=...) take; so they do any other moment ID@REV?_step=N of an
+archived revision. With --graph, as by git log --graph, a revision stands above the one that it left: * is the current
+one of a run, o an archived one, x one of a removed run that others come from."""
+
+
+def _add_tracker(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    new = verb(verbs_tracker.ls, False, reads=False)
+    _add_dir(new)
+    new.add_argument("--project", metavar="P", help="only those of a project")
+    new.add_argument("--removed", action="store_true", help="those that were removed, instead")
+    new = verb(verbs_log.log, False, reads=False, more=_MARKS)
+    new.add_argument("run", metavar="ID", nargs="?", help=f"{_RUN}. Default: all runs")
+    _add_dir(new)
+    new.add_argument("--graph", action="store_true", help="draw the tree")
+    new.add_argument("--oneline", action="store_true", help="a line for each revision")
+    new = verb(verbs_show.show, False, reads=False)
+    new.add_argument("run", metavar="ID", help=_RUN)
+    _add_dir(new)
+    new.add_argument(
+        "--lines", action="store_true", help="the lines of text that were logged, each with its step, instead"
+    )
+    new = verb(verbs_history.history, False, reads=False)
+    new.add_argument("run", metavar="ID", help=_RUN)
+    _add_dir(new)
+    new.add_argument(
+        "--csv",
+        action="store_true",
+        help="a column for each key, _step first; a missing value is empty, NaN is nan, and arrays, None and lists are "
+        "JSON. This is the default",
+    )
+    new.add_argument("--jsonl", action="store_true", help="a line for each row, a JSON object; arrays are written out")
+    new.add_argument("--keys", metavar="A,B", action="append", default=[], help="only these, and rows with one of them")
+    new.add_argument("--min-step", type=int, default=0, metavar="N", help="only rows from step N on")
+    new.add_argument("--max-step", type=int, metavar="N", help="only rows below step N")
+    new.add_argument("-o", "--output", metavar="FILE", help="the file to write, instead of stdout")
+    new.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    new = verb(verbs_tracker.rm, False, reads=False)
+    new.add_argument("run", metavar="ID", help="a run; the beginning of its id will do, if no other begins so")
+    _add_dir(new)
+    new.add_argument("--purge", action="store_true", help="delete what no other run needs of it, for good")
+    new.add_argument("--restore", action="store_true", help="bring back a run that was archived")
+    new.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    new = verb(verbs_tracker.export, False, reads=False)
+    new.add_argument("run", metavar="ID", help="a run; the beginning of its id will do, if no other begins so")
+    _add_dir(new)
+    new.add_argument("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    new.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    new = verb(verbs_tracker.import_, False, reads=False)
+    new.add_argument("file", metavar="FILE", help="what rewind export wrote")
+    _add_dir(new)
+
+
+def _add_dir(new: argparse.ArgumentParser) -> None:
+    new.add_argument("--dir", metavar="DIR", help="the tracker's folder. Default: REWIND_DIR, else ./.rewind")
 
 
 def _add_run(new: argparse.ArgumentParser) -> None:
@@ -301,7 +402,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             with contextlib.redirect_stdout(sys.stderr):
                 answer: Answer = args.function(args, importer)
             facts = {"schema": 1, "verb": args.verb, **answer.facts}
-            return _print(json_text(facts) if args.json else printable(answer.text)) or answer.code
+            if answer.pieces is not None:
+                return _print(map(_shown, answer.pieces)) or answer.code
+            text = json_text(facts) if args.json else printable(answer.text)
+            return _print([f"{text}\n"] if text else []) or answer.code  # nothing that was looked for is no line
     except RecordingInterrupted as error:
         sys.stderr.write("\n")
         way = "the same command with --resume goes on" if error.path else "nothing was written"
@@ -316,7 +420,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, _, pointed = str(error).partition("\n")
         sys.stderr.write(printable(_details(error) + (f"{pointed}\n" if pointed else "")))
         return _fail(message, CANNOT_RUN)
-    except (StepRangeError, NotFound) as error:
+    except (StepRangeError, RunNotFoundError, NotFound) as error:
         return _fail(error, DIFFERENT)
     except MissingCodecError as error:
         return _fail(f"{error}; here: --codec {FORMS}", CANNOT_RUN)
@@ -344,15 +448,27 @@ def _key_in(path: str) -> bytes | None:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _print(text: str) -> int:
+def _shown(piece: str) -> str:
+    """Return data as it is, but on a terminal, which would obey it."""
+    return printable(piece) if sys.stdout is not None and sys.stdout.isatty() else piece
+
+
+def _print(pieces: Iterable[str]) -> int:
     """Write to stdout and return 0, or the exit code that says why this did not work."""
     if sys.stdout is None:
         return _fail("cannot write the result: stdout is closed", CANNOT_RUN)
+    for piece in pieces:
+        if code := _written(piece):
+            return code
+    return _written("", flush=True)
+
+
+def _written(text: str, flush: bool = False) -> int:
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        if text:  # nothing that was looked for is no line
-            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stdout.flush()
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        if flush:
+            sys.stdout.flush()
     except OSError as error:
         # Python flushes once more at exit, and would complain again.
         with contextlib.suppress(OSError, ValueError):

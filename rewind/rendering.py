@@ -9,6 +9,8 @@ import json
 import math
 import pprint
 import textwrap
+import time
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -106,6 +108,21 @@ def printable(text: str) -> str:
 
 def _escaped(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def one_line(text: str) -> str:
+    """Return `text` as `printable` has it, on a line of its own."""
+    return printable(text.replace("\n", "\\n"))
+
+
+def time_text(seconds: float | None) -> str:
+    """Return local time as ISO 8601 writes it, without fractions."""
+    if seconds is None:
+        return "-"
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return repr(seconds)
 
 
 def rows(pairs: Iterable[tuple[str, object]], indent: str = "") -> str:
@@ -295,7 +312,15 @@ def npz_bytes(steps: Sequence[int], columns: Mapping[str, np.ndarray[Any, Any]])
 def table_text(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Return lines of cells below a header, every column as wide as it has to be."""
     cells = [list(header), *map(list, lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
     )
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

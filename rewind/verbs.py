@@ -8,9 +8,11 @@ from .checks import seed_text
 from .errors import ArtifactFormatError, ArtifactIntegrityError
 from .rendering import info_text, rows, state_text
 from .stepcode import Importer
+from .verbs_check import fsck_tracker, require_replay, tracker_at
 from .verbs_shared import (
     DIFFERENT,
     Answer,
+    UsageError,
     facts_of,
     field_of,
     is_stored,
@@ -74,6 +76,12 @@ def branch(args: argparse.Namespace, importer: Importer) -> Answer:
 
 def fsck(args: argparse.Namespace, importer: Importer) -> Answer:
     """Check a file: seal, structure, schema, content hash; no step code, no unpickling."""
+    require_replay(args)
+    folder = tracker_at(args.file)
+    if folder is not None:
+        return fsck_tracker(folder, args, importer)
+    if args.replay:
+        raise UsageError(f"--replay is for the folder of a tracker; rewind verify {args.file} replays a run")
     try:
         facts = facts_of(args.file, args)[0]
     except (ArtifactFormatError, ArtifactIntegrityError) as error:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -26,11 +26,15 @@ OK, DIFFERENT = 0, 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What a verb found: for programs, for people, and as an exit code. A "verb" among the facts is another one's."""
+    """What a verb found: for programs, for people, and as an exit code. A "verb" among the facts is another one's.
+
+    `pieces` are written in place of both, as they are: data, which may not fit in memory.
+    """
 
     facts: Mapping[str, Any]
     text: str
     code: int = OK
+    pieces: Iterable[str] | None = None
 
 
 class NotFound(Exception):
