@@ -17,8 +17,11 @@ PAGES = [
     "docs/numba-steps.md",
     "docs/parallel.md",
     "docs/questions.md",
+    "docs/recording-to-disk.md",
+    "docs/tracking.md",
 ]
-LINKING = [*PAGES, "docs/native-steps.md", "docs/performance.md", "examples/README.md", "CHANGELOG.md"]
+MORE = ["docs/native-steps.md", "docs/performance.md", "docs/security.md"]
+LINKING = [*PAGES, *MORE, "examples/README.md", "CHANGELOG.md"]
 
 
 def code_blocks(page):

@@ -179,3 +179,16 @@ def test_the_shell_goes_on_where_an_example_ends(tmp_path):
 def test_a_killed_job_goes_on_to_the_same_bytes(output):
     assert output.count("killed (-9)") == 2 and "never killed: True" in output
     assert "left in the folder: job.replay, whole.replay" in output
+
+
+@of("rewind_a_run")
+def test_an_epidemic_is_rewound_with_its_people_and_goes_on(output):
+    assert re.search(r"^town@2: goes on at day (\d+), with \d+ ill, contacts 0.2$", output, re.MULTILINE)
+    before, after = (
+        number(rf"^town@{i}: .*'max': ([\d.]+)", part)
+        for i, part in ((1, output), (2, output[output.index("town@2: ill") :]))
+    )
+    assert after < before
+    assert "the same future again is the archived one: True" in output
+    assert "rows that the simulations gave again: 240" in output
+    assert all(ref in output[output.index("240") :] for ref in ("town@1", "town@2", "town-unchanged@1"))
