@@ -196,11 +196,20 @@ class Revision:
         low = max(integer("min_step", min_step), 0)
         high = END if max_step is None else min(integer("max_step", max_step), END)
         names = None if keys is None else list(dict.fromkeys(keys))
+        self._write_out()
         return self._scan(names, low, high)
 
     def _scan(self, keys: list[str] | None, low: int, high: int) -> Iterator[dict[str, Any]]:
-        with self._reading() as store:
+        # A connection of its own, and no lock: nobody knows when, or in which thread, it is asked for the next row.
+        store = Store(self._folder)
+        try:
+            store.read("BEGIN")
             yield from chain.history(store, chain.spans(store, self._record.uid), keys, low, high)
+        finally:
+            store.close()
+
+    def _write_out(self) -> None:
+        """Write what waits in memory."""
 
     def logs(self, min_step: int = 0, max_step: int | None = None) -> list[tuple[int, str, str]]:
         """Return ``(step, stream, text)`` of each line that was logged, its past included.

@@ -211,6 +211,8 @@ class Store:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {APPLICATION}")
                     connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif empty and not found and not application:  # who was making it was killed, or is about to fill it
+            raise StoreError("read", self.path, "there is no tracker here yet; rewind.init() makes one")
         elif application != APPLICATION:
             raise StoreDamagedError("read", self.path, "it is a database, but no tracker's, or it was cut off")
         elif found > VERSION:
@@ -280,8 +282,8 @@ class Store:
     @contextlib.contextmanager
     def _immediate(self) -> Iterator[None]:
         connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        try:  # an interrupt may come right behind BEGIN
+            connection.execute("BEGIN IMMEDIATE")
             yield
             connection.execute("COMMIT")
         except BaseException:
@@ -296,8 +298,8 @@ class Store:
             if self.connection.in_transaction:
                 yield
                 return
-            self.connection.execute("BEGIN")
             try:
+                self.connection.execute("BEGIN")
                 yield
             finally:
                 if self.connection.in_transaction:

@@ -154,7 +154,7 @@ class TrackedRun(Simulating):
 
     def _keep_line(self, stream: str, line: str) -> None:
         self._writer.beside(
-            "INSERT INTO lines (revision, n, step, stream, text) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO lines (revision, n, step, stream, text) VALUES (?, ?, ?, ?, ?)",
             (self._writer.where(), stream, line.encode("utf-8", "backslashreplace").decode()),
         )
 
@@ -356,10 +356,14 @@ class TrackedRun(Simulating):
         self._resources.callback(sampler.close)
 
     def _keep_sample(self, now: float, cpu: float, memory: int) -> None:
-        statement = "INSERT INTO samples (revision, n, step, seconds, cpu, memory) VALUES (?, ?, ?, ?, ?, ?)"
+        statement = "INSERT OR REPLACE INTO samples (revision, n, step, seconds, cpu, memory) VALUES (?, ?, ?, ?, ?, ?)"
         with self._writer.turn:
             if not self._finished:
                 self._writer.beside(statement, (self._writer.where(), now, cpu, memory))
+
+    def _write_out(self) -> None:
+        if not self._finished:
+            self.flush()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Store]:

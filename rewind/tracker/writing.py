@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..errors import ArgumentTypeError, DroppedError, DroppedWarning, LogValueError, RewindError, StoreError
 from .accounts import Accounts, Definitions, step_of
-from .chain import RowsDigest
+from .chain import RowsDigest, accounts_at, rows_digest
 from .store import Store
 from .values import flattened, row_text, text
 
@@ -65,6 +65,7 @@ class Writer:
         self._synced: dict[str, Any] = {}  # the last values of step metrics
         self._sought: set[str] = set()  # those that were looked for in the accounts
         self._warned: set[int] = set()
+        self._torn = False
         self._flushed = self._failed = 0.0
         self._waits = False
         _WRITERS.add(self)
@@ -75,6 +76,8 @@ class Writer:
         """Log as `TrackedRun.log` says."""
         if not isinstance(data, Mapping):
             raise ArgumentTypeError("data", data, "a dict of names to values, such as {'loss': 0.5}")
+        if self._torn:
+            self._settle()
         if step is None:
             close = commit is None or bool(commit)
         else:
@@ -95,17 +98,17 @@ class Writer:
             for key, value in kept.items():  # a later key wins, and stands where it came
                 row.pop(key, None)
                 row[key] = value
-        try:
-            if close:
-                self._close()
-            if self._rows:
-                self._soon()
-        finally:
-            if problems:
-                raise LogValueError(problems)
+        if close:
+            self._close()
+        if self._rows:
+            self._soon()
+        if problems:
+            raise LogValueError(problems)
 
     def add_rows(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
         """Add closed rows of kept values, in order, all at or behind the current step."""
+        if self._torn:
+            self._settle()
         for step, values in rows:
             if step > self.step:
                 if self._open is not None:
@@ -121,6 +124,8 @@ class Writer:
 
     def close_row(self) -> None:
         """Close the open row, if there is one."""
+        if self._torn:
+            self._settle()
         if self._open is not None:
             self._close()
 
@@ -129,10 +134,13 @@ class Writer:
         assert row is not None
         if self.definitions:
             self._sync(row)
-        self._rows.append((self.step, row_text(row)))
-        self._unfolded.append((self.step, row))
+        step, data, torn = self.step, row_text(row), self._torn
+        self._torn = True  # Ctrl-C may come between any two of these: see `_mend`
+        self._rows.append((step, data))
+        self._unfolded.append((step, row))
         self._open = None
-        self.step += 1
+        self.step = step + 1
+        self._torn = torn
 
     def _sync(self, row: dict[str, Any]) -> None:
         """Put the last value of a step metric in a row that lacks it."""
@@ -178,7 +186,7 @@ class Writer:
     def assign(self, key: str, value: Any) -> None:
         """Put a kept value into the summary."""
         self.beside(
-            "INSERT INTO assigned (revision, n, step, key, value) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO assigned (revision, n, step, key, value) VALUES (?, ?, ?, ?, ?)",
             (self.where(), key, text(value)),
         )
 
@@ -203,43 +211,77 @@ class Writer:
             If it cannot be written; it stays in memory, and the next flush tries again.
         """
         with self.turn:
-            rows, beside = self._rows, self._beside
-            self.fold()
-            if not rows and not beside:
-                return
-            mark = self._unmarked + len(rows) >= MARK_ROWS
             try:
-                with self.store.writing("log to") as connection:
-                    self._write(connection, rows, beside, mark)
+                if self._torn:
+                    self._mend()
+                self.fold()
+                if self._rows or self._beside:
+                    self._write_all()
             except StoreError:
                 self._failed = time.monotonic()
                 raise
-            self._rows, self._beside = [], []
-            self.digest.add(rows)
-            self._unmarked = 0 if mark else self._unmarked + len(rows)
-            self._flushed, self._failed, self._waits = time.monotonic(), 0.0, False
 
-    def _write(self, connection: Any, rows: list[tuple[int, str]], beside: list[Any], mark: bool) -> None:
+    def _write_all(self) -> None:
+        rows, beside = self._rows, self._beside
+        mark = self._unmarked + len(rows) >= MARK_ROWS
+        self._torn = True
+        try:
+            with self.store.writing("log to") as connection:
+                self._write(connection, rows, beside)
+                if mark:
+                    self._mark(connection)
+        except StoreError:  # and nothing of it was written
+            self._torn = False
+            raise
+        self._rows, self._beside = [], []
+        self.digest.add(rows)
+        self._unmarked = 0 if mark else self._unmarked + len(rows)
+        self._torn = False
+        self._flushed, self._failed, self._waits = time.monotonic(), 0.0, False
+
+    def _settle(self) -> None:
+        """Finish closing a row, where an interrupt came in between."""
+        if self._rows and self._rows[-1][0] >= self.step:
+            self._open = None
+            self.step = self._rows[-1][0] + 1
+
+    def _mend(self) -> None:
+        """Take up where an interrupt came between two things that belong together: by what is in the database.
+
+        What waits may have been written already, and is written once more.
+        """
+        self._settle()
+        with self.store.writing("log to") as connection:
+            connection.execute("DELETE FROM marks WHERE revision = ?", (self.uid,))
+            self._write(connection, self._rows, self._beside)
+        digest, accounts = rows_digest(self.store, self.uid), accounts_at(self.store, self.uid)
+        self._rows, self._beside, self._unfolded = [], [], []
+        self.digest, self.accounts, self._unmarked = digest, accounts, digest.n
+        self._torn = False
+
+    def _write(self, connection: Any, rows: list[tuple[int, str]], beside: list[Any]) -> None:
         uid = self.uid
         connection.executemany(
-            "INSERT INTO rows (revision, step, data) VALUES (?, ?, ?)", [(uid, step, data) for step, data in rows]
+            "INSERT OR REPLACE INTO rows (revision, step, data) VALUES (?, ?, ?)",
+            [(uid, step, data) for step, data in rows],
         )
         for statement, values in beside:
             connection.execute(statement, values)
-        if mark:
-            self._mark(connection)
 
     def _mark(self, connection: Any) -> None:
         connection.execute(
-            "INSERT INTO marks (revision, step, accounts) VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO marks (revision, step, accounts) VALUES (?, ?, ?)",
             (self.uid, self.accounts.last_step, row_text(self.accounts.to_json())),
         )
 
     def fold(self) -> None:
         """Enter the closed rows in the accounts."""
         with self.turn:
-            rows, self._unfolded = self._unfolded, []
-            self.accounts.add(rows)
+            if self._unfolded and not self._torn:
+                self._torn = True
+                rows, self._unfolded = self._unfolded, []
+                self.accounts.add(rows)
+                self._torn = False
 
     def end(self) -> None:
         """Close the open row and write all there is, with a mark at the end."""
