@@ -226,11 +226,11 @@ def _forked(
         raise ArgumentError("id", run_id, "another id than the run that is forked", advice)
     with _opened(folder) as store:
         parent = _revision(store, moment)
-        if not parent.closed:  # left by a process that was killed; one that is running is forked as it grows
-            try:
+        if not parent.closed and not _flush_here(folder, moment.run_id):
+            try:  # it was left by a process that was killed; one that is running is forked as it grows
                 held = RunLock(folder, moment.run_id)
             except RunBusyError:
-                _flush_here(folder, moment.run_id)
+                pass
             else:
                 try:
                     parent = _whole(store, chain.record_of(store, parent.uid))
@@ -443,11 +443,12 @@ def _unfinished(store: Store, project: str | None) -> str | None:
     return None
 
 
-def _flush_here(folder: str, run_id: str) -> None:
-    """Write what waits in memory of a run that this process logs to."""
-    for run in current.open_runs():
-        if run.id == run_id and run.dir == folder:
-            run.flush()
+def _flush_here(folder: str, run_id: str) -> bool:
+    """Write what waits in memory of a run that this process logs to; return whether it does."""
+    here = [run for run in current.open_runs() if run.id == run_id and run.dir == folder and run.is_here]
+    for run in here:
+        run.flush()
+    return bool(here)
 
 
 # ---- arguments
