@@ -660,3 +660,31 @@ def test_warnings_are_none_in_an_ordinary_life(begin):
         logged(run, range(5))
         stack.enter_context(begin(fork_from="k?_step=3")).log({"x": 1})
     assert not caught
+
+
+def test_what_a_running_run_adds_behind_a_fork_is_not_in_the_fork(begin, tmp_path):
+    """It is at the step of the fork, or at past ones, and comes later."""
+    parent = begin(id="p")
+    parent.log({"x": 1})
+    (tmp_path / "a.txt").write_text("before")
+    parent.log_artifact(tmp_path / "a.txt", name="a")
+    parent.log_line("before")
+    parent.summary["best"] = "before"
+    forks = [begin(id="c", fork_from="p?_step=0")]
+    (tmp_path / "a.txt").write_text("after")
+    parent.log_artifact(tmp_path / "a.txt", name="a")
+    parent.log_line("after")
+    parent.summary["best"] = "after"
+    forks[0].finish()
+    forks.append(begin(id="d", fork_from="c?_step=0"))
+    forks[1].finish()
+    parent.finish()
+    for fork in forks:
+        assert fork.logs() == [(0, "log", "before")] and fork.summary["best"] == "before"
+        assert [artifact.ref for artifact in fork.artifacts] == ["a:v0"]
+    assert parent.summary["best"] == "after" and len(parent.logs()) == 2
+    tracker = rewind.Tracker(begin.dir)
+    assert tracker.fsck().problems == ()
+    tracker.export("d", tmp_path / "d.zip")
+    there = rewind.tracker.unbundling.import_bundle(str(tmp_path / "there"), tmp_path / "d.zip")
+    assert there and rewind.Tracker(tmp_path / "there").run("d").logs() == forks[1].logs()

@@ -28,7 +28,7 @@ from ..errors import (
 )
 from ..storage.files import path_text
 from . import contents
-from .chain import Span, spans
+from .chain import END, Span, beside, spans
 from .config import plain_config
 from .contents import File
 from .store import Store
@@ -406,7 +406,8 @@ def _events(store: Store, chain: Iterable[Span], kind: str, name: str | None = N
     """Return the events of a kind that a revision sees, in order; of one name only, if it is given."""
     found: list[tuple[Any, ...]] = []
     for span in chain:
-        where, values = "e.revision = ? AND e.step <= ? AND e.kind = ?", [span.uid, span.upto, kind]
+        last = END if span.limits is None else span.limits["artifact_events"]
+        where, values = "e.revision = ? AND e.step <= ? AND e.n <= ? AND e.kind = ?", [span.uid, span.upto, last, kind]
         if name is not None:
             where, values = f"{where} AND a.name = ?", [*values, name]
         found += store.read(f"{_QUERY}{where} ORDER BY e.n", values)
@@ -552,8 +553,7 @@ def problems(store: Store, folder: str, uid: int | None = None) -> Iterator[str]
     if uid is None:
         seen = {row[0] for row in store.read(query)}
     else:
-        where = f"{query} WHERE revision = ? AND step <= ?"
-        seen = {row[0] for span in spans(store, uid) for row in store.read(where, (span.uid, span.upto))}
+        seen = {row[0] for row in beside(store, spans(store, uid), "artifact_events", "artifact")}
     for artifact in sorted(seen - every):
         yield f"artifact {artifact}: it was logged or used, and is not in {store.path}"
     checked: dict[tuple[str, int], str | None] = {}

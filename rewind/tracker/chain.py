@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -48,6 +48,7 @@ class Record:
     digest: str | None
     kept_rows: int | None
     kept_digest: str | None
+    limits: dict[str, Any] | None
 
     @property
     def ref(self) -> str:
@@ -61,7 +62,9 @@ class Record:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Record))
-_JSON = {"tags", "config", "defined", "summary"}
+_JSON = {"tags", "config", "defined", "summary", "limits"}
+#: Tables beside the rows whose `n` says in which order a revision wrote.
+_NUMBERED = ("lines", "samples", "assigned", "artifact_events")
 
 
 def records(store: Store, where: str, values: tuple[Any, ...] = ()) -> list[Record]:
@@ -90,10 +93,21 @@ def record_of(store: Store, uid: int) -> Record:
 
 @dataclass(frozen=True)
 class Span:
-    """A revision, and the last of its steps that is seen."""
+    """A revision, and what is seen of it.
+
+    Attributes
+    ----------
+    uid : int
+    upto : int
+        The last step.
+    limits : mapping of str to int, optional
+        Of one that was forked while it grew: the last number in each table beside its rows, at that moment. What it
+        added at the step of the fork later is not seen. Of ``backfilled``: the names.
+    """
 
     uid: int
     upto: int
+    limits: Mapping[str, Any] | None = None
 
 
 def spans(store: Store, uid: int, upto: int = END) -> list[Span]:
@@ -102,19 +116,42 @@ def spans(store: Store, uid: int, upto: int = END) -> list[Span]:
     O(number of parents), whatever the number of rows.
     """
     found = store.read(
-        """WITH RECURSIVE chain(uid, parent, parent_step, depth) AS (
-               SELECT uid, parent, parent_step, 0 FROM revisions WHERE uid = ?
+        """WITH RECURSIVE chain(uid, parent, parent_step, limits, depth) AS (
+               SELECT uid, parent, parent_step, limits, 0 FROM revisions WHERE uid = ?
                UNION ALL
-               SELECT r.uid, r.parent, r.parent_step, depth + 1 FROM revisions r JOIN chain ON r.uid = chain.parent
+               SELECT r.uid, r.parent, r.parent_step, r.limits, depth + 1
+               FROM revisions r JOIN chain ON r.uid = chain.parent
                WHERE r.uid < chain.uid  -- a damaged one could go in a circle
-           ) SELECT uid, parent_step FROM chain ORDER BY depth""",
+           ) SELECT uid, parent_step, limits FROM chain ORDER BY depth""",
         (uid,),
     )
-    seen = []
-    for one, left in found:
-        seen.append(Span(one, upto))
+    seen, limits = [], None
+    for one, left, text in found:
+        seen.append(Span(one, upto, limits))
         upto = min(upto, left)
+        limits = None if text is None else json.loads(text)
     return seen[::-1]
+
+
+def limits_of(store: Store, uid: int) -> dict[str, Any]:
+    """Return what there is beside the rows of a revision that grows: see `Span`."""
+    limits: dict[str, Any] = {}
+    for table in _NUMBERED:
+        ((limits[table],),) = store.read(f"SELECT coalesce(max(n), -1) FROM {table} WHERE revision = ?", (uid,))
+    names = store.read("SELECT DISTINCT name FROM backfilled WHERE revision = ? ORDER BY 1", (uid,))
+    return {**limits, "backfilled": [name for (name,) in names]}
+
+
+def beside(
+    store: Store, chain: Iterable[Span], table: str, columns: str, low: int = -1, high: int = END
+) -> list[tuple[Any, ...]]:
+    """Return what is seen of a table beside the rows, in order."""
+    found = []
+    for span in chain:
+        last = END if span.limits is None else span.limits[table]
+        query = f"SELECT {columns} FROM {table} WHERE revision = ? AND step BETWEEN ? AND ? AND n <= ? ORDER BY n"
+        found += store.read(query, (span.uid, low, min(span.upto, high - 1), last))
+    return found
 
 
 def texts(store: Store, chain: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
@@ -132,6 +169,8 @@ def backfilled(store: Store, chain: list[Span], low: int = 0, high: int = END) -
     for span in chain:
         query = "SELECT step, name, value FROM backfilled WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step"
         for step, name, value in store.each(query, (span.uid, low, min(span.upto, high - 1))):
+            if span.limits is not None and name not in span.limits["backfilled"]:
+                continue
             found.setdefault(step, {})[name] = json.loads(value)
     return found
 
@@ -239,9 +278,8 @@ def summary_kept(
             both[name] = _after(column, accounts.get(name))
         accounts = both
     assigned: dict[str, tuple[int, Any]] = {}
-    for span in chain:
-        query = "SELECT key, step, value FROM assigned WHERE revision = ? AND step <= ? ORDER BY n"
-        assigned |= {key: (step, json.loads(value)) for key, step, value in store.read(query, (span.uid, span.upto))}
+    for key, step, value in beside(store, chain, "assigned", "key, step, value"):
+        assigned[key] = step, json.loads(value)
     found: dict[str, Any] = json.loads(row_text(summarised(accounts, defined, assigned)))
     return found
 
@@ -345,6 +383,7 @@ def revision_digest(store: Store, record: Record, rows: str, summary: dict[str, 
         "name": record.name,
         "notes": record.notes,
         "tags": record.tags,
+        "limits": record.limits,
         "config": record.config,
         "defined": record.defined,
         "rows": rows,

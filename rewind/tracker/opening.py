@@ -313,6 +313,7 @@ def _open(
             "tags": json.dumps(asked.tags if asked.tags is not None else [] if old is None else old.tags),
             "config": json.dumps(config),
             "defined": json.dumps({} if old is None else old.defined),
+            "limits": _limits(store, old),
             "state": "running",
             "began": now,
             "pid": os.getpid(),
@@ -335,6 +336,13 @@ def _open(
             connection.execute(query, (uid, project, entity, run_id))
     assert uid is not None
     return TrackedRun(store, chain.record_of(store, uid), project, entity, lock, on_dropped)
+
+
+def _limits(store: Store, parent: Record | None) -> str | None:
+    """Return what is seen beside the rows of a parent that grows still, as JSON."""
+    if parent is None or chain.record_of(store, parent.uid).closed:
+        return None
+    return json.dumps(chain.limits_of(store, parent.uid))
 
 
 # ---- finding

@@ -219,7 +219,8 @@ class Revision:
         """
         low, high = integer("min_step", min_step), END if max_step is None else integer("max_step", max_step)
         with self._reading() as store:
-            return _beside(store, self._record.uid, "step, stream, text", "lines", low if min_step else -1, high)
+            seen = chain.spans(store, self._record.uid)
+            return chain.beside(store, seen, "lines", "step, stream, text", low if min_step else -1, high)
 
     def system(self) -> list[dict[str, Any]]:
         """Return the samples of ``init(system_metrics=...)``: ``_step``, ``seconds``, ``cpu`` (%), ``memory`` (bytes).
@@ -227,7 +228,8 @@ class Revision:
         `seconds` since 1970; `cpu` of this process, 100 for one processor; `memory` that is resident.
         """
         with self._reading() as store:
-            rows = _beside(store, self._record.uid, "step, seconds, cpu, memory", "samples", -1, END)
+            seen = chain.spans(store, self._record.uid)
+            rows = chain.beside(store, seen, "samples", "step, seconds, cpu, memory")
         return [dict(zip(("_step", "seconds", "cpu", "memory"), row, strict=True)) for row in rows]
 
     @property
@@ -357,11 +359,3 @@ class Revision:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.ref}: {self.kind}, {self.status}, starting at step {self.starting_step}>"
-
-
-def _beside(store: Store, uid: int, columns: str, table: str, low: int, high: int) -> list[tuple[Any, ...]]:
-    found = []
-    for span in chain.spans(store, uid):
-        query = f"SELECT {columns} FROM {table} WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY n"
-        found += store.read(query, (span.uid, low, min(span.upto, high - 1)))
-    return found

@@ -45,7 +45,7 @@ CREATE TABLE revisions (
     config TEXT NOT NULL, defined TEXT NOT NULL DEFAULT '{}', summary TEXT,
     state TEXT NOT NULL, exit_code INTEGER, began REAL NOT NULL, ended REAL, pid INTEGER, host TEXT,
     n_rows INTEGER, last_step INTEGER, rows_digest TEXT, parent_digest TEXT, simulation_digest TEXT, digest TEXT,
-    kept_rows INTEGER, kept_digest TEXT,
+    kept_rows INTEGER, kept_digest TEXT, limits TEXT,
     UNIQUE (run, number)
 );
 CREATE INDEX revisions_parent ON revisions (parent);

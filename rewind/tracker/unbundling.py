@@ -298,7 +298,7 @@ class _Reader:
             _require(bool(known) and not store.read(twin, (facts["run"], facts["number"])), "a revision", facts["run"])
             parents.append((facts["run"], facts["parent"]))
             row = {**facts, "uid": n, "parent": None if facts["parent"] is None else facts["parent"] + 1}
-            for name in ("tags", "config", "defined", "summary"):
+            for name in ("tags", "config", "defined", "summary", "limits"):
                 row[name] = None if row[name] is None else json.dumps(row[name])
             connection.execute(
                 f"INSERT INTO revisions ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
@@ -479,6 +479,7 @@ def _revision_problem(facts: Any, i: int) -> str:
         "n_rows": natural,
         "last_step": lambda value: value is None or value == -1 or _natural(value),
         "kept_rows": natural,
+        "limits": _limits_fit,
         **dict.fromkeys(("rows_digest", "parent_digest", "simulation_digest", "digest", "kept_digest"), hexadecimal),
     }
     for name, fits in tests.items():
@@ -489,6 +490,17 @@ def _revision_problem(facts: Any, i: int) -> str:
     if (facts["state"] == "purged") is not (facts["kept_digest"] is not None):
         return f"its state is {facts['state']}"
     return ""
+
+
+def _limits_fit(value: Any) -> bool:
+    if value is None:
+        return True
+    names = {"lines", "samples", "assigned", "artifact_events", "backfilled"}
+    if type(value) is not dict or set(value) != names:
+        return False
+    numbers = [value[name] for name in names - {"backfilled"}]
+    named = value["backfilled"]
+    return all(one == -1 or _natural(one) for one in numbers) and type(named) is list and all(map(is_text, named))
 
 
 def _is_row(value: Any) -> bool:
