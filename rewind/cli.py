@@ -228,7 +228,11 @@ def parser() -> argparse.ArgumentParser:
         help="of a tracker's folder: replay the simulations, and find the first row that they do not give",
     )
     new.add_argument(
-        "--step", metavar="CODE", action="append", default=[], help=f"with --replay: the step function: {FORMS}"
+        "--step",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help=f"with --replay: a step function; may be repeated: {FORMS}",
     )
     new.add_argument(
         "--observe",

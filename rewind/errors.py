@@ -265,6 +265,17 @@ class MissingStepError(RewindError, RuntimeError):
         error.args = (text,)
         return error
 
+    @classmethod
+    def of_metrics(cls, ref: str, names: Sequence[str]) -> MissingStepError:
+        """Return the error for metrics of a tracked run whose functions are not known."""
+        error = cls("a check", None)
+        given = ", ".join(f"{name!r}: function" for name in names)
+        error.args = (
+            f"the functions that {ref} logged as {', '.join(names)} are in no file: run.attach(step_fn, "
+            f"observe={{{given}}}) gives them",
+        )
+        return error
+
 
 class MissingCodecError(RewindError, RuntimeError):
     """A question that needs the codec the run was recorded with."""
@@ -451,11 +462,20 @@ class MomentError(TrackerError, ValueError):
 class RunNotFoundError(TrackerError, LookupError):
     """There is no such run in the folder, or no such revision of it; `nearest` are the ids most like it."""
 
-    def __init__(self, run_id: str, nearest: Sequence[str], folder: object, revisions: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        nearest: Sequence[str],
+        folder: object,
+        revisions: Sequence[int] = (),
+        removed: bool = False,
+    ) -> None:
         self.run_id, self.nearest, self.folder = run_id, tuple(nearest), folder
         if revisions:
             many = ", ".join(map(str, revisions[-8:]))
             text = f"run {run_id!r} has no such revision; it has {many}"
+        elif removed:
+            text = f"run {run_id!r} was removed from {folder}; rewind rm --restore {run_id} brings it back"
         else:
             near = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "there are no runs"
             text = f"there is no run {run_id!r} in {folder}; {near}"
@@ -470,7 +490,7 @@ class RunExistsError(TrackerError, ValueError):
         last = f"'{run_id}?_step=N'"
         way = f"resume='allow' goes on at its end, resume_from={last} at a step, fork_from={last} makes a new run of it"
         if removed:
-            way = "it was removed and is still kept; rewind rm --restore brings it back, rewind rm --purge ends it"
+            way = f"it was removed and is still kept; rewind rm --restore {run_id} brings it back, --purge ends it"
         super().__init__(f"there is a run {run_id!r} in {folder} already; {way}")
 
 
@@ -480,9 +500,11 @@ class RunBusyError(TrackerError, BlockingIOError):
     def __init__(self, run_id: str, pid: int | None = None, host: str | None = None) -> None:
         self.run_id, self.pid, self.host = run_id, pid, host
         who = "another process" if pid is None else f"process {pid} on {host}"
+        way = "When that has ended it can be gone on with; fork_from= makes another run of it now"
+        text = f"run {run_id!r} has a writer: {who} is logging to it. {way}"
         if pid == _os.getpid():
-            who = "this process, which has it open: finish() it first; it"
-        TrackerError.__init__(self, f"run {run_id!r} has a writer: {who} is logging to it")
+            text = f"run {run_id!r} has a writer: this process ({pid}), which has it open; call finish() on it first"
+        TrackerError.__init__(self, text)
 
     def __str__(self) -> str:  # OSError would show only what it was made with
         return str(self.args[0])
@@ -491,9 +513,10 @@ class RunBusyError(TrackerError, BlockingIOError):
 class RunFinishedError(TrackerError, RuntimeError):
     """A call after ``finish``."""
 
-    def __init__(self, run_id: str, call: str, last: int) -> None:
+    def __init__(self, run_id: str, call: str, last: int, folder: str | None = None) -> None:
         self.run_id = run_id
-        way = f"rewind.init(id={run_id!r}, resume='must') goes on at step {last + 1}"
+        where = "" if folder is None else f", dir={folder!r}"
+        way = f"rewind.init(id={run_id!r}, resume='must'{where}) goes on at step {last + 1}"
         super().__init__(f"run {run_id!r} is finished, so {call} has nothing to write to; {way}")
 
 
@@ -514,13 +537,22 @@ class ConfigError(TrackerError, ValueError):
             "config.update({...}, allow_val_change=True) changes it all the same"
         )
 
+    @classmethod
+    def gone(cls, key: str, old: object) -> ConfigError:
+        """Return the error for a value that would be deleted."""
+        error = cls(key, old, None)
+        error.args = (
+            f"config[{key!r}] is {show(old)} and cannot be deleted: a run keeps the config it was begun with",
+        )
+        return error
+
 
 class LogValueError(TrackerError, TypeError):
     """Values that cannot be kept in a row: `keys`; all else of the call is logged."""
 
     def __init__(self, problems: Mapping[str, object]) -> None:
         self.keys = tuple(problems)
-        what = [f"{key!r} is {show(value)} ({type(value).__name__})" for key, value in problems.items()]
+        what = [f"{key!r}, which is {show(value)} ({type(value).__name__})" for key, value in problems.items()]
         super().__init__(
             f"cannot log {'; '.join(what)}. A row holds numbers, text, bytes, None, arrays of plain types, and lists "
             "and dicts of them; the rest of this call was logged"
@@ -538,7 +570,7 @@ class DroppedError(TrackerError, ValueError):
 def _dropped(step: int, current: int) -> str:
     return (
         f"step {step} is below the current step {current}, and rows are written in order: this call was dropped. "
-        "Leave step= out, or rewind the run with resume_from='<run_id>?_step=N' to write its steps behind N again"
+        "Leave step= out, or rewind the run with resume_from='<run_id>?_step=N' to write the steps after N again"
     )
 
 

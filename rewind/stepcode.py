@@ -177,9 +177,14 @@ class Importer:
         return module
 
 
+#: What is being imported for the functions in it: a program that begins a run meanwhile is not meant to.
+IMPORTING: list[str] = []
+
+
 @contextlib.contextmanager
 def _user_errors(what: str) -> Iterator[None]:
     """Turn what the user's module raises while it is imported into a `CodeError` with their part of the traceback."""
+    IMPORTING.append(what)
     try:
         # What a module prints while it is imported is no answer of ours.
         with contextlib.redirect_stdout(sys.stderr):
@@ -195,6 +200,8 @@ def _user_errors(what: str) -> Iterator[None]:
             frames = frames.tb_next
         details = "".join(traceback.format_exception(type(error), error, frames))
         raise CodeError(f"importing {what} failed: {type(error).__name__}: {error}", details) from error
+    finally:
+        IMPORTING.pop()
 
 
 def _attribute(module: ModuleType, name: str, where: str) -> Any:

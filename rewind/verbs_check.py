@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from .errors import MissingStepError
+from .errors import MissingStepError, RewindError
 from .rendering import one_line
+from .source import describe
 from .stepcode import FORMS, CodeError, Importer
 from .tracker.checking import fsck
 from .tracker.folder import is_tracker
@@ -16,7 +18,7 @@ from .tracker.opening import revision_of
 from .tracker.revision import Revision
 from .tracker.simulation import Part, functions_of, parts, recording_of
 from .tracker.store import DATABASE, Store, folder_of
-from .verbs_shared import DIFFERENT, OK, Answer, UsageError, from_main, metric_of, observed_of, progress_of
+from .verbs_shared import CANNOT_RUN, DIFFERENT, OK, Answer, UsageError, from_main, metric_of, observed_of, progress_of
 
 
 def tracker_at(path: str) -> str | None:
@@ -35,7 +37,7 @@ def require_replay(args: argparse.Namespace) -> None:
 
 def fsck_tracker(folder: str, args: argparse.Namespace, importer: Importer) -> Answer:
     """Check the folder of a tracker, and with --replay that simulations give the histories."""
-    replay = _Functions(args, importer) if args.replay else None
+    replay = _Functions(args, importer, _of_script(folder)) if args.replay else None
     report = fsck(folder_of(folder), replay=replay, progress=progress_of(args))
     counts = {name: getattr(report, name) for name in _COUNTS}
     problems = [{"ref": problem.ref, "text": problem.text} for problem in report.problems]
@@ -43,10 +45,13 @@ def fsck_tracker(folder: str, args: argparse.Namespace, importer: Importer) -> A
     what = [f"{n:,} {_COUNTS[name][n == 1]}" for name, n in counts.items() if n or name in ("n_runs", "n_rows")]
     lines = [one_line(f"DAMAGED: {problem}") for problem in report.problems]
     verdict = "ok" if report.ok else f"{len(problems):,} problem{'s' * (len(problems) > 1)}"
+    lines += [one_line(f"not replayed: {problem}") for problem in report.not_replayed]
+    facts["not_replayed"] = [{"ref": problem.ref, "text": problem.text} for problem in report.not_replayed]
     lines.append(f"{verdict}: {folder}: {', '.join(what)}")
     if report.leftovers:
         lines.append(f"{len(report.leftovers):,} files that nothing refers to; rewind rm --purge removes them")
-    return Answer(facts, "\n".join(lines), OK if report.ok else DIFFERENT)
+    code = DIFFERENT if not report.ok else CANNOT_RUN if report.not_replayed else OK
+    return Answer(facts, "\n".join(lines), code)
 
 
 _COUNTS = {
@@ -60,16 +65,29 @@ _COUNTS = {
 }
 
 
+def _of_script(folder: str) -> bool:
+    """Whether a simulation was recorded by a script, whose functions and classes are called ``__main__``."""
+    try:
+        with contextlib.closing(Store(folder_of(folder))) as store:
+            found = [
+                part for (uid,) in store.read("SELECT DISTINCT revision FROM simulations") for part in parts(store, uid)
+            ]
+            return any(from_main(recording_of(store.folder, part)) for part in found)
+    except RewindError:  # fsck says what is wrong
+        return False
+
+
 class _Functions:
     """Gives revisions the functions to replay their simulations with: those of the options, else the recorded ones."""
 
-    def __init__(self, args: argparse.Namespace, importer: Importer) -> None:
+    def __init__(self, args: argparse.Namespace, importer: Importer, main: bool) -> None:
         self._args, self._importer = args, importer
         self._texts = observed_of(args.observe)
         self._recorded: dict[tuple[str | None, str | None], Any] = {}
-        self._named: list[Any] | None = None
-        self._observe: dict[str, Any] = {}
-        self._codec: Any = None
+        # What is named on the command line and is not there ends it at once.
+        self._named = [importer.named(text, "--step", as_main=main) for text in args.step]
+        self._observe = {name: metric_of(text, importer, "--observe") for name, text in self._texts.items()}
+        self._codec = importer.named(args.codec, "--codec") if args.codec else None
 
     def __call__(self, revision: Revision) -> None:
         with contextlib.closing(Store(revision.dir)) as store:
@@ -78,32 +96,41 @@ class _Functions:
         missing = {name for part in found for name, spec in part.metrics.items() if spec is False} - self._texts.keys()
         if missing:
             names = ", ".join(sorted(missing))
-            raise _missing(f"the functions that were logged as {names} are in no file: --observe NAME={FORMS}")
+            raise _missing(f"the functions that were logged as {names} are in no file; give --observe NAME={FORMS}")
         for step in self._steps(revision.dir, found):
             options = {"codec": self._codec, "allow_pickle": self._args.allow_pickle}
             revision.attach(step, observe=self._observe, **options)
 
     def _steps(self, folder: str, found: list[Part]) -> list[Any]:
-        recordings = [recording_of(folder, part) for part in found]
-        if found and self._named is None:
-            main = any(map(from_main, recordings))
-            self._named = [self._importer.named(text, "--step", as_main=main) for text in self._args.step]
-            named = self._importer.named
-            self._observe = {name: metric_of(text, self._importer, "--observe") for name, text in self._texts.items()}
-            self._codec = named(self._args.codec, "--codec") if self._args.codec else None
-        if self._named:
-            return self._named
+        """Return the step functions of some parts of a simulation."""
         steps = []
-        for recording in recordings:
-            key = (recording.step.get("id"), recording.step.get("source"))
+        for part in found:
+            recorded = recording_of(folder, part).step
+            key = (recorded.get("id"), recorded.get("source"))
             if key not in self._recorded:
-                try:
-                    self._recorded[key] = self._importer.recorded(recording.step)
-                except CodeError as error:
-                    made = f"it was recorded with {key[0]}, which was not imported: " if key[0] else ""
-                    raise _missing(f"{made}{error}. Name it with --step {FORMS}") from None
+                self._recorded[key] = self._one(recorded) if not self._named else self._of_named(recorded)
             steps.append(self._recorded[key])
         return steps
+
+    def _of_named(self, recorded: Mapping[str, str]) -> Any:
+        """Return the function that --step gives for a recorded one: of the same source, else of the same name."""
+        for step in self._named:
+            if recorded.get("source") is not None and describe(step).get("source") == recorded["source"]:
+                return step
+        name = recorded.get("id", "").rpartition(":")[2]
+        for step in self._named:
+            if describe(step)["id"].rpartition(":")[2] == name:
+                return step
+        raise _missing(
+            f"its step function is {recorded.get('id')}, and --step, which may be repeated, names none like it"
+        )
+
+    def _one(self, recorded: Mapping[str, str]) -> Any:
+        try:
+            return self._importer.recorded(recorded)
+        except CodeError as error:
+            made = f"it was recorded with {recorded['id']}, which was not imported: " if "id" in recorded else ""
+            raise _missing(f"{made}{error}. Name it with --step {FORMS}") from None
 
 
 def _missing(text: str) -> MissingStepError:

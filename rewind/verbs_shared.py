@@ -21,7 +21,7 @@ from .stepcode import FORMS, CodeError, Importer
 from .storage import artifact
 from .storage.opening import open_run
 
-OK, DIFFERENT = 0, 1
+OK, DIFFERENT, CANNOT_RUN = 0, 1, 2
 
 
 @dataclass(frozen=True)

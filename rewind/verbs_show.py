@@ -138,7 +138,8 @@ def _artifact_text(one: Mapping[str, Any]) -> str:
     many = f"{len(one['files']):,} files, " if len(one["files"]) != 1 else ""
     size = f"{many}{one['bytes']:,} bytes"
     by = f" by {one['revision']}" if one["revision"] else ""
-    return one_line(f"{one['name']}:v{one['version']}{aliases}: {one['type']}, {size}, at step {one['step']}{by}")
+    kind = f"{one['type']}, " if one["type"] else ""
+    return one_line(f"{one['name']}:v{one['version']}{aliases}: {kind}{size}, at step {one['step']}{by}")
 
 
 def _part_text(part: Mapping[str, Any]) -> str:

@@ -172,7 +172,7 @@ def test_a_database_that_is_none_is_exit_2(here, cli):
     Path(".rewind/tracker.sqlite").write_text("this is no database at all")
     for argv in (["ls"], ["log"], ["show", "k3f9"], ["history", "k3f9"], ["rm", "k3f9", "-y"]):
         code, out, err = cli(*argv)
-        assert (code, out) == (2, "") and "not a database" in err
+        assert (code, out) == (2, "") and "no SQLite database" in err
 
 
 # ---- log
@@ -644,7 +644,7 @@ def test_fsck_of_what_is_no_database_is_damaged(here, cli):
     os.mkdir(".rewind")
     Path(".rewind/tracker.sqlite").write_text("this is no database at all")
     code, out, _ = cli("fsck", ".")
-    assert code == 1 and "DAMAGED: " in out and "not a database" in out
+    assert code == 1 and "DAMAGED: " in out and "no SQLite database" in out
 
 
 def test_replay_is_for_a_tracker_and_step_for_replay(family, cli):
@@ -693,7 +693,8 @@ def test_fsck_replays_a_history_with_the_recorded_step(simulated, cli):
 def test_fsck_names_the_first_row_that_the_simulation_does_not_give(simulated, cli):
     argv = ("fsck", ".", "--replay", "--observe", "d=walk.py:double")
     code, out, _ = cli(*argv, "--step", "walk.py:other")
-    assert code == 1 and "DAMAGED: sim@1: " in out
+    assert code == 2 and "not replayed: sim@1: its step function is __main__:step, and --step" in out
+    assert "DAMAGED" not in out
     with sqlite3.connect(".rewind/tracker.sqlite") as database:
         (data,) = database.execute("SELECT data FROM rows WHERE step = 9").fetchone()
         database.execute("UPDATE rows SET data = ? WHERE step = 9", (json.dumps({**json.loads(data), "x": 0.5}),))
@@ -704,13 +705,13 @@ def test_fsck_names_the_first_row_that_the_simulation_does_not_give(simulated, c
 
 def test_fsck_without_the_functions_says_which_option_gives_them(simulated, cli):
     code, out, _ = cli("fsck", ".", "--replay")
-    assert code == 1 and "sim@1: not replayed: " in out and "--observe NAME=" in out
+    assert code == 2 and "not replayed: sim@1: " in out and "--observe NAME=" in out
     Path("walk.py").rename("elsewhere.py")
     code, out, err = cli("fsck", ".", "--replay", "--observe", "d=elsewhere.py:double")
-    assert code == 1 and "not replayed: it was recorded with __main__:step" in out and "--step" in out
+    assert code == 2 and "not replayed: sim@1: it was recorded with __main__:step" in out and "--step" in out
     assert "importing step" not in err
-    code, out, _ = cli("fsck", ".", "--replay", "--step", "nothing.py:step", "--observe", "d=elsewhere.py:double")
-    assert code != 0
+    code, out, err = cli("fsck", ".", "--replay", "--step", "nothing.py:step", "--observe", "d=elsewhere.py:double")
+    assert (code, out) == (2, "") and "there is no file nothing.py" in err
 
 
 # ---- help
@@ -731,3 +732,15 @@ def test_listing_imports_neither_h5py_nor_pandas(family):
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == ""
+
+
+def test_a_program_without_a_guard_adds_no_run_when_its_step_function_is_imported(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    Path("job.py").write_text(
+        "import rewind\n\n\ndef step(x, rng):\n    return x + rng.random()\n\n\n"
+        "run = rewind.init(id='job')\nrun.record(step, 0.0, 30, seed=1, observe={'x': None})\nrun.finish()\n"
+    )
+    subprocess.run([sys.executable, "job.py"], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    code, out, err = cli("fsck", ".", "--replay")
+    assert code == 2 and "begins a run; put what the program does under if __name__ == '__main__'" in out + err
+    assert [run.ref for run in rewind.Tracker(tmp_path / ".rewind").runs()] == ["job@1"]

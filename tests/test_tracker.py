@@ -447,7 +447,7 @@ def test_killed_run_is_gone_on_with_at_once(begin, way):
 def test_second_writer_of_this_process_is_told_who_the_first_is(begin):
     run = logged(begin(id="k"), range(3))
     for options in ({"id": "k", "resume": "allow"}, {"resume_from": "k?_step=1"}):
-        with pytest.raises(rewind.RunBusyError, match="this process, which has it open") as caught:
+        with pytest.raises(rewind.RunBusyError, match="which has it open; call finish") as caught:
             begin(**options)
         assert caught.value.pid == os.getpid()
     run.finish()

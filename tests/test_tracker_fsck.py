@@ -52,12 +52,12 @@ def test_histories_are_regenerated_where_the_step_function_is_given(folder):
     assert report.n_replayed == 3 and calls[-1].done == calls[-1].total == 10
 
 
-def test_a_history_that_cannot_be_regenerated_is_a_problem(folder):
+def test_a_history_that_cannot_be_regenerated_is_said_to_be_neither_sound_nor_damaged(folder):
     report = check(folder, replay=lambda revision: None)
     # In the process that recorded them they are known by the path; this is a copy.
     assert report.n_replayed == 0
-    assert {problem.ref for problem in report.problems} == {"root@2", "fork@1", "of_fork@1"}
-    assert all(problem.text.startswith("not replayed: ") for problem in report.problems)
+    assert {problem.ref for problem in report.not_replayed} == {"root@2", "fork@1", "of_fork@1"}
+    assert all("attach" in problem.text for problem in report.not_replayed) and report.problems == ()
 
 
 def test_the_first_row_that_the_simulation_does_not_give_is_named(folder):

@@ -245,7 +245,7 @@ def test_new_ids_are_eight_characters_of_base_36():
     ],
 )
 def test_resume_and_resume_from_and_fork_from_exclude_each_other(run, begin, options):
-    with pytest.raises(rewind.ArgumentError, match="one of them.*fork_from makes a new run"):
+    with pytest.raises(rewind.ArgumentError, match="expected no resume.* as well.*fork_from makes a new run"):
         begin(**options)
 
 

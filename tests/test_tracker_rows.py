@@ -209,7 +209,7 @@ def test_value_that_cannot_be_kept_is_named_and_the_rest_of_the_row_is_kept(run,
 
 
 def test_several_values_that_cannot_be_kept_are_all_named(run):
-    with pytest.raises(rewind.LogValueError, match="'a' is <odd> .*'b' is <odd>"):
+    with pytest.raises(rewind.LogValueError, match="'a', which is <odd> .*'b', which is <odd>"):
         run.log({"a": Odd(), "b": Odd(), "c": 1}, step=4)
     run.finish()
     assert rows(run) == [(4, {"c": 1})]

@@ -247,6 +247,65 @@ def test_rows_of_ones_own_behind_the_end_do_not_move_the_simulation(folder):
         assert run.verify_history() == len(run.history()) - 1
 
 
+@pytest.mark.parametrize("commit", [True, False])
+def test_a_note_after_a_rewind_lets_nothing_of_the_archived_future_in(folder, commit):
+    def step(x, rng, drift=1.0):
+        return x + drift
+
+    with rewind.init(id="a", dir=folder, config={"drift": 1.0}) as run:
+        run.record(step, 0.0, 20, 1, observe={"x": None}, log_every=1)
+    with rewind.init(dir=folder, resume_from="a?_step=5", config={"drift": 1000.0}) as run:
+        run.log({"note": "more drift"}, commit=commit)
+        assert run.state == 5.0 and len(run.replay) == 6
+        run.record(n_steps=9)
+        late = [(row["_step"], row.get("x")) for row in run.history(min_step=5)]
+        # The open row takes the state of its step; in one that was closed the simulation stands still.
+        expected = [(5, 5.0), (6, 1005.0)] if not commit else [(5, 5.0), (6, None), (7, 1005.0)]
+        assert late[: len(expected)] == expected
+        assert run.verify_history() == 9
+    with rewind.init(dir=folder, fork_from="a@1?_step=5") as fork:
+        for i in range(30):
+            fork.log({"i": i})
+        assert fork.state == 5.0 and fork.state_at(7) == 5.0
+
+
+def test_the_same_call_again_goes_on_and_then_gives_what_there_is(folder):
+    """So that a job can be queued again as it is."""
+
+    def job(n_steps, die_at=None):
+        def step(x, rng):
+            if die_at is not None and x > die_at:
+                raise ValueError("a bug")
+            return x + rng.random()
+
+        with rewind.init(id="job", dir=folder, resume="allow") as run:
+            return run.record(step, 0.0, n_steps, 1, observe={"x": None}, log_every=5, block_size=10)
+
+    with pytest.raises(rewind.StepError, match=r"run.record\(step_fn\) goes on from there when step_fn is mended"):
+        job(60, die_at=10)
+    assert rewind.Tracker(folder).run("job").status == "failed"
+    forget()
+    job(60)
+    done = job(60)
+    again = rewind.record(lambda x, rng: x + rng.random(), 0.0, 60, 1, block_size=10)
+    assert done[-1] == again[-1]
+    run = rewind.Tracker(folder).run("job")
+    assert run.status == "finished" and run.history()[-1]["x"] == again[-1]
+    job(80)
+    assert rewind.Tracker(folder).run("job").last_step == 79
+
+
+def test_a_run_whose_first_step_fails_is_recorded_when_it_is_mended(folder):
+    def broken(x, rng):
+        raise ValueError("a bug")
+
+    with rewind.init(id="a", dir=folder) as run:
+        with pytest.raises(rewind.StepError):
+            run.record(broken, 0.0, N, 1, observe={"x": None}, block_size=BLOCK, log_every=1)
+        run.record(walk, 0.0, N, 1, observe={"x": None}, block_size=BLOCK, log_every=1)
+        assert [row["x"] for row in run.history()] == STATES
+
+
 # ---- in another process
 
 
@@ -276,6 +335,14 @@ def test_a_step_function_that_does_not_give_the_past_is_refused(folder):
     with rewind.init(dir=folder, resume_from="a?_step=20") as run:
         with pytest.warns(rewind.StepSourceWarning), pytest.raises(rewind.NondeterministicReplayError):
             run.record(other, observe={"x": None})
+    found = rewind.Tracker(folder).run("a@1").attach(other)
+    for ask in (lambda: found.state, lambda: found.state_at(21), lambda: found.state_at(0)):
+        with pytest.warns(rewind.StepSourceWarning), pytest.raises(rewind.NondeterministicReplayError):
+            ask()
+    with pytest.raises(rewind.StepRangeError, match="step 60 is outside this run, which holds steps 0 to 59"):
+        found.state_at(60)
+    with pytest.raises(rewind.TrackerError, match="begins at step 0; there is no state -1"):
+        found.state_at(-1)
     assert rewind.Tracker(folder).run("a").last_step == 18
 
 
@@ -297,8 +364,12 @@ def test_each_part_is_replayed_with_the_step_function_it_was_recorded_with(folde
 
 def test_a_second_simulation_and_a_missing_one_are_refused_with_the_way(folder):
     with begun(folder) as run:
-        with pytest.raises(rewind.ArgumentError, match=r"run.record\(n_steps=...\) goes on with it from step 59"):
-            run.record(walk, 0.0, 10, 1)
+        way = r"run.record\(n_steps=...\) goes on with the one it has. .*resume_from='a\?_step=-1'"
+        for call in ((walk, 1.0, 90, 1), (walk, 0.0, 90, 2), (walk, 0, 90, 1), (walk, np.zeros(2), 90, 1)):
+            with pytest.raises(rewind.ArgumentError, match=way):
+                run.record(*call)
+        with pytest.raises(rewind.ArgumentError, match=way):
+            run.record(walk, 0.0, 90, 1, backend="numpy")
         with pytest.raises(rewind.ArgumentError, match="more than the 60 states that there are up to step 59"):
             run.record()
         with pytest.raises(rewind.ArgumentError, match="it stays as it was recorded"):
@@ -311,8 +382,10 @@ def test_a_second_simulation_and_a_missing_one_are_refused_with_the_way(folder):
             run.record(n_steps=90, log_every=0)
         assert len(os.listdir(os.path.join(folder, "simulations"))) == 1
     with rewind.init(dir=folder) as run:
-        with pytest.raises(rewind.ArgumentError, match="no simulation to go on with"):
+        with pytest.raises(rewind.TrackerError, match=r"no simulation to go on with; run.record\(step_fn, init_state"):
             run.record(walk, n_steps=10)
+        with pytest.raises(rewind.ArgumentTypeError, match="n_steps is None"):
+            run.record(walk, 0.0)
         with pytest.raises(rewind.TrackerError, match=r"no simulation.*run.record\(step_fn"):
             _ = run.state
         assert run.replay is None and run.replay_start is None
@@ -460,8 +533,8 @@ def test_backfill_refuses_what_it_cannot_give(folder):
         with pytest.raises(rewind.ArgumentError):
             run.backfill({"_step": None})
         assert set(run.history()[0]) == {"_step", "x", "sq"}
-    with rewind.init(dir=folder) as run:
-        assert run.backfill({"y": None}) == 0
+    with rewind.init(dir=folder) as run, pytest.raises(rewind.TrackerError, match="no simulation to replay"):
+        run.backfill({"y": None})
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class Report:
         Revisions that are being written.
     n_left : int
         Revisions left by a process that ended: no problem, `init` goes on with them.
+    not_replayed : tuple of Problem
+        Revisions whose history could not be regenerated, since a function is missing: no problem, and no proof.
     leftovers : tuple of str
         Files that nothing refers to, left by a process that ended while it removed or imported something, or of one
         that is just doing so; no problem. `Tracker.purge` and `Tracker.import_file` remove them, contents and imports
@@ -71,6 +73,7 @@ class Report:
     n_replayed: int = 0
     n_running: int = 0
     n_left: int = 0
+    not_replayed: tuple[Problem, ...] = ()
     leftovers: tuple[str, ...] = ()
 
     @property
@@ -119,6 +122,7 @@ class _Check:
     def __init__(self, store: Store) -> None:
         self.store, self.folder = store, store.folder
         self.problems: list[Problem] = []
+        self.not_replayed: list[Problem] = []
         self.places: dict[int, _Place] = {}
         self.last: dict[int, int] = {}  # of what a revision sees
         self.broken: set[int] = set()  # no way leads from them to a root
@@ -174,7 +178,7 @@ class _Check:
             if tell is not None:
                 tell(len(self.places) + i + 1, i)
         counts = (n_runs, len(self.places), self.n_rows, n_artifacts, self.n_replayed, self.n_running, self.n_left)
-        return Report(tuple(self.problems), *counts, tuple(leftovers))
+        return Report(tuple(self.problems), *counts, tuple(self.not_replayed), tuple(leftovers))
 
     # ---- the whole
 
@@ -415,7 +419,7 @@ class _Check:
         except HistoryMismatchError as error:
             self.problem(record.ref, str(error))
         except MissingStepError as error:
-            self.problem(record.ref, f"not replayed: {error}")
+            self.not_replayed.append(Problem(record.ref, str(error)))
         else:
             self.n_replayed += 1
 

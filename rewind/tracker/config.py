@@ -79,7 +79,7 @@ class Config(MutableMapping[str, Any]):
     def __delitem__(self, key: str) -> None:
         if key not in self._values:
             raise KeyError(key)
-        raise ConfigError(key, self._values[key], "nothing")
+        raise ConfigError.gone(key, self._values[key])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (self.as_dict(),)  # a copy belongs to no run

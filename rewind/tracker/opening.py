@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from ..errors import ArgumentError, ArgumentTypeError, MomentError, RunBusyError, RunExistsError, RunNotFoundError
+from .. import stepcode
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    MomentError,
+    RunBusyError,
+    RunExistsError,
+    RunNotFoundError,
+    TrackerError,
+)
 from . import chain, current
 from .chain import END, Record
 from .closing import close
@@ -115,6 +124,11 @@ def init(
     (4, [0, 1, 2, 3])
     >>> again.finish()
     """
+    if stepcode.IMPORTING:
+        guard = "put what the program does under if __name__ == '__main__':"
+        raise TrackerError(
+            f"{stepcode.IMPORTING[-1]} is only imported, for the functions in it, and begins a run; {guard}"
+        )
     asked = _Asked(
         project=_label("project", project),
         entity=_label("entity", entity),
@@ -128,9 +142,11 @@ def init(
     named = [key for key, value in given.items() if value is not None and value is not False]
     if len(named) > 1:
         advice = "resume goes on at the end of a run, resume_from at a step of it, fork_from makes a new run"
-        raise ArgumentError(" and ".join(named), [given[key] for key in named], "one of them", advice)
+        raise ArgumentError(named[1], given[named[1]], f"no {named[0]} as well", advice)
     if not isinstance(resume, (str, bool, type(None))) or resume not in _RESUME:
         raise ArgumentError("resume", resume, "'allow', 'must', 'never' or 'auto'")
+    if not isinstance(capture, bool):
+        raise ArgumentTypeError("capture", capture, "True or False")
     if on_dropped not in ("warn", "raise"):
         raise ArgumentError("on_dropped", on_dropped, "'warn' or 'raise'")
     seconds = _seconds(system_metrics)
@@ -388,6 +404,9 @@ def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value
 
 
 def _not_found(store: Store, run_id: str) -> RunNotFoundError:
+    row = chain.run_row(store, run_id)
+    if row is not None and row[3]:
+        return RunNotFoundError(run_id, (), store.folder, removed=True)
     ids = [row[0] for row in store.read("SELECT id FROM runs WHERE removed = 0 ORDER BY began DESC")]
     near = get_close_matches(run_id, ids, 3, 0.5) or ids[:3]
     return RunNotFoundError(run_id, near, store.folder)

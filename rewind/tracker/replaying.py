@@ -12,7 +12,7 @@ from ..engine.metrics import as_values, label
 from ..errors import HistoryMismatchError, MetricError, MissingStepError
 from ..run import Run
 from . import chain
-from .simulation import Part, Simulation, recording_of
+from .simulation import Part, Simulation
 from .store import Store
 from .values import kept_value, restored, text
 
@@ -127,8 +127,8 @@ def require_replayed(store: Store, simulation: Simulation, uid: int) -> int:
 
 
 def _require_functions(simulation: Simulation, part: Part, run: Run[Any]) -> None:
+    if run._step is None:
+        raise simulation.missing("a check", part)
     missing = [name for name in part.metrics if name not in run._metrics]
-    if run._step is None or missing:
-        what = f"metric {', '.join(missing)}" if missing and run._step is not None else "a check"
-        recorded = recording_of(simulation.folder, part).step.get("id")
-        raise MissingStepError.of_run(simulation.ref, what, recorded)
+    if missing:
+        raise MissingStepError.of_metrics(simulation.ref, missing)

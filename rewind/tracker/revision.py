@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..checks import codec_of, integer
 from ..engine.states import UserCodec
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentTypeError, StepRangeError
 from ..run import Run
 from . import chain
 from .chain import END, Record
@@ -35,6 +35,7 @@ class Revision:
     def __init__(self, folder: str, record: Record, project: str | None, entity: str | None) -> None:
         self._folder, self._record, self._project, self._entity = folder, record, project, entity
         self._given: list[Attached] = []
+        self._proved: set[str] = set()  # files whose states these functions give
 
     # ---- what it is
 
@@ -191,7 +192,8 @@ class Revision:
         keys, min_step, max_step
             As for `history`.
         """
-        if isinstance(keys, str) or (keys is not None and not all(isinstance(key, str) for key in keys)):
+        listed = isinstance(keys, Iterable) and not isinstance(keys, (str, bytes))
+        if keys is not None and not (listed and all(isinstance(key, str) for key in keys)):
             raise ArgumentTypeError("keys", keys, "a list of names, such as ['loss']")
         low = max(integer("min_step", min_step), 0)
         high = END if max_step is None else min(integer("max_step", max_step), END)
@@ -306,15 +308,25 @@ class Revision:
             If there is no simulation.
         MissingStepError
             If it has to be replayed and the step function is not known: `attach`.
+        NondeterministicReplayError
+            If a step function that was attached does not give the stored states around it.
         """
         return self._simulation().state_at(self._stands_at())
 
     def state_at(self, step: int) -> Any:
         """Return the exact state of the simulation at a step of the history; as for `state`.
 
-        Behind the end of a recording it stands still, up to where the next one goes on.
+        After the end of a recording it stands still, up to where the next one goes on.
+
+        Raises
+        ------
+        StepRangeError
+            If the run has not come so far.
         """
-        return self._simulation().state_at(integer("step", step))
+        t, stands, simulation = integer("step", step), self._stands_at(), self._simulation()
+        if t > stands and t > simulation.end():
+            raise StepRangeError(t, max(stands, simulation.end()) + 1)
+        return simulation.state_at(t)
 
     def verify_history(self) -> int:
         """Return how many rows of the history the simulation gives again, byte for byte: all that it logged.
@@ -336,7 +348,7 @@ class Revision:
         with contextlib.ExitStack() as stack:
             there = stack.enter_context(self._reading()) if store is None else store
             found = parts(there, self._record.uid)
-        return Simulation(self._folder, self.ref, found, self._given)
+        return Simulation(self._folder, self.ref, found, self._given, self._proved)
 
     # ---- reading
 

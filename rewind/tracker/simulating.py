@@ -8,15 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..checks import integer, n_steps_of, parameter_names, params_of, params_taken
+from ..checks import codec_of, integer, n_steps_of, parameter_names, params_of, params_taken
 from ..engine.metrics import Metric
-from ..engine.states import UserCodec
+from ..engine.states import StateCodec, UserCodec
 from ..engine.sweep import Plan
-from ..engine.verify import Verification
-from ..errors import ArgumentError, ArgumentTypeError, NondeterministicReplayError, RecordingInterrupted, StoreError
-from ..handle import failure
+from ..errors import ArgumentError, ArgumentTypeError, RecordingInterrupted, StepError, StoreError, TrackerError
 from ..keeping import Durability, OnSignal, durability_of, signals_of
-from ..kernel import Turn
 from ..planning import begun, planned
 from ..progress import ProgressOption, reporter
 from ..run import Run
@@ -24,7 +21,7 @@ from . import chain
 from .lock import file_stem
 from .replaying import Tap, seen_until, values_at
 from .revision import Revision
-from .simulation import Attached, Part, Simulation, remember
+from .simulation import Attached, Part, Simulation, recording_of, remember
 from .values import text
 
 if TYPE_CHECKING:
@@ -84,7 +81,8 @@ class Simulating(Revision):
             by `attach`, in a process that did not record it.
         init_state
             State 0, at the current step of the history. Left out, the simulation goes on from the state it has where
-            the run stands: behind a rewind to S, from the state at S.
+            the run stands: after a rewind to S, from the state at S. Given again as it was, with the same `seed`, it
+            goes on, too, so that a job can be queued again as it is; one that is as long as `n_steps` is returned.
         n_steps : int
             Number of states in all, from state 0 of the whole simulation on. To go on: default as many as were asked
             for before.
@@ -115,7 +113,9 @@ class Simulating(Revision):
         Raises
         ------
         ArgumentError
-            If there is a simulation already and `init_state` is given, or none and it is not.
+            If there is a simulation that was begun with another state 0, seed, backend or block size.
+        TrackerError
+            If there is none, and `init_state` is left out.
         NondeterministicReplayError
             If a step function that was given to go on does not give what was recorded.
         StepError, RecordingInterrupted, StateError, MetricError, StoreError
@@ -128,7 +128,6 @@ class Simulating(Revision):
         """
         with self._writer.turn:
             self._require_open("record")
-            self._writer.close_row() if init_state is _MISSING else None
             self._writer.flush()
         every = None if log_every is None else integer("log_every", log_every, 1)
         reporter(progress, "record", 1)  # refuse now what cannot be meant: behind this there is a recording
@@ -138,29 +137,35 @@ class Simulating(Revision):
             raise ArgumentError("noise", noise, "'same' or 'fresh'")
         simulation = self._simulation()
         there = simulation.begun_by(self._writer.step - 1)
-        if init_state is _MISSING:
-            if not there:
-                raise ArgumentError("init_state", init_state, "a state: this run has no simulation to go on with")
-            fixed: dict[str, object] = {
-                "block_size": block_size,
-                "checkpoint_budget": checkpoint_budget,
-                "codec": codec,
-            }
-            for name, value in fixed.items():
-                if value is not None:
-                    raise ArgumentError(name, value, "none, to go on: it stays as it was recorded")
-            part, plan, row = self._plan_on(
-                simulation, step_fn, n_steps, seed, observe, every, params, noise, mutate, step_id
-            )
+        if there:
+            if init_state is not _MISSING:
+                self._require_same(simulation, init_state, seed, backend, block_size, codec)
+                seed = None
+            else:
+                fixed: dict[str, object] = {
+                    "block_size": block_size,
+                    "checkpoint_budget": checkpoint_budget,
+                    "codec": codec,
+                }
+                for name, value in fixed.items():
+                    if value is not None:
+                        raise ArgumentError(name, value, "none, to go on: it stays as it was recorded")
+            found = self._plan_on(simulation, step_fn, n_steps, seed, observe, every, params, noise, mutate)
+            if found is None:  # as far as it was to come
+                if init_state is not _MISSING:
+                    return simulation.kept(self._writer.step - 1)
+                raise ArgumentError("n_steps", n_steps, f"more than the {simulation.n_states(self._writer.step - 1)} "
+                                    f"states that there are up to step {self._writer.step - 1}")  # fmt: skip
+            part, plan, row = found
             op = "branch"
         else:
-            if there:
-                advice = f"run.record(n_steps=...) goes on with it from step {self._writer.step - 1}"
-                raise ArgumentError("init_state", init_state, "none: this run has a simulation", advice)
-            for name, value in {"step_fn": step_fn, "n_steps": n_steps}.items():
-                if value is None:
-                    raise ArgumentError(name, None, "what `rewind.record` takes")
-            assert step_fn is not None and n_steps is not None
+            if init_state is _MISSING:
+                way = "run.record(step_fn, init_state, n_steps, seed) begins one"
+                raise TrackerError(f"{self.ref} has no simulation to go on with; {way}")
+            if step_fn is None:
+                raise ArgumentTypeError("step_fn", None, "a callable: step_fn(state, rng) -> state")
+            if n_steps is None:
+                raise ArgumentTypeError("n_steps", None, "the number of states")
             plan, row = planned(
                 step_fn,
                 init_state,
@@ -193,6 +198,10 @@ class Simulating(Revision):
             done = getattr(error, "run", None)
             if isinstance(error, RecordingInterrupted):
                 error.args = (f"{str(error).partition(' They are on disk')[0]} They are kept: run.record() goes on",)
+            elif isinstance(error, StepError):
+                what = str(error).partition(" The finished part is in .run")[0]
+                error.args = (f"{what} What was finished is kept: run.state is the state it was given, and "
+                              "run.record(step_fn) goes on from there when step_fn is mended",)  # fmt: skip
             raise
         finally:
             if done is not None and not plan.metrics:  # nothing was logged: a row says how far it came
@@ -210,9 +219,8 @@ class Simulating(Revision):
         params: Mapping[str, Any] | None,
         noise: Literal["same", "fresh"],
         mutate: Callable[[Any], Any] | None,
-        step_id: str | None,
-    ) -> tuple[Part, Plan, Any]:
-        """Return how the simulation goes on from where the run stands."""
+    ) -> tuple[Part, Plan, Any] | None:
+        """Return how the simulation goes on from where the run stands; None where it is as long as asked for."""
         stands = self._writer.step - 1
         old = simulation.part_at(stands)
         known = simulation.functions(old)
@@ -222,8 +230,6 @@ class Simulating(Revision):
         _, run, t = simulation.at(stands)
         if known is None or run._step is None:
             raise simulation.missing("going on", old)
-        if not known.proved:
-            self._require_reproduced(run, t)
         missing = [name for name in old.metrics if name not in run._metrics]
         if observe is None and missing:
             raise ArgumentError(
@@ -235,8 +241,7 @@ class Simulating(Revision):
         total = old.origin + old.n_steps if n_steps is None else n_steps_of(n_steps)
         length = total - (old.origin + t)
         if length < 2:
-            done = old.origin + t + 1
-            raise ArgumentError("n_steps", n_steps, f"more than the {done} states that there are up to step {stands}")
+            return None
         function = known.step_fn if step_fn is None else step_fn
         given = self._params(function, run.params, params)
         if noise == "same" and seed is not None:
@@ -250,14 +255,33 @@ class Simulating(Revision):
         remember(self._folder, part.file, Attached(function, functions, known.codec, True, True))
         return part, plan, row
 
-    def _require_reproduced(self, run: Run[Any], t: int) -> None:
-        """Refuse a step function that does not give the stored states around step `t` again."""
-        recording, step = run._recording, run._step
-        assert step is not None
-        block = recording.grid.block_of(t) // recording.stride * recording.stride
-        for mismatch in Verification(recording, step, Turn()).here([(0, block)]):
-            if mismatch is not None:
-                raise failure(NondeterministicReplayError, mismatch, recording, step)
+    def _require_same(
+        self,
+        simulation: Simulation,
+        init_state: Any,
+        seed: int | None,
+        backend: str,
+        block_size: int | None,
+        codec: UserCodec | None,
+    ) -> None:
+        """Refuse to go on with a simulation that was begun as another one."""
+        root = simulation.parts[0]
+        recording = recording_of(self._folder, root)
+        again = f"To begin another one, rewind to before it: resume_from='{self.id}?_step={root.first - 1}'"
+        advice = f"run.record(n_steps=...) goes on with the one it has. {again}"
+        asked = {
+            "seed": (seed, recording.seed),
+            "backend": (backend, recording.backend),
+            "block_size": (block_size, recording.block_size),
+        }
+        for name, (given, recorded) in asked.items():
+            if given is not None and given != recorded:
+                raise ArgumentError(name, given, f"{recorded!r}, with which this run's simulation was begun", advice)
+        row, here = recording.checkpoints.row(0), StateCodec.of(init_state, codec_of(codec))
+        if isinstance(row, bytes):  # a pickle, which is not opened unasked
+            return
+        if here.digest(here.encode(init_state)) != recording.checkpoints.codec.digest(row):
+            raise ArgumentError("init_state", init_state, "state 0 of the simulation this run has", advice)
 
     def _params(
         self, step_fn: Callable[..., Any], kept: Mapping[str, Any], given: Mapping[str, Any] | None
@@ -318,6 +342,8 @@ class Simulating(Revision):
         ------
         ArgumentError
             If a name was logged already.
+        TrackerError
+            If there is no simulation.
         MissingStepError
             If the step function is not known: `attach`.
         MetricError
@@ -333,6 +359,10 @@ class Simulating(Revision):
             self._require_open("backfill")
             self._writer.flush()
         uid, simulation = self._record.uid, self._simulation()
+        if not simulation.parts:
+            raise TrackerError(
+                f"{self.ref} has no simulation to replay; run.record(step_fn, init_state, ...) makes one"
+            )
         with self._reading() as store:
             chain_here = chain.spans(store, uid)
             taken = {key for _, row in chain.kept_rows(store, chain_here) for key in row if key in metrics}

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engine.recording import Recording
-from ..errors import ArtifactError, MissingStepError, TrackerError
+from ..engine.verify import Verification
+from ..errors import ArtifactError, MissingStepError, NondeterministicReplayError, TrackerError
+from ..handle import failure
+from ..kernel import Turn
 from ..loader import load
 from ..run import Run
 from ..source import describe
 from ..storage import artifact
-from ..storage.journal import CUT_OFF, STILL
+from ..storage.journal import CUT_OFF, STILL, SUFFIX
 from ..storage.opening import open_run
 from . import chain
 from .chain import Span
@@ -112,6 +115,10 @@ def path_of(folder: str, part: Part) -> str:
     return os.path.join(folder, "simulations", part.file)
 
 
+def _files(path: str) -> tuple[str, str]:
+    return path, path + SUFFIX
+
+
 def recording_of(folder: str, part: Part) -> Recording:
     """Return what is in the file, or in its journal; nothing is run or unpickled."""
     return open_run(path_of(folder, part)).recording
@@ -180,10 +187,14 @@ class Simulation:
         Of the run, for messages.
     parts : list of Part
     given : list of Attached
+    proved : set of str
+        Files whose states functions that were given were seen to give.
     """
 
-    def __init__(self, folder: str, ref: str, found: list[Part], given: list[Attached]) -> None:
-        self.folder, self.ref, self.parts, self._given = folder, ref, found, given
+    def __init__(self, folder: str, ref: str, found: list[Part], given: list[Attached], proved: set[str]) -> None:
+        self.folder, self.ref, self._given, self._proved = folder, ref, given, proved
+        # There is no recording where the process was killed before it had state 0.
+        self.parts = [part for part in found if any(map(os.path.exists, _files(path_of(folder, part))))]
         self._runs: dict[str, Run[Any]] = {}
 
     def begun_by(self, step: int) -> bool:
@@ -196,7 +207,9 @@ class Simulation:
             if part.first <= step and (part.first < step or part.noise is None):
                 return part
         if self.parts:
-            raise TrackerError(f"the simulation of {self.ref} begins at step {self.parts[0].first}, behind step {step}")
+            raise TrackerError(
+                f"the simulation of {self.ref} begins at step {self.parts[0].first}; there is no state {step}"
+            )
         way = "run.record(step_fn, init_state, n_steps, seed) makes one"
         raise TrackerError(f"{self.ref} has no simulation up to step {step}; {way}")
 
@@ -217,12 +230,38 @@ class Simulation:
     def at(self, step: int) -> tuple[Part, Run[Any], int]:
         """Return the part that holds a step of the history, as a run that reaches it, and the step in that.
 
-        Behind the end of a part the simulation stands still. One whose process was killed goes on, by itself, to a step
-        that was logged and whose block was not kept.
+        After the end of a part, or the step it was left at, the simulation stands still. One whose process was killed
+        goes on, by itself, to a step that was logged and whose block was not kept.
         """
         part = self.part_at(step)
-        run = self.reaching(part, step)
-        return part, run, min(step - part.first, run.n_steps - 1)
+        seen = min(step, part.upto)  # after that comes a future that this run does not have
+        run = self.reaching(part, seen)
+        t = min(seen - part.first, run.n_steps - 1)
+        self._prove(part, run, t)
+        return part, run, t
+
+    def _prove(self, part: Part, run: Run[Any], t: int) -> None:
+        """Refuse a step function that does not give the stored states around step `t` again."""
+        attached, recording, step = self.functions(part), run._recording, run._step
+        if attached is None or step is None or attached.proved or part.file in self._proved:
+            return
+        block = recording.grid.block_of(t) // recording.stride * recording.stride
+        for mismatch in Verification(recording, step, Turn()).here([(0, block)]):
+            if mismatch is not None:
+                raise failure(NondeterministicReplayError, mismatch, recording, step)
+        self._proved.add(part.file)
+
+    def end(self) -> int:
+        """Return the last step of the history that a state was recorded for; -1 where there is none."""
+        if not self.parts:
+            return -1
+        part = self.parts[-1]
+        return min(part.upto, part.first + recording_of(self.folder, part).n_steps - 1)
+
+    def n_states(self, step: int) -> int:
+        """Return how many states the whole simulation has up to a step of the history."""
+        part, _, t = self.at(step)
+        return part.origin + t + 1
 
     def reaching(self, part: Part, step: int) -> Run[Any]:
         """Return a part as a run that reaches a step of the history, where it was to come so far."""

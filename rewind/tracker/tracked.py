@@ -18,7 +18,7 @@ from .config import Config
 from .lines import Capture, Sampler
 from .lock import RunLock
 from .simulating import Simulating
-from .store import Store
+from .store import Store, folder_of
 from .summary import Summary
 from .writing import Writer
 
@@ -310,7 +310,8 @@ class TrackedRun(Simulating):
 
     def _require_open(self, call: str) -> None:
         if self._finished:
-            raise RunFinishedError(self.id, call, self._writer.step - 1)
+            elsewhere = self.dir if self.dir != folder_of(None) else None
+            raise RunFinishedError(self.id, call, self._writer.step - 1, elsewhere)
         self._require_process()
 
     def _require_process(self) -> None:
