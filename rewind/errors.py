@@ -469,6 +469,7 @@ class RunNotFoundError(TrackerError, LookupError):
         folder: object,
         revisions: Sequence[int] = (),
         removed: bool = False,
+        purged: bool = False,
     ) -> None:
         self.run_id, self.nearest, self.folder = run_id, tuple(nearest), folder
         if revisions:
@@ -476,6 +477,8 @@ class RunNotFoundError(TrackerError, LookupError):
             text = f"run {run_id!r} has no such revision; it has {many}"
         elif removed:
             text = f"run {run_id!r} was removed from {folder}; rewind rm --restore {run_id} brings it back"
+            if purged:
+                text = f"run {run_id!r} was purged from {folder}; what its forks see of it is in them"
         else:
             near = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "there are no runs"
             text = f"there is no run {run_id!r} in {folder}; {near}"
@@ -485,12 +488,14 @@ class RunNotFoundError(TrackerError, LookupError):
 class RunExistsError(TrackerError, ValueError):
     """An id that is taken."""
 
-    def __init__(self, run_id: str, folder: object, removed: bool = False) -> None:
+    def __init__(self, run_id: str, folder: object, removed: bool = False, purged: bool = False) -> None:
         self.run_id, self.folder = run_id, folder
         last = f"'{run_id}?_step=N'"
         way = f"resume='allow' goes on at its end, resume_from={last} at a step, fork_from={last} makes a new run of it"
         if removed:
             way = f"it was removed and is still kept; rewind rm --restore {run_id} brings it back, --purge ends it"
+        if purged:
+            way = "it was purged, and what its forks see of it is kept; take another id"
         super().__init__(f"there is a run {run_id!r} in {folder} already; {way}")
 
 
@@ -591,6 +596,8 @@ class HistoryMismatchError(TrackerError, ValueError):
 
 class StoreError(TrackerError, OSError):
     """The folder of the tracker cannot be read or written; rows that were logged wait in memory for the next try."""
+
+    busy = False  # whether it was another process that had it, for too long
 
     def __init__(self, doing: str, path: object, problem: str) -> None:
         self.path = path

@@ -6,6 +6,7 @@ import argparse
 import copy
 import enum
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -174,3 +175,27 @@ def test_text_of_any_kind_comes_back(begin):
     assert kept(run) == dict(run.config) == values
     run.finish()
     assert begin(fork_from=f"{run.id}?_step=-1").config == values
+
+
+def test_threads_that_add_values_lose_none(begin):
+    run = begin()
+
+    def work(name):
+        for i in range(40):
+            run.config[f"{name}{i}"] = i
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(run.config) == len(kept(run)) == 120
+
+
+def test_a_value_deep_inside_is_a_change_too_and_may_be_allowed(begin):
+    run = begin(config={"n": {"a": 1}, "lr": 1})
+    with pytest.raises(rewind.ConfigError):
+        run.config.update({"n": {"a": True}})
+    run.config.update({"n": {"a": 1.0}})
+    run.config.update({"n": {"a": True}, "lr": 1.0}, allow_val_change=True)
+    assert kept(run)["n"]["a"] is True and type(kept(run)["lr"]) is float

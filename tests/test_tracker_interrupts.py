@@ -18,20 +18,25 @@ HOME = os.path.dirname(writing.__file__)
 
 
 class Interrupt:
-    """Raise KeyboardInterrupt before the n-th line that is run in the tracker, once."""
+    """Raise KeyboardInterrupt, or call a signal's handler, before the n-th line that is run in the tracker, once."""
 
-    def __init__(self, n):
-        self.left, self.raised = n, False
+    def __init__(self, n, handler=None):
+        self.left, self.raised, self.handler = n, False, handler
 
     def trace(self, frame, event, _):
         folder, name = os.path.split(frame.f_code.co_filename)
         if folder != HOME or name not in FILES:
             return None
-        if event == "line" and not self.raised:
+        # Python looks for signals where a function begins and where a loop turns, not at each line: between the lines
+        # of `once` there is none of either.
+        if event == "line" and not self.raised and not (self.handler and frame.f_code.co_name == "once"):
             self.left -= 1
             if self.left < 0:
                 self.raised = True
-                raise KeyboardInterrupt
+                if self.handler is None:
+                    raise KeyboardInterrupt
+                sys.settrace(None)
+                self.handler()
         return self.trace
 
     def __enter__(self):
@@ -92,6 +97,48 @@ def test_an_interrupt_at_any_line_loses_no_row_and_mixes_none(tmp_path, monkeypa
         assert summary["mean"] == sum(values) / len(values)
         n += 18  # every third line or so: all of them take half a minute, and were run
     assert interrupted > 20
+    report = rewind.Tracker(tmp_path).fsck()
+    assert report.ok, report.problems[:3]
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_a_signal_handler_that_logs_and_finishes_does_so_behind_the_call_it_interrupts(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(writing, "MANY_ROWS", 3)
+    monkeypatch.setattr(writing, "MARK_ROWS", 5)
+    monkeypatch.setattr(writing, "SOON", 1e9)
+    monkeypatch.setattr(writing, "_later", lambda writer: None)
+    n, interrupted = part, 0
+    while True:
+        run = rewind.init(id=f"r{n}", dir=tmp_path)
+
+        def preempted(run=run):
+            assert run.summary is not None and len(run.summary) < 5
+            run.log_line("preempted")
+            run.log({"preempted": True})
+            run.finish(1)
+            sys.exit(0)
+
+        interrupt, done = Interrupt(n, preempted), []
+        try:
+            for i in range(8):
+                with interrupt:
+                    run.log({"x": i})
+                done.append(i)
+        except SystemExit:
+            pass
+        if not interrupt.raised:
+            run.finish()
+            break
+        interrupted += 1
+        assert run.finished and run.status == "failed", n
+        rows = run.history()
+        assert [row["_step"] for row in rows] == list(range(len(rows)))
+        values = [row["x"] for row in rows if "x" in row]
+        assert values in (done, [*done, len(done)]), n
+        assert [row for row in rows if "preempted" in row] == [{"_step": len(rows) - 1, "preempted": True}], n
+        assert [line[1:] for line in run.logs()] == [("log", "preempted")]
+        n += 12
+    assert interrupted > 10
     report = rewind.Tracker(tmp_path).fsck()
     assert report.ok, report.problems[:3]
 

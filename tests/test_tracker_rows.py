@@ -400,3 +400,43 @@ def test_logging_warns_of_nothing(run):
         for i in range(2000):
             run.log({"x": i, "y": i * 0.5}, step=i * 2)
     assert len(run.history()) == 1999  # the last one is open
+
+
+def test_dicts_that_hold_themselves_or_branch_without_end_are_refused_and_the_rest_is_kept(run):
+    ring = {"a": 1}
+    ring["b"] = ring["c"] = ring
+    wide = {"x": 0}
+    for _ in range(60):
+        wide = {"l": wide, "r": wide}
+    with pytest.raises(rewind.LogValueError):
+        run.log({"ring": ring, "kept": 1})
+    with pytest.raises(rewind.ArgumentError, match="over 100,000"):
+        run.log({"wide": wide, "kept": 2})
+    assert [row["kept"] for row in run.history()] == [1]
+
+
+def test_what_is_under_a_mask_is_no_value(run):
+    for value in (np.ma.masked, np.ma.array([1, 2], mask=[True, False])):
+        with pytest.raises(rewind.LogValueError):
+            run.log({"x": value})
+    run.log({"x": np.ma.array([1, 2]), "y": np.longdouble(0.5)})
+    assert run.history()[-1]["x"].tolist() == [1, 2] and type(run.history()[-1]["y"]) is float
+    assert [row["_step"] for row in run.history()] == [0, 1, 2]
+
+
+def test_an_object_whose_attributes_fail_is_named(run):
+    class Odd:
+        def __getattr__(self, name):
+            raise KeyError(name)
+
+    with pytest.raises(rewind.LogValueError, match="'x'"):
+        run.log({"x": Odd(), "y": 1})
+    assert run.history() == [{"_step": 0, "y": 1}]
+
+
+def test_steps_of_a_history_are_asked_for_by_any_integer(run):
+    run.log({"x": 1})
+    assert run.history(min_step=10**30) == run.history(max_step=-(10**30)) == run.logs(min_step=10**30) == []
+    assert len(run.history(min_step=-(10**30), max_step=10**30)) == 1
+    with pytest.raises(rewind.ArgumentTypeError):
+        run.history(5)

@@ -190,11 +190,14 @@ def test_fresh_noise_is_another_future_of_the_same_past(folder):
         new = run.record(noise="fresh")
     assert len(run.history()) == N and run.history()[:21] == rewind.Tracker(folder).run("a@1").history()[:21]
     parent = rewind.record(walk, 0.0, N, 1, observe={"x": None, "sq": square}, block_size=BLOCK)
-    assert new.content_hash() == parent.branch(20, n_steps=N - 20).content_hash()
+    assert new.content_hash() == parent.branch(20, seed=new.seed, n_steps=N - 20).content_hash()
     assert [row["x"] for row in run.history()[21:]] == [new[t] for t in range(1, N - 20)]
     with rewind.init(dir=folder, fork_from="a@1?_step=20") as other:
         other.record(noise="fresh", seed=5)
         assert other.history()[:21] == run.history()[:21] and other.history()[21:] != run.history()[21:]
+    with rewind.init(dir=folder, resume_from="a@1?_step=20") as again:
+        again.record(noise="fresh")
+        assert again.history()[:21] == run.history()[:21] and again.history()[21:] != run.history()[21:]
 
 
 def test_new_config_and_another_step_function_hold_behind_the_step_only(folder):
@@ -511,8 +514,13 @@ def test_a_metric_that_was_never_logged_is_computed_for_past_rows(folder):
         assert "cube" not in run.history()[31]
         run.backfill({"abs": abs})
         assert [row["abs"] for row in run.history()] == [abs(x) for x in STATES]
-        with pytest.raises(rewind.ArgumentError, match="'abs', 'x'"):
-            run.backfill({"abs": abs, "x": None})
+        assert run.backfill({"cube": lambda x: x**3}) == N - 31 and run.backfill({"abs": abs}) == 0
+        assert [row["cube"] for row in run.history()] == [x**3 for x in STATES]
+        with pytest.raises(rewind.ArgumentError, match="'x'"):
+            run.backfill({"new": abs, "x": None})
+        with pytest.raises(rewind.MetricError):
+            run.backfill({"new": abs, "bad": lambda x: "text"})
+        assert "new" not in run.history()[0]
     assert run.summary["abs"] == abs(STATES[-1])
     assert "cube" not in rewind.Tracker(folder).run("a@1").history()[0]
     with rewind.init(dir=folder, fork_from="a?_step=10") as fork:
@@ -595,3 +603,60 @@ def test_a_run_is_forked_while_another_process_records_it(folder, tmp_path):
         done.touch()
         assert child.wait() == 0
     assert rewind.Tracker(folder).run("a").history()[:991] == fork.history()[:991]
+
+
+# ---- what a hostile review found
+
+
+def test_what_is_logged_while_it_is_recorded_goes_with_the_next_row_and_shifts_none(folder):
+    with rewind.init(dir=folder) as run:
+
+        def step(x, rng):
+            if x in (10.0, 27.0):
+                run.log({"note": x})
+            return x + 1.0
+
+        run.record(step, 0.0, 50, 1, observe={"x": None}, log_every=1, block_size=7)
+        assert [row["x"] for row in run.history(["x"])] == [float(t) for t in range(50)]
+        assert sorted(row["note"] for row in run.history(["note"])) == [10.0, 27.0]
+        assert run.step == 50
+        run.log({"after": 1})
+        assert run.history()[-1] == {"_step": 50, "after": 1}
+
+        def bad(x, rng):
+            run.log({"note": x}, step=1000)
+            return x
+
+        with pytest.raises(rewind.StepError) as caught:
+            run.record(bad, n_steps=60)
+        assert "none while run.record is under way" in str(caught.value.__cause__)
+
+
+def test_the_functions_of_a_run_that_was_purged_are_not_those_of_another_with_its_id(folder):
+    def one(x, rng):
+        return x + 1
+
+    with rewind.init(id="b", dir=folder) as run:
+        run.record(one, 0, 20, 1, observe={"x": None}, block_size=5)
+    rewind.Tracker(folder).purge("b")
+    program = f"""
+        import rewind
+
+        def two(x, rng):
+            return x + 2
+
+        with rewind.init(id="b", dir={folder!r}) as run:
+            run.record(two, 0, 20, 1, observe={{"x": None}}, block_size=5)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
+    with rewind.init(dir=folder, resume_from="b?_step=13") as run:
+        with pytest.raises(rewind.MissingStepError):
+            _ = run.state
+        with pytest.raises(rewind.NondeterministicReplayError):
+            _ = run.attach(one).state
+
+
+def test_names_that_rows_have_of_their_own_are_not_observed(folder):
+    with rewind.init(dir=folder) as run:
+        with pytest.raises(rewind.ArgumentError, match="does not begin with _"):
+            run.record(walk, 0.0, 10, 1, observe={"_step": None})

@@ -79,18 +79,27 @@ def test_locked_database_is_an_error_to_begin_with_and_to_finish_with(held, begi
     assert begin(id="other").step == 0
 
 
-def test_call_that_fails_says_so_once_a_second_and_the_row_is_kept(held, monkeypatch):
+def test_call_that_logs_does_not_wait_for_other_processes_before_it_is_too_much(held, monkeypatch):
     run, connection = held
     monkeypatch.setattr(writing, "MANY_ROWS", 1)
-    with pytest.raises(rewind.StoreError):
-        run.log({"x": 3})
-    run.log({"x": 4})  # it is not tried again at once
     monkeypatch.setattr(writing, "_AGAIN", 0.0)
-    with pytest.raises(rewind.StoreError):
-        run.log({"x": 5})
+    for i in range(3, 6):
+        run.log({"x": i})
+    monkeypatch.setattr(writing, "_TOO_MANY", 1)
+    with pytest.raises(rewind.StoreError, match="another process held it"):
+        run.log({"x": 6})
     connection.execute("ROLLBACK")
-    run.log({"x": 6})
-    assert column(rewind.Tracker(run.dir).run("k")) == list(range(7))
+    run.log({"x": 7})
+    assert column(rewind.Tracker(run.dir).run("k")) == list(range(8))
+
+
+def test_a_folder_that_was_deleted_is_not_written_to_in_silence(begin):
+    run = logged(begin(id="k"), range(3))
+    shutil.rmtree(begin.dir)
+    run.log({"x": 3})
+    with pytest.raises(rewind.StoreError, match="deleted or replaced while it was in use"):
+        run.finish()
+    run._finished = True  # nobody can finish it any more
 
 
 def test_full_disk_in_the_middle_of_log_loses_no_row(begin):

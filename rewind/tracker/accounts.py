@@ -180,6 +180,10 @@ class Accounts(dict[str, Account]):
 class Definitions(dict[str, dict[str, Any]]):
     """What `define_metric` said, by name or by the beginning of names, ``"loss*"``."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._found: dict[str, Mapping[str, Any]] = {}  # of keys that were asked for
+
     def define(self, name: Any, step_metric: Any, summary: Any, step_sync: Any, overwrite: bool) -> None:
         """Enter a definition.
 
@@ -206,9 +210,16 @@ class Definitions(dict[str, dict[str, Any]]):
         if "summary" in new and "none" not in (*new["summary"], *old.get("summary", ())):
             new["summary"] = [kind for kind in KINDS if kind in (*old.get("summary", ()), *new["summary"])]
         self[name] = {**old, **new}
+        self._found.clear()
 
     def of(self, key: str) -> Mapping[str, Any]:
         """Return what holds for a key: its own definition, or that of the longest beginning."""
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._of(key)
+        return found
+
+    def _of(self, key: str) -> Mapping[str, Any]:
         if key in self:
             return self[key]
         if key.startswith("_"):
@@ -264,6 +275,6 @@ def step_of(value: Any) -> int | None:
     if value is None:
         return None
     step = integer("step", value)
-    if step >= 1 << 62:
-        raise ArgumentError("step", value, "an integer below 2**62")
+    if step >= (1 << 62) - 1:
+        raise ArgumentError("step", value, "an integer below 2**62 - 1")
     return step

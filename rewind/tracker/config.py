@@ -28,10 +28,12 @@ class Config(MutableMapping[str, Any]):
 
     _values: dict[str, Any]
     _changed: Callable[[dict[str, Any]], None]
+    _turn: Any
 
-    def __init__(self, values: Mapping[str, Any], changed: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, values: Mapping[str, Any], changed: Callable[[dict[str, Any]], None], turn: Any) -> None:
         object.__setattr__(self, "_values", dict(values))
         object.__setattr__(self, "_changed", changed)
+        object.__setattr__(self, "_turn", turn)  # who has it changes the config
 
     def update(self, values: Any = None, /, allow_val_change: bool = False, **more: Any) -> None:
         """Add values of a dict, or of what argparse gives.
@@ -53,22 +55,25 @@ class Config(MutableMapping[str, Any]):
 
     def setdefaults(self, values: Any) -> None:
         """Add the values of keys that are not there."""
-        self._enter({key: value for key, value in plain_config(values).items() if key not in self._values}, False)
+        new = plain_config(values)
+        with self._turn:
+            self._enter({key: value for key, value in new.items() if key not in self._values}, False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a copy as a plain dict."""
         return {key: _copied(value) for key, value in self._values.items()}
 
     def _enter(self, new: dict[str, Any], allow: bool) -> None:
-        for key, value in new.items():
-            if not allow and key in self._values and not _same(self._values[key], value):
-                raise ConfigError(key, self._values[key], value)
-        merged = {
-            **self._values,
-            **{k: v for k, v in new.items() if k not in self._values or not _same(self._values[k], v)},
-        }
-        self._changed(merged)
-        object.__setattr__(self, "_values", merged)
+        with self._turn:
+            old = self._values
+            if not allow:
+                for key, value in new.items():
+                    if key in old and not _same(old[key], value):
+                        raise ConfigError(key, old[key], value)
+                new = {key: value for key, value in new.items() if key not in old}
+            merged = {**old, **new}
+            self._changed(merged)
+            object.__setattr__(self, "_values", merged)
 
     def __getitem__(self, key: str) -> Any:
         return _copied(self._values[key])
@@ -163,6 +168,10 @@ def _plain(name: str, value: Any, depth: int) -> Any:
 
 def _same(a: Any, b: Any) -> bool:
     """Whether two values are the same: 1 is 1.0, and True is neither."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 

@@ -16,12 +16,27 @@ if TYPE_CHECKING:
     from .tracked import TrackedRun
 
 _RUNS: list[TrackedRun] = []  # those that are open, and the latest
+_WORKER = -1  # the process that has been seen to
 
 
 def opened(run: TrackedRun) -> None:
     """Make a run the latest."""
     _RUNS[:] = [one for one in _RUNS if not one.finished]
     _RUNS.append(run)
+    _finish_in_worker()
+
+
+def _finish_in_worker() -> None:
+    """See to it that a worker of multiprocessing finishes its runs: what is registered with atexit is not run there."""
+    global _WORKER
+    util = sys.modules.get("multiprocessing.util")
+    if util is None or _WORKER == os.getpid():
+        return
+    from multiprocessing import parent_process
+
+    if parent_process() is not None:
+        _WORKER = os.getpid()
+        util.Finalize(None, _finish_all, exitpriority=0)
 
 
 def open_runs() -> list[TrackedRun]:

@@ -31,31 +31,31 @@ class RunLock:
         If there can be no lock there.
     """
 
+    _fd = -1
+
     def __init__(self, folder: str, run_id: str) -> None:
         path = _path(folder, run_id)
-        self._fd = -1
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:
             raise StoreError("lock", path, error.strerror or str(error)) from None
         try:
-            if not lock(fd):
+            if not lock(self._fd):
                 warnings.warn(NoLockWarning(path), stacklevel=5)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode(), 0)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode(), 0)
+            _HELD.add(self)
         except BlockingIOError:
-            owner = _owner(fd)
-            os.close(fd)
+            owner = _owner(self._fd)
+            self.release()
             raise RunBusyError(run_id, *owner) from None
         except OSError as error:
-            os.close(fd)
+            self.release()
             raise StoreError("lock", path, error.strerror or str(error)) from None
         except BaseException:
-            os.close(fd)
+            self.release()
             raise
-        self._fd = fd
-        _HELD.add(self)
 
     def release(self) -> None:
         """Give it back; a second call does nothing."""

@@ -198,10 +198,10 @@ def _begun_or_resumed(
         goes_on = resume in ("must", "allow", "auto", True)
         row = None if run_id is None else chain.run_row(store, run_id)
         if row is not None and not goes_on:
-            raise RunExistsError(str(run_id), folder, removed=row[3])
+            raise _taken(store, str(run_id))
         if row is not None and run_id is not None:
             if row[3]:
-                raise RunExistsError(run_id, folder, removed=True)
+                raise _taken(store, run_id)
             lock = RunLock(folder, run_id)
             try:
                 parent = _whole(store, _current(store, run_id))
@@ -282,7 +282,7 @@ def _new(
         if row is None:
             break
         if run_id is not None:
-            raise RunExistsError(new_id, store.folder, removed=row[3])
+            raise _taken(store, new_id)
     lock = RunLock(store.folder, new_id)
     try:
         return _open(store, lock, asked, on_dropped, kind, new_id, parent, step)
@@ -316,7 +316,7 @@ def _open(
         if old is not None and not store.read(there, (old.uid,)):  # it was purged since it was looked for
             raise _not_found(store, old.run)
         if row is not None and not (own and kind != "begun"):
-            raise RunExistsError(run_id, store.folder, removed=row[3])
+            raise _taken(store, run_id)
         number = 1 + (store.read("SELECT max(number) FROM revisions WHERE run = ?", (run_id,))[0][0] or 0)
         facts = {
             "run": run_id,
@@ -403,10 +403,21 @@ def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value
         store.close()
 
 
+def _taken(store: Store, run_id: str) -> RunExistsError:
+    row = chain.run_row(store, run_id)
+    removed = row is not None and row[3]
+    return RunExistsError(run_id, store.folder, removed=removed, purged=removed and _purged(store, run_id))
+
+
+def _purged(store: Store, run_id: str) -> bool:
+    """Whether only what others see of a run is left."""
+    return bool(store.read("SELECT 1 FROM revisions WHERE run = ? AND kept_digest IS NOT NULL", (run_id,)))
+
+
 def _not_found(store: Store, run_id: str) -> RunNotFoundError:
     row = chain.run_row(store, run_id)
     if row is not None and row[3]:
-        return RunNotFoundError(run_id, (), store.folder, removed=True)
+        return RunNotFoundError(run_id, (), store.folder, removed=True, purged=_purged(store, run_id))
     ids = [row[0] for row in store.read("SELECT id FROM runs WHERE removed = 0 ORDER BY began DESC")]
     near = get_close_matches(run_id, ids, 3, 0.5) or ids[:3]
     return RunNotFoundError(run_id, near, store.folder)

@@ -195,8 +195,7 @@ class Revision:
         listed = isinstance(keys, Iterable) and not isinstance(keys, (str, bytes))
         if keys is not None and not (listed and all(isinstance(key, str) for key in keys)):
             raise ArgumentTypeError("keys", keys, "a list of names, such as ['loss']")
-        low = max(integer("min_step", min_step), 0)
-        high = END if max_step is None else min(integer("max_step", max_step), END)
+        low, high = _window(min_step, max_step)
         names = None if keys is None else list(dict.fromkeys(keys))
         self._write_out()
         return self._scan(names, low, high)
@@ -205,7 +204,6 @@ class Revision:
         # A connection of its own, and no lock: nobody knows when, or in which thread, it is asked for the next row.
         store = Store(self._folder)
         try:
-            store.read("BEGIN")
             yield from chain.history(store, chain.spans(store, self._record.uid), keys, low, high)
         finally:
             store.close()
@@ -219,7 +217,7 @@ class Revision:
         The stream is ``log`` for `TrackedRun.log_line`, ``stdout`` for captured output. The step is that of the row
         that was open, or of the last one: -1 before the first.
         """
-        low, high = integer("min_step", min_step), END if max_step is None else integer("max_step", max_step)
+        low, high = _window(min_step, max_step)
         with self._reading() as store:
             seen = chain.spans(store, self._record.uid)
             return chain.beside(store, seen, "lines", "step, stream, text", low if min_step else -1, high)
@@ -371,3 +369,9 @@ class Revision:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.ref}: {self.kind}, {self.status}, starting at step {self.starting_step}>"
+
+
+def _window(min_step: int, max_step: int | None) -> tuple[int, int]:
+    """Return the first step of a window, and the one after its last."""
+    low, high = integer("min_step", min_step), END if max_step is None else integer("max_step", max_step)
+    return min(max(low, 0), END), min(max(high, 0), END)

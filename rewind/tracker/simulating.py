@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from .lock import file_stem
 from .replaying import Tap, seen_until, values_at
 from .revision import Revision
 from .simulation import Attached, Part, Simulation, recording_of, remember
-from .values import text
+from .values import is_text, text
 
 if TYPE_CHECKING:
     from .store import Store
@@ -129,7 +130,9 @@ class Simulating(Revision):
         with self._writer.turn:
             self._require_open("record")
             self._writer.flush()
-        every = None if log_every is None else integer("log_every", log_every, 1)
+        every = None if log_every is None else min(integer("log_every", log_every, 1), chain.END)
+        if observe is not None:
+            resolved_names(observe, "observe")
         reporter(progress, "record", 1)  # refuse now what cannot be meant: behind this there is a recording
         durability_of(durability)
         signals_of(on_signal)
@@ -183,12 +186,13 @@ class Simulating(Revision):
                 stacklevel=3,
             )
             part = self._part(plan, self._writer.step, 0, every, specs(observe), None)
-            remember(self._folder, part.file, Attached(step_fn, dict(observe or {}), codec, True, True))
+            remember(self._folder, part, Attached(step_fn, dict(observe or {}), codec, True, True))
             op = "record"
         self._enter(part)
         plan = replace(plan, tap=Tap(self._add_rows, part.first, part.origin, part.log_every, part.noise is not None))
         path = os.path.join(self._folder, "simulations", part.file)
         done = None
+        self._writer.recorded = True
         try:
             done = begun(
                 Run, plan, row, path=path, durability=durability, on_signal=on_signal, progress=progress, op=op
@@ -204,6 +208,7 @@ class Simulating(Revision):
                               "run.record(step_fn) goes on from there when step_fn is mended",)  # fmt: skip
             raise
         finally:
+            self._writer.recorded = False
             if done is not None and not plan.metrics:  # nothing was logged: a row says how far it came
                 self._add_rows([(part.first + done.n_steps - 1, {})])
             self._writer.flush()
@@ -244,6 +249,9 @@ class Simulating(Revision):
             return None
         function = known.step_fn if step_fn is None else step_fn
         given = self._params(function, run.params, params)
+        if noise == "fresh" and seed is None:  # every run and every rewind another one, and each the same again
+            text = f"{run.seed} {old.origin + t} {self.ref}"
+            seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
         if noise == "same" and seed is not None:
             raise ArgumentError("seed", seed, "none with noise='same'", "noise='fresh' draws anew")
         plan, row = run._branch_plan(
@@ -252,7 +260,7 @@ class Simulating(Revision):
         metrics = dict(old.metrics) if observe is None else specs(observe)
         part = self._part(plan, stands, old.origin + t, old.log_every if every is None else every, metrics, noise)
         functions = dict(known.observe) if observe is None else dict(observe)
-        remember(self._folder, part.file, Attached(function, functions, known.codec, True, True))
+        remember(self._folder, part, Attached(function, functions, known.codec, True, True))
         return part, plan, row
 
     def _require_same(
@@ -303,7 +311,7 @@ class Simulating(Revision):
         uid = self._record.uid
         ((n,),) = self._store.read("SELECT coalesce(max(n), 0) + 1 FROM simulations WHERE revision = ?", (uid,))
         file = f"{file_stem(self.id)}.{self.revision}.{n}.replay"
-        return Part(uid, n, first, origin, plan.n_steps, file, every, metrics, noise, chain.END)
+        return Part(uid, n, first, origin, plan.n_steps, file, every, metrics, noise, chain.END, self._record.began)
 
     def _enter(self, part: Part) -> None:
         """Keep that there is a recording, before there is one."""
@@ -319,9 +327,10 @@ class Simulating(Revision):
             connection.execute(query, (part.uid, part.n, *facts, part.noise))
 
     def _add_rows(self, rows: list[tuple[int, dict[str, Any]]]) -> None:
-        with self._writer.turn:
+        writer = self._writer
+        with writer.turn:
             self._require_open("log")
-            self._writer.add_rows(rows)
+            writer.once(lambda: writer.add_rows(rows), lambda: self._add_rows(rows))
 
     def backfill(self, metrics: Mapping[str, Metric], *, workers: int | None = None) -> int:
         """Compute metrics that were never logged, for the past rows of the simulation, by replay.
@@ -336,7 +345,8 @@ class Simulating(Revision):
         Returns
         -------
         n : int
-            Number of rows that were given values: those that the simulation logged, its past included.
+            Number of rows that were given values: those of the simulation, its past included, that had none of that
+            name. All of them are, or none.
 
         Raises
         ------
@@ -354,7 +364,7 @@ class Simulating(Revision):
         What is computed belongs to this revision, and to what is rewound or forked from it; the archived ones stay as
         they were. About as many steps as the simulation has.
         """
-        resolved_names(metrics)
+        resolved_names(metrics, "metrics")
         with self._writer.turn:
             self._require_open("backfill")
             self._writer.flush()
@@ -364,13 +374,16 @@ class Simulating(Revision):
                 f"{self.ref} has no simulation to replay; run.record(step_fn, init_state, ...) makes one"
             )
         with self._reading() as store:
-            chain_here = chain.spans(store, uid)
-            taken = {key for _, row in chain.kept_rows(store, chain_here) for key in row if key in metrics}
-            steps = [step for step, _ in chain.texts(store, chain_here)]
-        if taken:
+            seen = chain.spans(store, uid)
+            logged, steps = set[str](), []
+            for step, data in chain.texts(store, seen):
+                steps.append(step)
+                logged |= metrics.keys() & json.loads(data).keys()
+            there = chain.backfilled(store, seen)
+        if logged:
             advice = "What was logged stays; give another name"
-            raise ArgumentError("metrics", sorted(taken), "names that were not logged", advice)
-        done = 0
+            raise ArgumentError("metrics", sorted(logged), "names that were not logged", advice)
+        rows: list[tuple[int, str, int, str]] = []
         for k, part in enumerate(simulation.parts):
             last = min(seen_until(simulation, k), steps[-1] if steps else -1)
             if last < part.first:
@@ -379,27 +392,25 @@ class Simulating(Revision):
             if run._step is None:
                 raise simulation.missing("backfill", part)
             low, high = part.first + (part.noise is not None), min(last, part.first + run.n_steps - 1)
-            here = [step - part.first for step in steps if low <= step <= high]
-            done += len(here)
             for name, metric in metrics.items():
+                here = [step - part.first for step in steps if low <= step <= high and name not in there.get(step, ())]
                 found = zip(here, values_at(run, metric, here, workers), strict=True)
-                rows = [(uid, name, part.first + t, text(value)) for t, value in found]
-                with self._store.writing("backfill") as connection:
-                    connection.executemany(
-                        "INSERT INTO backfilled (revision, name, step, value) VALUES (?, ?, ?, ?)", rows
-                    )
-        return done
+                rows += [(uid, name, part.first + t, text(value)) for t, value in found]
+        with self._writer.turn, self._store.writing("backfill") as connection:  # all of it, or nothing
+            query = "INSERT INTO backfilled (revision, name, step, value) VALUES (?, ?, ?, ?)"
+            connection.executemany(query, rows)
+        return len({step for _, _, step, _ in rows})
 
 
-def resolved_names(metrics: Any) -> None:
+def resolved_names(metrics: Any, what: str) -> None:
     """Refuse what is no mapping of names to metrics."""
     if not isinstance(metrics, Mapping):
-        raise ArgumentTypeError("metrics", metrics, "a dict of names to metrics, such as {'x': lambda state: state.x}")
+        raise ArgumentTypeError(what, metrics, "a dict of names to metrics, such as {'x': lambda state: state.x}")
     for name in metrics:
         if not isinstance(name, str):
-            raise ArgumentTypeError("a name in metrics", name, "a str")
-        if not name or name.startswith("_"):
-            raise ArgumentError("a name in metrics", name, "a name that does not begin with _")
+            raise ArgumentTypeError(f"a name in {what}", name, "a str")
+        if not name or name.startswith("_") or not is_text(name):
+            raise ArgumentError(f"a name in {what}", name, "a name that does not begin with _")
 
 
 def specs(observe: Mapping[str, Metric] | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine.recording import Recording
 from ..engine.verify import Verification
-from ..errors import ArtifactError, MissingStepError, NondeterministicReplayError, TrackerError
+from ..errors import ArtifactError, MissingStepError, NondeterministicReplayError, TrackerError, UnsafeArtifactError
 from ..handle import failure
 from ..kernel import Turn
 from ..loader import load
@@ -49,6 +49,8 @@ class Part:
         How one that goes on draws; None for the first.
     upto : int
         The last step of the history that is seen.
+    made : float
+        When the revision began: another one may have the same file when this one was purged.
     """
 
     uid: int
@@ -61,6 +63,7 @@ class Part:
     metrics: Mapping[str, Any]
     noise: str | None
     upto: int
+    made: float
 
 
 def parts(store: Store, uid: int, upto: int = chain.END) -> list[Part]:
@@ -72,10 +75,10 @@ def parts(store: Store, uid: int, upto: int = chain.END) -> list[Part]:
 
 
 def _own(store: Store, span: Span) -> list[Part]:
-    query = """SELECT revision, n, first, origin, n_steps, file, log_every, metrics, noise FROM simulations
-               WHERE revision = ? AND first <= ? ORDER BY n"""
+    query = """SELECT revision, n, first, origin, n_steps, file, log_every, metrics, noise, began
+               FROM simulations JOIN revisions ON uid = revision WHERE revision = ? AND first <= ? ORDER BY n"""
     rows = store.read(query, (span.uid, span.upto))
-    return [Part(*row[:-2], json.loads(row[-2]), row[-1], span.upto) for row in rows]  # type: ignore[call-arg]
+    return [Part(*row[:7], json.loads(row[7]), row[8], span.upto, row[9]) for row in rows]  # type: ignore[call-arg]
 
 
 def last_step(store: Store, uid: int) -> int:
@@ -138,13 +141,13 @@ class Attached:
     proved: bool = False  # they are those that recorded it, in this process
 
 
-#: What this process recorded, by the path of the file.
-_RECORDED: dict[str, Attached] = {}
+#: What this process recorded, by the path of the file, and when its revision began.
+_RECORDED: dict[str, tuple[float, Attached]] = {}
 
 
-def remember(folder: str, file: str, attached: Attached) -> None:
+def remember(folder: str, part: Part, attached: Attached) -> None:
     """Keep the functions of a recording for as long as this process runs."""
-    _RECORDED[os.path.join(folder, "simulations", file)] = attached
+    _RECORDED[path_of(folder, part)] = part.made, attached
 
 
 def forget(folder: str, file: str) -> None:
@@ -154,8 +157,8 @@ def forget(folder: str, file: str) -> None:
 
 def functions_of(folder: str, part: Part, given: list[Attached]) -> Attached | None:
     """Return the functions for a part: those it was recorded with here, else those that were given for its step."""
-    known = _RECORDED.get(path_of(folder, part))
-    if known is not None:
+    made, known = _RECORDED.get(path_of(folder, part), (None, None))
+    if known is not None and made == part.made:
         return known
     recorded = recording_of(folder, part).step if len(given) > 1 else {}
     for name in ("source", "id"):
@@ -218,6 +221,10 @@ class Simulation:
         if part.file not in self._runs:
             try:
                 self._runs[part.file] = loaded(self.folder, part, self.functions(part))
+            except UnsafeArtifactError as error:
+                way = "run.attach(step_fn, allow_pickle=True) allows it, for a run you or someone you trust made"
+                error.args = (f"{str(error).partition(' Pass allow_pickle')[0]} {way}",)
+                raise
             except FileNotFoundError:
                 what = f"the simulation of {self.ref} was cut off before its first block was written"
                 raise TrackerError(f"{what}: there is no {path_of(self.folder, part)}") from None

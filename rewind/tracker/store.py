@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentTypeError, StoreDamagedError, StoreError, StoreVersionError
+from ..errors import ArgumentError, ArgumentTypeError, StoreDamagedError, StoreError, StoreVersionError
 from ..storage.files import flush_folder
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def folder_of(value: Any) -> str:
         path = os.fsdecode(value)
     except TypeError:
         raise ArgumentTypeError("dir", value, "a path") from None
+    if "\0" in path:
+        raise ArgumentError("dir", path, "a path without NUL characters")
     return os.path.abspath(os.path.expanduser(path))
 
 
@@ -139,8 +141,12 @@ class Store:
             try:
                 self._connection = self._connected()
                 self._prepare()
-            except BaseException:
+                status = os.stat(self.path)
+                self._file = (status.st_dev, status.st_ino)
+            except BaseException as error:
                 self.close()
+                if isinstance(error, OSError) and not isinstance(error, StoreError):
+                    raise StoreError("open", self.path, error.strerror or str(error)) from None
                 raise
 
     @property
@@ -200,9 +206,10 @@ class Store:
     def _prepare(self) -> None:
         connection = self.connection
         connection.execute("PRAGMA foreign_keys = OFF")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        # In one statement: another process may be making it.
+        query = "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version, "
+        found, application, n = connection.execute(query + "pragma_application_id").fetchone()
+        empty = n == 0
         if self._write and empty and not found:
             self._wal()
             with self._immediate():
@@ -307,12 +314,34 @@ class Store:
 
     def durable(self) -> None:
         """Wait until what was committed is on the disk."""
-        with self.turn, self._errors("write to"), contextlib.suppress(OSError):
-            fd = os.open(f"{self.path}-wal", os.O_RDONLY)
+        with self.turn, self._errors("write to"):
+            self._require_there()
+            with contextlib.suppress(OSError):
+                fd = os.open(f"{self.path}-wal", os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+    def _require_there(self) -> None:
+        """Refuse to go on writing to a file that was deleted or replaced: nobody would ever see it."""
+        try:
+            status = os.stat(self.path)
+            here = (status.st_dev, status.st_ino)
+        except OSError:
+            here = None
+        if here != self._file:
+            raise StoreError("write to", self.path, "it was deleted or replaced while it was in use")
+
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Let transactions wait for those of others for a moment only."""
+        with self.turn:
+            self.connection.execute("PRAGMA busy_timeout = 20")
             try:
-                os.fsync(fd)
+                yield
             finally:
-                os.close(fd)
+                self.connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -331,7 +360,9 @@ class Store:
         if any(word in text for word in damaged):
             return StoreDamagedError(doing, self.path, f"it is damaged: {text}")
         if "locked" in text or "busy" in text:
-            text = f"another process held it for {PATIENCE:.0f} seconds ({text})"
+            busy = StoreError(doing, self.path, f"another process held it for {PATIENCE:.0f} seconds ({text})")
+            busy.busy = True
+            return busy
         elif "full" in text:
             text = f"no space is left ({text})"
         elif "readonly" in text:

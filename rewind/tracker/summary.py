@@ -41,6 +41,25 @@ class Summary(Mapping[str, Any]):
         """Return a copy as a plain dict."""
         return self._now()
 
+    def keys(self) -> Any:
+        """Return the keys there are now."""
+        return self._now().keys()
+
+    def values(self) -> Any:
+        """Return the values there are now."""
+        return self._now().values()
+
+    def items(self) -> Any:
+        """Return keys and values as they are now."""
+        return self._now().items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or `default`."""
+        return self._now().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._now()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._now())
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..checks import integer
-from ..errors import ArgumentTypeError, RunFinishedError, StoreError
+from ..errors import ArgumentError, ArgumentTypeError, RunFinishedError, StoreError
 from . import chain
 from .accounts import Accounts, Definitions
 from .chain import Record
@@ -48,9 +48,9 @@ class TrackedRun(Simulating):
         self._store, self._lock = store, lock
         accounts = Accounts() if record.parent is None else chain.accounts_at(store, record.parent, record.parent_step)
         self._writer = Writer(store, record.uid, self.starting_step, accounts, record.defined, on_dropped)
-        self._config = Config(record.config, self._keep_config)
+        self._config = Config(record.config, self._keep_config, self._writer.turn)
         self._summary = Summary(self._summary_now, self._assign)
-        self._finished = False
+        self._finished = self._ending = False
         self._pid = os.getpid()
         self._resources = contextlib.ExitStack()  # the capture of stdout, the sampler
 
@@ -129,13 +129,16 @@ class TrackedRun(Simulating):
         writer = self._writer
         with writer.turn:
             self._require_open("log")
-            writer.log(data, step, commit, stacklevel + 1)
+            writer.once(
+                lambda: writer.log(data, step, commit, stacklevel + 3),
+                lambda: self._log(data, step, commit, stacklevel),
+            )
 
     def flush(self) -> None:
         """Write all rows that are closed to the database."""
         with self._writer.turn:
             self._require_open("flush")
-            self._writer.flush()
+            self._writer.once(self._writer.flush, self.flush)
 
     def log_line(self, text: str) -> None:
         """Keep a line of text, or several, with the step at which it came.
@@ -149,8 +152,11 @@ class TrackedRun(Simulating):
             raise ArgumentTypeError("text", text, "a str")
         with self._writer.turn:
             self._require_open("log_line")
-            for line in text.splitlines() or [""]:
-                self._keep_line("log", line)
+            self._writer.once(lambda: self._keep_lines("log", text), lambda: self.log_line(text))
+
+    def _keep_lines(self, stream: str, text: str) -> None:
+        for line in text.splitlines() or [""]:
+            self._keep_line(stream, line)
 
     def _keep_line(self, stream: str, line: str) -> None:
         self._writer.beside(
@@ -194,8 +200,7 @@ class TrackedRun(Simulating):
             new = Definitions(writer.definitions)
             new.define(name, step_metric, summary, step_sync, overwrite)
             self._update("defined", new)
-            writer.definitions.clear()
-            writer.definitions.update(new)
+            writer.define(new)
 
     # ---- artifacts
 
@@ -280,20 +285,26 @@ class TrackedRun(Simulating):
             If it cannot be written; `finish` can be tried again.
         """
         code = 0 if exit_code is None else integer("exit_code", exit_code)
+        if not -(1 << 31) <= code < 1 << 31:
+            raise ArgumentError("exit_code", exit_code, "an exit code, such as 0 or 1")
         if self._finished:
             return
         self._require_process()
         with self._writer.turn:
-            if self._finished:
-                return
+            if not self._finished:
+                self._writer.once(lambda: self._end(code), lambda: self.finish(code))
+
+    def _end(self, code: int) -> None:
+        if not self._ending:
             self._resources.close()
             self._writer.end()
-            close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
-            self._record = chain.record_of(self._store, self._record.uid)
-            self._store.durable()
-            self._finished = True
-            self._store.close()
-            self._lock.release()
+        self._ending = True  # from here on nothing is logged, whatever happens
+        close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
+        self._record = chain.record_of(self._store, self._record.uid)
+        self._store.durable()
+        self._finished = True
+        self._store.close()
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -309,7 +320,7 @@ class TrackedRun(Simulating):
     # ---- inside
 
     def _require_open(self, call: str) -> None:
-        if self._finished:
+        if self._finished or self._ending:
             elsewhere = self.dir if self.dir != folder_of(None) else None
             raise RunFinishedError(self.id, call, self._writer.step - 1, elsewhere)
         self._require_process()
@@ -333,7 +344,7 @@ class TrackedRun(Simulating):
     def _assign(self, key: str, value: Any) -> None:
         with self._writer.turn:
             self._require_open("summary")
-            self._writer.assign(key, value)
+            self._writer.once(lambda: self._writer.assign(key, value), lambda: self._assign(key, value))
 
     def _summary_now(self) -> dict[str, Any]:
         if self._finished:
@@ -363,7 +374,7 @@ class TrackedRun(Simulating):
                 self._writer.beside(statement, (self._writer.where(), now, cpu, memory))
 
     def _write_out(self) -> None:
-        if not self._finished:
+        if not self._finished and not self._ending:
             self.flush()
 
     @contextlib.contextmanager
@@ -374,5 +385,10 @@ class TrackedRun(Simulating):
             return
         self._require_process()
         with self._writer.turn:
-            self._writer.flush()
-            yield self._store
+            if not self._finished:  # another thread may have, meanwhile
+                if not self._ending:
+                    self._writer.flush()
+                yield self._store
+                return
+        with super()._reading() as store:
+            yield store

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError
 
 #: Types that are kept as they are; their values never change.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 _DEPTH = 64
+_NAMES = 100_000  # of one call
 _BITS = 10_000  # of an integer written in decimal; Python does not read longer ones back
 _KINDS = "biufcSUmM"  # of arrays: all that is bytes and no object
 _NOT_FINITE = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
@@ -39,21 +40,28 @@ def flattened(data: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, object
     """
     kept: dict[str, Any] = {}
     problems: dict[str, object] = {}
-    _flatten("", data, kept, problems, 0)
+    _flatten("", data, kept, problems, ())
     kept.pop("_step", None)  # the step is where the row stands
     return kept, problems
 
 
-def _flatten(prefix: str, data: Mapping[Any, Any], kept: dict[str, Any], problems: dict[str, object], d: int) -> None:
+def _flatten(
+    prefix: str, data: Mapping[Any, Any], kept: dict[str, Any], problems: dict[str, object], above: tuple[int, ...]
+) -> None:
+    above = (*above, id(data))
     for key, value in data.items():
         if type(key) is not str and not isinstance(key, str):
             raise ArgumentTypeError(f"a key of {prefix[:-1] or 'data'}", key, "a str")
         name = prefix + key
         if type(value) in _PLAIN:
             kept[name] = value
-        elif isinstance(value, Mapping) and d < _DEPTH:
-            if value:
-                _flatten(f"{name}.", value, kept, problems, d + 1)
+        elif isinstance(value, Mapping):
+            if len(kept) + len(problems) > _NAMES:
+                raise ArgumentError("the number of names in data", f"over {_NAMES:,}", "fewer")
+            if id(value) in above or len(above) >= _DEPTH:  # it holds itself
+                problems[name] = value
+            elif value:
+                _flatten(f"{name}.", value, kept, problems, above)
             else:
                 kept[name] = {"dict": {}}
         else:
@@ -75,10 +83,12 @@ def kept_value(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, np.generic):
         plain = value.dtype.kind in "SU" or (value.dtype.kind in "biufc" and value.dtype.itemsize <= 16)
-        value = value.item() if plain else np.asarray(value)
-        if isinstance(value, np.generic):  # a long double has no Python type
+        value = value.item() if plain else value
+        if isinstance(value, np.floating) and (float(value) == value or value != value):
+            value = float(value)  # a long double has no Python type
+        if isinstance(value, np.generic):
             value = np.asarray(value)
-    if isinstance(value, np.ndarray) or (hasattr(value, "__array__") and not isinstance(value, (str, bytes))):
+    if isinstance(value, np.ndarray) or (_has_array(value) and not isinstance(value, (str, bytes))):
         return _kept_array(value)
     if isinstance(value, (bool, int, float, str)):  # subclasses, such as an IntEnum
         if isinstance(value, str):
@@ -128,7 +138,16 @@ def _float(value: float) -> Any:
     return value if value - value == 0.0 else {"float": _NOT_FINITE[repr(value)]}
 
 
+def _has_array(value: Any) -> bool:
+    try:
+        return hasattr(value, "__array__")
+    except Exception:  # whatever its __getattr__ does
+        return False
+
+
 def _kept_array(value: Any) -> Any:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise Unkept  # what is under the mask is no value
     try:
         array = np.asarray(value)
     except Exception:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Any, Literal
 
-from ..errors import ArgumentTypeError, DroppedError, DroppedWarning, LogValueError, RewindError, StoreError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DroppedError,
+    DroppedWarning,
+    LogValueError,
+    RewindError,
+    StoreError,
+)
 from .accounts import Accounts, Definitions, step_of
 from .chain import RowsDigest, accounts_at, rows_digest
 from .store import Store
@@ -20,6 +30,7 @@ from .values import flattened, row_text, text
 MANY_ROWS, SOON = 1000, 0.5
 #: Rows between two marks: as many are read, at most, to know the summary at a step.
 MARK_ROWS = 4096
+_TOO_MANY = 100_000  # rows in memory: then a call that logs waits for other processes
 _AGAIN = 1.0  # seconds until what could not be written is tried again
 _MOST_WARNED = 10_000
 
@@ -65,10 +76,43 @@ class Writer:
         self._synced: dict[str, Any] = {}  # the last values of step metrics
         self._sought: set[str] = set()  # those that were looked for in the accounts
         self._warned: set[int] = set()
-        self._torn = False
+        self._torn = self._flushing = False
+        self.recorded = False  # by `record`, which says what the steps are
+        self.inside = False  # of a call: a signal handler may come in between, in the same thread
+        self._later_calls: list[Callable[[], object]] = []
         self._flushed = self._failed = 0.0
         self._waits = False
         _WRITERS.add(self)
+
+    # ---- a signal handler that logs
+
+    def once(self, call: Callable[[], object], again: Callable[[], object]) -> None:
+        """Make a call; where another one of this thread is under way, let that make it at its end, as `again`."""
+        mine = False
+        try:
+            mine = not (self.inside and self._under_way(Writer.once.__code__))
+            if not mine:
+                self._later_calls.append(again)
+                return
+            self.inside = True
+            call()
+        finally:
+            try:
+                self.inside = self.inside and not mine
+            finally:  # whatever a handler raised right here
+                if mine:
+                    self.inside = False
+                    while self._later_calls and not self.inside:
+                        self._later_calls.pop(0)()
+
+    def _under_way(self, code: CodeType) -> bool:
+        """Whether a method is under way, in this thread: Ctrl-C may have left its mark behind."""
+        frame = sys._getframe(1).f_back
+        while frame is not None:
+            if frame.f_code is code and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back
+        return False
 
     # ---- rows
 
@@ -78,7 +122,12 @@ class Writer:
             raise ArgumentTypeError("data", data, "a dict of names to values, such as {'loss': 0.5}")
         if self._torn:
             self._settle()
-        if step is None:
+        if self.recorded:  # what is logged meanwhile goes with the next row of the simulation
+            if step is not None:
+                advice = "run.record logs a row for steps of the simulation meanwhile"
+                raise ArgumentError("step", step, "none while run.record is under way", advice)
+            close = False
+        elif step is None:
             close = commit is None or bool(commit)
         else:
             step = step if type(step) is int and -1 < step < 1 << 62 else step_of(step)
@@ -91,15 +140,18 @@ class Writer:
             if self._open is not None:
                 self._close()
             self.step = step
-        row = self._open
-        if row is None:
-            self._open = kept
-        else:
-            for key, value in kept.items():  # a later key wins, and stands where it came
-                row.pop(key, None)
-                row[key] = value
-        if close:
-            self._close()
+        before = self._open
+        try:
+            if before is None:
+                self._open = kept
+            else:  # a later key wins, and stands where it came
+                self._open = {**{key: value for key, value in before.items() if key not in kept}, **kept}
+            if close:
+                self._close()
+        except BaseException:  # Ctrl-C: the row is closed, or as it was before this call
+            if not (self._rows and self._rows[-1][0] >= self.step):
+                self._open = before
+            raise
         if self._rows:
             self._soon()
         if problems:
@@ -159,8 +211,13 @@ class Writer:
         row |= wanted
         for definition in self.definitions.values():
             name = definition.get("step_metric")
-            if name is not None and name in row:
+            if name is not None and row.get(name) is not None:
                 self._synced[name] = row[name]
+
+    def define(self, definitions: Definitions) -> None:
+        """Let other definitions hold from now on."""
+        self.definitions = definitions
+        self._synced, self._sought = {}, set()
 
     def _drop(self, step: int, stacklevel: int) -> None:
         if self._on_dropped == "raise":
@@ -197,9 +254,22 @@ class Writer:
         now = time.monotonic()
         if len(self._rows) >= MANY_ROWS or now - self._flushed >= SOON:
             if now - self._failed >= _AGAIN:
-                self.flush()
+                self._try()
         elif not self._waits:
             self._waits = True
+            _later(self)
+
+    def _try(self) -> None:
+        """Write, unless another process is in the way: then later, before it is too much."""
+        if len(self._rows) >= _TOO_MANY:
+            self.flush()
+            return
+        try:
+            with self.store.impatient():
+                self.flush()
+        except StoreError as error:
+            if not error.busy:
+                raise
             _later(self)
 
     def flush(self) -> None:
@@ -211,7 +281,11 @@ class Writer:
             If it cannot be written; it stays in memory, and the next flush tries again.
         """
         with self.turn:
+            # A signal handler that reads: what is under way is written soon.
+            if self._flushing and self._under_way(Writer.flush.__code__):
+                return
             try:
+                self._flushing = True
                 if self._torn:
                     self._mend()
                 self.fold()
@@ -220,6 +294,8 @@ class Writer:
             except StoreError:
                 self._failed = time.monotonic()
                 raise
+            finally:
+                self._flushing = False
 
     def _write_all(self) -> None:
         rows, beside = self._rows, self._beside
@@ -300,7 +376,7 @@ _WRITERS: weakref.WeakSet[Writer] = weakref.WeakSet()
 _WAITING: weakref.WeakSet[Writer] = weakref.WeakSet()
 _WAKE = threading.Event()
 _THREAD: threading.Thread | None = None
-_STARTING = threading.Lock()
+_STARTING = threading.RLock()  # a signal handler may log, too
 
 
 def _later(writer: Writer) -> None:
@@ -325,7 +401,8 @@ def _flush_waiting() -> None:
         for writer in waiting:
             writer._waits = False
             try:
-                writer.flush()
+                with writer.turn:
+                    writer._try()
             except RewindError:  # a call that logs says so; without one it is tried again
                 with contextlib.suppress(Exception):
                     _later(writer)
@@ -336,7 +413,7 @@ def _flush_waiting() -> None:
 def forget_after_fork() -> None:
     """Drop what belongs to the parent process."""
     global _THREAD, _STARTING, _WAKE
-    _THREAD, _STARTING, _WAKE = None, threading.Lock(), threading.Event()
+    _THREAD, _STARTING, _WAKE = None, threading.RLock(), threading.Event()
     _WAITING.clear()
     for writer in _WRITERS:
         writer.turn = threading.RLock()  # a thread that is not here may have it
