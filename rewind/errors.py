@@ -451,10 +451,12 @@ class MomentError(TrackerError, ValueError):
         super().__init__(f"cannot read {show(text, 80)} as a moment: {problem + '; ' if problem else ''}{way}")
 
     @classmethod
-    def beyond(cls, text: object, step: int, last: int) -> MomentError:
+    def beyond(cls, text: object, step: int, last: int, growing: bool = False) -> MomentError:
         """Return the error for a step that comes behind the last row."""
         error = cls(text)
         there = f"its last step is {last}" if last >= 0 else "it has no rows; _step=-1 is where it begins"
+        if growing:
+            there += "; it is being written, and what it logged in the last half second may be missing still"
         error.args = (f"{show(text, 80)} is past the end: there is no step {step}, {there}",)
         return error
 

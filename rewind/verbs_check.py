@@ -13,8 +13,8 @@ from .rendering import one_line
 from .source import describe
 from .stepcode import FORMS, CodeError, Importer
 from .tracker.checking import fsck
+from .tracker.finding import revision_of
 from .tracker.folder import is_tracker
-from .tracker.opening import revision_of
 from .tracker.revision import Revision
 from .tracker.simulation import Part, functions_of, parts, recording_of
 from .tracker.store import DATABASE, Store, folder_of

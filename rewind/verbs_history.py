@@ -18,8 +18,8 @@ from .rendering import json_text
 from .stepcode import Importer
 from .storage.files import write_file_by
 from .tracker import chain
+from .tracker.finding import revision_of
 from .tracker.moment import reference
-from .tracker.opening import revision_of
 from .tracker.store import Store
 from .verbs_shared import Answer, NotFound, UsageError, require_output
 from .verbs_tracker import named, reading

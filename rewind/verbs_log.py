@@ -10,8 +10,8 @@ from .errors import show
 from .rendering import differences, one_line, rows, time_text
 from .stepcode import Importer
 from .tracker import chain, tree
+from .tracker.finding import revision_of
 from .tracker.moment import reference
-from .tracker.opening import revision_of
 from .tracker.store import Store
 from .tracker.values import restored
 from .verbs_shared import Answer

@@ -13,8 +13,8 @@ from .stepcode import Importer
 from .storage import artifact
 from .tracker import chain, tree
 from .tracker.artifacts import logged
+from .tracker.finding import revision_of
 from .tracker.moment import reference
-from .tracker.opening import revision_of
 from .tracker.simulation import Part, parts, path_of, recording_of
 from .tracker.store import Store
 from .verbs_log import SOME, facts_of_revision, value_text

@@ -12,9 +12,9 @@ from typing import Any
 from .rendering import one_line, printable, table_text, time_text
 from .stepcode import Importer
 from .tracker import chain, tree
+from .tracker.finding import revision_of
 from .tracker.folder import Tracker
 from .tracker.moment import reference
-from .tracker.opening import revision_of
 from .tracker.removal import Purged
 from .tracker.store import Store, folder_of
 from .tracker.unbundling import import_bundle

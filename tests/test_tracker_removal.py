@@ -178,13 +178,13 @@ def test_what_was_purged_cannot_be_forked(folder):
 def test_a_fork_whose_parent_is_purged_while_it_is_opened_is_refused(folder, monkeypatch):
     from rewind.tracker import opening
 
-    require = opening._require_step
+    require = opening.require_step
 
     def late(store, moment, parent):
         require(store, moment, parent)
         rewind.Tracker(folder).purge("of_fork")
 
-    monkeypatch.setattr(opening, "_require_step", late)
+    monkeypatch.setattr(opening, "require_step", late)
     with pytest.raises(RunNotFoundError):
         rewind.init(dir=folder, id="new", fork_from="of_fork?_step=3")
     monkeypatch.undo()

@@ -32,8 +32,8 @@ from ..storage.journal import SUFFIX
 from . import chain, contents
 from .chain import END, Record, Span
 from .closing import close
+from .finding import revision_of
 from .lock import RunLock, is_held
-from .opening import revision_of
 from .store import Store
 
 FORMAT, VERSION = "rewind.tracker", 1

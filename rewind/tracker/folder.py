@@ -11,8 +11,8 @@ from ..progress import ProgressOption
 from . import chain, removal
 from .bundle import export
 from .checking import Report, fsck
+from .finding import revision_of
 from .moment import reference
-from .opening import revision_of
 from .removal import Purged
 from .revision import Revision
 from .store import Store, folder_of

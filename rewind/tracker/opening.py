@@ -9,25 +9,17 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from .. import stepcode
-from ..errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    MomentError,
-    RunBusyError,
-    RunExistsError,
-    RunNotFoundError,
-    TrackerError,
-)
+from ..errors import ArgumentError, ArgumentTypeError, RunBusyError, TrackerError
 from . import chain, current
-from .chain import END, Record
+from .chain import Record
 from .closing import close
 from .config import plain_config
+from .finding import current_of, moment_of, not_found, require_step, revision_at, taken
 from .lock import RunLock
-from .moment import Moment, asked_metric, new_run_id, run_id_of
+from .moment import Moment, new_run_id, run_id_of
 from .simulation import last_step
 from .store import Store, folder_of
 from .tracked import TrackedRun
@@ -153,9 +145,9 @@ def init(
     run_id = None if id is None else run_id_of(id)
     folder = folder_of(dir)
     if resume_from is not None:
-        run = _rewound(folder, _moment(folder, resume_from), run_id, asked, on_dropped)
+        run = _rewound(folder, moment_of(folder, resume_from), run_id, asked, on_dropped)
     elif fork_from is not None:
-        run = _forked(folder, _moment(folder, fork_from), run_id, asked, on_dropped)
+        run = _forked(folder, moment_of(folder, fork_from), run_id, asked, on_dropped)
     else:
         run = _begun_or_resumed(folder, run_id, resume, asked, on_dropped)
     try:
@@ -198,20 +190,20 @@ def _begun_or_resumed(
         goes_on = resume in ("must", "allow", "auto", True)
         row = None if run_id is None else chain.run_row(store, run_id)
         if row is not None and not goes_on:
-            raise _taken(store, str(run_id))
+            raise taken(store, str(run_id))
         if row is not None and run_id is not None:
             if row[3]:
-                raise _taken(store, run_id)
+                raise taken(store, run_id)
             lock = RunLock(folder, run_id)
             try:
-                parent = _whole(store, _current(store, run_id))
+                parent = _whole(store, current_of(store, run_id))
                 last = last_step(store, parent.uid)
                 return _open(store, lock, asked, on_dropped, "resumed", run_id, parent, last)
             except BaseException:
                 lock.release()
                 raise
         if resume == "must":
-            raise _not_found(store, str(run_id))
+            raise not_found(store, str(run_id))
         return _new(store, run_id, asked, on_dropped, "begun", None, -1)
 
 
@@ -222,12 +214,12 @@ def _rewound(
         advice = f"Leave id out, or use fork_from={str(moment)!r} to make a new run {run_id!r} of it"
         raise ArgumentError("id", run_id, f"the run of resume_from, {moment.run_id!r}", advice)
     with _opened(folder) as store:
-        _revision(store, moment)  # before there is a lock file for a run that is not there
+        revision_at(store, moment)  # before there is a lock file for a run that is not there
         lock = RunLock(folder, moment.run_id)
         try:
-            _whole(store, _current(store, moment.run_id))
-            parent = _whole(store, _revision(store, moment))
-            _require_step(store, moment, parent)
+            _whole(store, current_of(store, moment.run_id))
+            parent = _whole(store, revision_at(store, moment))
+            require_step(store, moment, parent)
             return _open(store, lock, asked, on_dropped, "rewound", moment.run_id, parent, moment.step)
         except BaseException:
             lock.release()
@@ -241,7 +233,7 @@ def _forked(
         advice = f"Leave id out or give another one; resume_from={str(moment)!r} rewinds the run itself"
         raise ArgumentError("id", run_id, "another id than the run that is forked", advice)
     with _opened(folder) as store:
-        parent = _revision(store, moment)
+        parent = revision_at(store, moment)
         if not parent.closed and not _flush_here(folder, moment.run_id):
             try:  # it was left by a process that was killed; one that is running is forked as it grows
                 held = RunLock(folder, moment.run_id)
@@ -252,7 +244,7 @@ def _forked(
                     parent = _whole(store, chain.record_of(store, parent.uid))
                 finally:
                     held.release()
-        _require_step(store, moment, parent)
+        require_step(store, moment, parent)
         return _new(store, run_id, asked, on_dropped, "forked", parent, moment.step)
 
 
@@ -282,7 +274,7 @@ def _new(
         if row is None:
             break
         if run_id is not None:
-            raise _taken(store, new_id)
+            raise taken(store, new_id)
     lock = RunLock(store.folder, new_id)
     try:
         return _open(store, lock, asked, on_dropped, kind, new_id, parent, step)
@@ -314,9 +306,9 @@ def _open(
         row = chain.run_row(store, run_id)
         there = "SELECT 1 FROM revisions WHERE uid = ? AND kept_digest IS NULL"
         if old is not None and not store.read(there, (old.uid,)):  # it was purged since it was looked for
-            raise _not_found(store, old.run)
+            raise not_found(store, old.run)
         if row is not None and not (own and kind != "begun"):
-            raise _taken(store, run_id)
+            raise taken(store, run_id)
         number = 1 + (store.read("SELECT max(number) FROM revisions WHERE run = ?", (run_id,))[0][0] or 0)
         facts = {
             "run": run_id,
@@ -359,105 +351,6 @@ def _limits(store: Store, parent: Record | None) -> str | None:
     if parent is None or chain.record_of(store, parent.uid).closed:
         return None
     return json.dumps(chain.limits_of(store, parent.uid))
-
-
-# ---- finding
-
-
-def _moment(folder: str, text: str | Moment) -> Moment:
-    try:
-        return Moment.parse(text)
-    except MomentError as error:
-        asked = asked_metric(text) if isinstance(text, str) else None
-        if isinstance(text, str) and asked is not None and os.path.isfile(os.path.join(folder, "tracker.sqlite")):
-            better = _step_metric_problem(folder, text, *asked)
-            if better is not None:
-                raise better from None
-        raise error from None
-
-
-def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value: str) -> MomentError | None:
-    """Return what to say of a moment at a value of a metric: at which steps it has that."""
-    store = Store(folder)
-    try:
-        row = chain.run_row(store, run_id)
-        if row is None:
-            return None
-        steps, before, back = [], None, None
-        for found in chain.history(store, chain.spans(store, row[2]), [metric], 0, END):
-            now = found[metric]
-            if isinstance(now, (int, float)):
-                if before is not None and now < before and back is None:
-                    back = found["_step"]
-                if str(now) == value or (isinstance(now, float) and f"{now:g}" == value):
-                    steps.append(found["_step"])
-                before = now
-        if before is None:
-            return None
-        only = f"only _step is a place to rewind to; {metric!r}"
-        if back is not None:
-            return MomentError(text, f"{only} is not monotonic, it goes back at step {back}")
-        where = f"is {value} from step {steps[0]} to {steps[-1]}" if steps else f"is never {value}"
-        return MomentError(text, f"{only} {where}")
-    finally:
-        store.close()
-
-
-def _taken(store: Store, run_id: str) -> RunExistsError:
-    row = chain.run_row(store, run_id)
-    removed = row is not None and row[3]
-    return RunExistsError(run_id, store.folder, removed=removed, purged=removed and _purged(store, run_id))
-
-
-def _purged(store: Store, run_id: str) -> bool:
-    """Whether only what others see of a run is left."""
-    return bool(store.read("SELECT 1 FROM revisions WHERE run = ? AND kept_digest IS NOT NULL", (run_id,)))
-
-
-def _not_found(store: Store, run_id: str) -> RunNotFoundError:
-    row = chain.run_row(store, run_id)
-    if row is not None and row[3]:
-        return RunNotFoundError(run_id, (), store.folder, removed=True, purged=_purged(store, run_id))
-    ids = [row[0] for row in store.read("SELECT id FROM runs WHERE removed = 0 ORDER BY began DESC")]
-    near = get_close_matches(run_id, ids, 3, 0.5) or ids[:3]
-    return RunNotFoundError(run_id, near, store.folder)
-
-
-def _current(store: Store, run_id: str) -> Record:
-    row = chain.run_row(store, run_id)
-    if row is None or row[3]:
-        raise _not_found(store, run_id)
-    return chain.record_of(store, row[2])
-
-
-def revision_of(store: Store, run_id: str, number: int | None, removed: bool = False) -> Record:
-    """Return a revision of a run: the current one, or that with a number.
-
-    Raises
-    ------
-    RunNotFoundError
-        If there is none; a removed run is none.
-    """
-    row = chain.run_row(store, run_id)
-    if row is None or (row[3] and not removed):
-        raise _not_found(store, run_id)
-    if number is None:
-        return chain.record_of(store, row[2])
-    found = chain.records(store, "run = ? AND number = ?", (run_id, number))
-    if not found:
-        numbers = [n for (n,) in store.read("SELECT number FROM revisions WHERE run = ? ORDER BY 1", (run_id,))]
-        raise RunNotFoundError(f"{run_id}@{number}", (), store.folder, numbers)
-    return found[0]
-
-
-def _revision(store: Store, moment: Moment) -> Record:
-    return revision_of(store, moment.run_id, moment.revision)
-
-
-def _require_step(store: Store, moment: Moment, parent: Record) -> None:
-    last = last_step(store, parent.uid)
-    if moment.step > last:
-        raise MomentError.beyond(str(moment), moment.step, last)
 
 
 def _whole(store: Store, record: Record) -> Record:

@@ -14,8 +14,8 @@ from ..storage.journal import SUFFIX
 from . import chain, checking, contents, leftovers
 from .chain import END, Record
 from .closing import close
+from .finding import revision_of
 from .lock import RunLock
-from .opening import revision_of
 from .store import OWNED, Store
 
 #: Tables whose rows are at a step; those of a simulation are from one on.
