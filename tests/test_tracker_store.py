@@ -330,3 +330,21 @@ def test_database_that_is_damaged_while_it_is_read_is_called_damaged(begin):
     connection.close()
     with pytest.raises(rewind.StoreDamagedError, match="it is damaged: no such table"):
         rewind.Tracker(begin.dir).run("k").history()
+
+
+def test_reader_that_finds_the_log_of_a_killed_writer_takes_it_up(begin, monkeypatch):
+    """SQLite says to a reader now and then, that only somebody who may write can do so."""
+    logged(begin(id="k"), range(5)).finish()
+    real, asked = sqlite3.connect, []
+
+    class Refused(sqlite3.Connection):
+        def execute(self, *_):
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    def connect(path, **options):
+        asked.append(path.rpartition("?")[2])
+        return real(path, **options, **({"factory": Refused} if path.endswith("mode=ro") else {}))
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert column(rewind.Tracker(begin.dir).run("k")) == list(range(5))
+    assert set(asked) == {"mode=ro", "mode=rw"}

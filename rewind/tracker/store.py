@@ -194,10 +194,12 @@ class Store:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
             # A reader of a database in WAL mode writes an index beside it, which a read-only folder does not let it.
+            # And where the writer was killed, the log may have to be taken up, which only somebody who may write does.
             connection.close()
-            if not ("unable to open" in str(error) or "readonly" in str(error)) or os.access(self.folder, os.W_OK):
+            writable = os.access(self.folder, os.W_OK)
+            if "readonly" not in str(error) and ("unable to open" not in str(error) or writable):
                 raise
-            connection = connect("immutable=1")
+            connection = connect("mode=rw" if writable else "immutable=1")
         except BaseException:
             connection.close()
             raise
