@@ -42,14 +42,14 @@ def extensions(wanted):
     numpy_random = Path(numpy.random.__file__).parent / "lib"  # numpy's own distributions, as a static library
     modules = [
         Extension(
-            f"rewind.{source.stem}",
+            ".".join(source.with_suffix("").parts),
             [source.as_posix()],
-            include_dirs=[numpy.get_include(), "rewind"],
+            include_dirs=[numpy.get_include(), "rewind/kernel"],
             library_dirs=[str(numpy_random)],
             libraries=["npyrandom"] if source.stem == "_draws" else [],
-            depends=[header.as_posix() for header in sorted(Path("rewind").glob("*.h"))],
+            depends=[header.as_posix() for header in sorted(Path("rewind/kernel").glob("*.h"))],
         )
-        for source in sorted(Path("rewind").glob("_*.pyx"))
+        for source in [Path("rewind/_core.pyx"), *sorted(Path("rewind/kernel").glob("_*.pyx"))]
     ]
     modules = cythonize(modules)
     for module in modules:

@@ -8,7 +8,8 @@ import os
 
 import numpy as np
 
-from rewind.engine.moments import Stats, VectorMoments
+from rewind.metrics.moments import VectorMoments
+from rewind.metrics.statistics import Stats
 
 from .measure import Claim, Figure, against, duration
 

@@ -10,8 +10,8 @@ import random
 import numpy as np
 
 import rewind
-from rewind.engine.states import StateCodec
-from rewind.stepkinds import step_of
+from rewind.state.codec import StateCodec
+from rewind.steps.resolve import step_of
 
 from .measure import Claim, Figure, against, duration, middle_call
 from .steps import relax

@@ -7,9 +7,9 @@ steps, with the copy of the checkpoint and a look at the clock. From Python: one
 
 import numpy as np
 
-from rewind.engine.states import StateCodec
 from rewind.kernel import BlockRng
-from rewind.stepkinds import step_of
+from rewind.state.codec import StateCodec
+from rewind.steps.resolve import step_of
 
 from .compiled import NoCompiler, extension, native_step
 from .measure import Claim, Figure, against, duration

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import rewind
-from rewind import cli
+from rewind.cli import main as cli
 
 DAYS, N_PEOPLE, HOSPITAL_BEDS = 120, 2_000, 320
 HEALTHY, ILL, IMMUNE = 0, 1, 2

@@ -9,11 +9,7 @@ can be forked, statistics are exact, and the file proves itself::
 
 from typing import TYPE_CHECKING
 
-from .branches import Branches
-from .cursors import Cursor
 from .engine.divergence import Divergence
-from .engine.moments import Stats
-from .engine.native import NativeStep, get_include, native_step
 from .engine.recording import Ancestor
 from .errors import (
     ArgumentError,
@@ -74,24 +70,27 @@ from .errors import (
     WorkersLostError,
 )
 from .kernel import FastGenerator, FastRandom, kernel_name
-from .loader import load
-from .progress import Progress
-from .recorder import record
-from .resuming import resume
-from .run import Run
-from .source import VERSION as __version__
-from .stepwise import Recorder
-from .views import Observed, View
+from .metrics.statistics import Stats
+from .runs.forks import Branches
+from .runs.load import load
+from .runs.progress import Progress
+from .runs.record import record
+from .runs.recorder import Recorder
+from .runs.resume import resume
+from .runs.run import Run
+from .runs.search import Cursor
+from .runs.views import Observed, View
+from .steps.native import NativeStep, get_include, native_step
+from .steps.source import VERSION as __version__
 
 if TYPE_CHECKING:  # who tracks no runs does not wait for the tracker
+    from .tracker.active import define_metric, finish, log
     from .tracker.config import Config
-    from .tracker.current import define_metric, finish, log
-    from .tracker.folder import Tracker
+    from .tracker.init import init
     from .tracker.moment import Moment
-    from .tracker.opening import init
     from .tracker.revision import Revision
-    from .tracker.summary import Summary
-    from .tracker.tracked import TrackedRun
+    from .tracker.run import Summary, TrackedRun
+    from .tracker.tracker import Tracker
 
     config: Config
     summary: Summary

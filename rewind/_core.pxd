@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from numpy.random cimport bitgen_t
 
-from ._draws cimport Mt
+from .kernel._draws cimport Mt
 
 
 cdef struct Pool:

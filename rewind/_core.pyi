@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._draws import FastGenerator, FastRandom
+from .kernel._draws import FastGenerator, FastRandom
 
 __all__ = [
     "default_block_size",

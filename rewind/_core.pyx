@@ -1,5 +1,5 @@
 # cython: language_level=3, binding=True, embedsignature=False
-"""Compiled kernel: the twin of ``_core_py.py``, with the same names, the same order and the same bits.
+"""Compiled kernel: the twin of ``kernel/core.py``, with the same names, the same order and the same bits.
 
 Only :mod:`rewind.kernel` imports either of them. What runs per step and per block is here, and nothing else.
 """
@@ -13,7 +13,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 from numpy.random cimport bitgen_t
 
-from ._draws cimport Mt, forget_gauss, mt_of
+from .kernel._draws cimport Mt, forget_gauss, mt_of
 
 import contextlib
 import importlib
@@ -24,8 +24,8 @@ import sys
 
 import numpy as np
 
-from ._draws import FastGenerator, FastRandom
-from .blockseed import BlockSeed
+from .kernel._draws import FastGenerator, FastRandom
+from .kernel.block_seed import BlockSeed
 from .errors import ArgumentError, ConditionError, MetricError, StepError, StepReturnError
 
 __all__ = [

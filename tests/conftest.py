@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(
     scope="session",
-    params=[pytest.param("rewind._core", marks=pytest.mark.compiled), "rewind._core_py"],
+    params=[pytest.param("rewind._core", marks=pytest.mark.compiled), "rewind.kernel.core"],
     ids=["compiled", "python"],
 )
 def core(request):
@@ -62,7 +62,7 @@ def twins(name):
     @pytest.fixture(
         scope="session",
         name=name,
-        params=[pytest.param(f"rewind._{name}", marks=pytest.mark.compiled), f"rewind._{name}_py"],
+        params=[pytest.param(f"rewind.kernel._{name}", marks=pytest.mark.compiled), f"rewind.kernel.{name}"],
         ids=["compiled", "python"],
     )
     def module(request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import StepRangeError
@@ -59,3 +60,10 @@ class Grid:
         if not -self.n_steps <= t < self.n_steps:
             raise StepRangeError(t, self.n_steps)
         return t + self.n_steps if t < 0 else t
+
+
+def thinned_stride(stride: int, n_blocks: int, n_steps: int) -> int:
+    """Return the least ``stride * 2**k`` with which `n_steps` steps keep at most ``2*sqrt(n_steps)`` checkpoints."""
+    while -(-n_blocks // stride) > 2 * math.isqrt(n_steps):
+        stride *= 2
+    return stride

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, MissingStepError, show
 from ..kernel import Turn
-from .differences import Description, first_difference
-from .layouts import first_change
-from .questions import unchanged
+from ..state.codec import Row
+from ..state.copies import IMMUTABLE
+from ..state.difference import Description, first_difference
+from ..state.layout import first_change
+from ..steps.step import Step
+from .queries import unchanged
 from .recording import Recording
 from .replay import Cursor
-from .states import IMMUTABLE, Row
-from .steps import Step
 
 #: Steps that are compared while other threads wait for their turn.
 STRIDE = 1024

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernel import BlockRng, Place, Turn, block_integer
+from ..metrics.metric import as_values
+from ..state.codec import Row, StateCodec
+from ..state.columns import Array
+from ..state.copies import dataclass_fields
+from ..steps.step import Step
 from .blocks import Grid
-from .columns import Array
-from .metrics import as_values
-from .questions import CONDITION, Test
+from .queries import CONDITION, Test
 from .replay import Watch
-from .states import Row, StateCodec, dataclass_fields
-from .steps import Step
 
 
 def fork_seed(seed: int, t: int, i: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any, NoReturn, Protocol
 
-from .travel import Parcel, delivered, do
+from .transport import Parcel, delivered, do
 
 #: Seconds of work in a piece.
 TASK_SECONDS = 0.25

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from ..kernel import Place
+from ..metrics.table import MetricTable
+from ..state.checkpoints import Checkpoints
+from ..state.columns import Array
 from .blocks import Grid
-from .columns import Array
-from .metrics import MetricTable
-from .seeds import set_state
-from .states import Checkpoints
+from .rng import set_state
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import numpy as np
 
 from ..errors import MissingStepError
 from ..kernel import MISSING, BlockRng, Marks, Place, Turn, Values
+from ..state.checkpoints import Checkpoints
+from ..state.codec import Row, StateCodec, row_bytes
+from ..state.copies import dataclass_fields
+from ..steps.step import Step
 from .recording import Recording
-from .states import Checkpoints, Row, StateCodec, dataclass_fields, row_bytes
-from .steps import Step
 
 # Before Python 3.12 a cached property has one lock for all objects of a class; a fork may find it locked, for ever.
 for _thing in (*vars(Recording).values(), *vars(Checkpoints).values()):

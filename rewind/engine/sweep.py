@@ -10,16 +10,18 @@ import numpy as np
 
 from ..errors import MetricError, StateError, StepError
 from ..kernel import BlockRng, Marks, Place, Turn
+from ..metrics.metric import CHANGED, as_values
+from ..metrics.table import Ledger, MetricTable
+from ..state.checkpoints import stack
+from ..state.codec import Row, StateCodec
+from ..state.columns import Array
+from ..state.copies import dataclass_fields
+from ..steps.memory import rows_of
+from ..steps.step import Step
+from .block_log import BlockDone, Log
 from .blocks import Grid
-from .columns import Array
-from .forms import rows_of
-from .increments import BlockDone, Handover, Log, Tap
-from .ledgers import Ledger
-from .metrics import CHANGED, MetricTable, as_values
 from .recording import Origin, Recording
 from .replay import Cursor, Parted, Watch, meddles
-from .states import Row, StateCodec, dataclass_fields, stack
-from .steps import Step
 from .verify import TRACE, Mismatch, compared_step, find_mismatch, replays_part
 
 Report = Callable[[int, int], None]
@@ -448,3 +450,53 @@ class Sweep:
             step=plan.hints,
             versions=plan.versions,
         )
+
+
+#: ``tap(first_step, {name: values})``: what each metric gave for states one behind the other, float64 arrays of shape
+#: (n, *metric shape). They may be buffers that are used again: who keeps them copies them.
+Tap = Callable[[int, Mapping[str, Array]], None]
+
+
+class Handover:
+    """What the tap of a sweep is given: each state once, in order.
+
+    Parameters
+    ----------
+    tap : Tap
+    names : sequence of str
+        Of the metrics.
+    n : int
+        Number of states that are not handed over, since they were there before.
+
+    Attributes
+    ----------
+    n : int
+        Number of states that were there before or have been handed over.
+    failed : bool
+        Whether the tap raised; then it is not called again.
+    """
+
+    def __init__(self, tap: Tap, names: Sequence[str], n: int = 0) -> None:
+        self._tap, self._names, self.n, self.failed = tap, list(names), n, False
+        self._due: tuple[int, int, Sequence[Array]] | None = None
+
+    def prepare(self, block: int, first: int, values: Sequence[Array]) -> None:
+        """Take what is to be handed over as soon as `block` is finished."""
+        self._due = block, first, values
+
+    def finish(self, at: int) -> None:
+        """Hand over the block that is prepared, if it is one before `at`, the block under way."""
+        if self._due is not None and self._due[0] < at:
+            self.give(*self._due[1:])
+            self._due = None
+
+    def give(self, first: int, values: Sequence[Array]) -> None:
+        """Hand over values, the first of which belong to step `first`: what of them was not handed over yet."""
+        old, stop = self.n - first, first + len(values[0])
+        if self.failed or stop <= self.n:
+            return
+        new = {name: given[old:] for name, given in zip(self._names, values, strict=True)}
+        # Before the call: nobody knows what one that raises has kept of it.
+        self.failed, self.n = True, stop
+        self._tap(first + old, new)
+        self.failed = False

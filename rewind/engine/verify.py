@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..kernel import Turn
-from .forms import Form, table
-from .passes import bare, excerpt, restored
+from ..state.codec import Row
+from ..state.difference import first_difference
+from ..steps.memory import Form, table
+from ..steps.step import Step
 from .recording import Recording
 from .replay import BLOCK_CACHE, Cursor
-from .states import Row
-from .steps import Step
+from .scan import bare, excerpt, restored
 
 #: Blocks a default `verify` replays at most, besides the last one.
 SAMPLE = 32
@@ -212,8 +213,6 @@ def _to_end(cursor: Cursor, block: int, into_next: bool) -> None:
 
 def find_mismatch(cursor: Cursor, block: int, step: int, expected: Row | None, got: Row) -> Mismatch:
     """Say where a stretch that begins at `block` and should give `expected` at `step` goes wrong."""
-    from .differences import first_difference  # only a failure needs it
-
     codec = cursor.recording.checkpoints.codec
     before = _global_generators()
     parted = replays_part(cursor, block, step)

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.columns import Array
-from ..engine.increments import BlockDone, Stop
-from ..engine.moments import Moments, ScalarMoments, VectorMoments
-from ..engine.states import Row, StateCodec
+from ..engine.block_log import BlockDone, Stop
+from ..metrics.moments import Moments, ScalarMoments, VectorMoments
+from ..state.codec import Row, StateCodec
+from ..state.columns import Array
 
 #: The first line of a journal.
 LINE = b"rewind journal 1\n"

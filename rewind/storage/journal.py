@@ -2,7 +2,7 @@
 
 Why not the HDF5 file itself: one that grows loses data in a crash, or cannot be opened after it. The journal is written
 with one call and one flush for each block, and what is behind a frame that does not hold is dropped. At the end the
-target is written whole (`artifact.save`), and the journal goes.
+target is written whole (`replay_file.save`), and the journal goes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..engine.increments import Growth
+from ..engine.block_log import Growth
 from ..engine.recording import Recording
-from ..engine.spilled import SpilledRow
-from ..engine.states import Row, StateCodec, UserCodec, row_bytes
 from ..errors import ArtifactError, ArtifactFormatError, ArtifactIOError, ArtifactVersionError, show
-from . import artifact, frames
-from .container import load_json
+from ..state.codec import Row, StateCodec, UserCodec, row_bytes
+from ..state.spilled import SpilledRow
+from . import frames, replay_file
 from .files import open_regular, path_text
 from .frames import LINE, BadFrame
+from .hdf5.container import load_json
 from .locks import is_locked
 
 SUFFIX = ".journal"
@@ -212,7 +212,7 @@ def read(path: str, codec: UserCodec | None = None, max_bytes: int | None = None
     codec : (encode, decode), optional
         The codec it is recorded with.
     max_bytes : int, optional
-        As for `artifact.load`, for what there was before the first block.
+        As for `replay_file.load`, for what there was before the first block.
     fd : int, optional
         The journal, where it is open already.
 
@@ -272,7 +272,7 @@ def _read(fd: int, path: str, n_bytes: int, codec: UserCodec | None, max_bytes: 
             elif found is None:
                 if kind != frames.HEADER or owner is None:
                     raise BadFrame("it does not begin with what there was at first")
-                base = artifact.file_of(bytes(payload), codec, max_bytes, path=path).recording
+                base = replay_file.file_of(bytes(payload), codec, max_bytes, path=path).recording
                 found = Found(path, Growth(base, thin=owner.stride is None), owner)
                 shapes = [table.shape for table in found.growth.base.metrics.values()]
             elif kind == frames.BLOCK:
@@ -391,6 +391,6 @@ def is_spent(found: Found, target: str) -> bool:
     if found.end is None:
         return False
     try:
-        return artifact.content_hash(artifact.load(target).recording) == found.end
+        return replay_file.content_hash(replay_file.load(target).recording) == found.end
     except ArtifactError:
         return False

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..engine.increments import BlockDone, Stop
-from ..engine.moments import Moments
+from ..engine.block_log import BlockDone, Stop
 from ..engine.recording import Recording
-from ..engine.states import Row, StateCodec, UserCodec
 from ..errors import (
     ArtifactBusyError,
     ArtifactError,
@@ -24,7 +22,9 @@ from ..errors import (
     ArtifactNotFoundError,
     UnfinishedRecordingError,
 )
-from . import artifact, frames
+from ..metrics.moments import Moments
+from ..state.codec import Row, StateCodec, UserCodec
+from . import frames, replay_file
 from .files import flush_folder, old_file, require_regular
 from .frames import LINE
 from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spilled
@@ -144,7 +144,7 @@ class Journal:
         if self.found is None:
             self._codec, self._link = recording.checkpoints.codec, frames.first_link()
             self._n_told = recording.grid.n_blocks - 1
-            header = artifact.to_bytes(recording, path=self.target)
+            header = replay_file.to_bytes(recording, path=self.target)
             self._write([(frames.OWNER, owner), (frames.HEADER, header)], LINE)
         else:
             self._write([(frames.OWNER, owner)])
@@ -205,9 +205,9 @@ class Journal:
         ArtifactIOError
             If the operating system says no: then the journal is still there.
         """
-        self._write([(frames.END, bytes.fromhex(artifact.content_hash(recording)))])
+        self._write([(frames.END, bytes.fromhex(replay_file.content_hash(recording)))])
         self._flush()
-        artifact.save(recording, self.target)
+        replay_file.save(recording, self.target)
         self._unlink()
         self.close()
 

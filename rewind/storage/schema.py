@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from ..engine.blocks import Grid
-from ..engine.columns import Array
-from ..engine.layouts import Layout
-from ..engine.metrics import COLUMNS, MetricTable
-from ..engine.moments import Moments, ScalarMoments, VectorMoments
 from ..engine.recording import Ancestor, Origin, Recording
-from ..engine.seeds import BACKENDS, BlockRng, set_state
-from ..engine.states import Checkpoints, StateCodec, UserCodec
+from ..engine.rng import BACKENDS, BlockRng, set_state
 from ..errors import ArgumentError, ArtifactFormatError, MissingCodecError, RewindError
+from ..metrics.moments import Moments, ScalarMoments, VectorMoments
+from ..metrics.table import COLUMNS, MetricTable
+from ..state.checkpoints import Checkpoints
+from ..state.codec import StateCodec, UserCodec
+from ..state.columns import Array
+from ..state.layout import Layout
 
 #: Not part of the content hash: hints for people, facts about the recording program, and hashes themselves.
 HINTS = ("content_hash", "pickle_hash", "signature", "step", "stopped", "versions")

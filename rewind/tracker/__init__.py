@@ -10,19 +10,19 @@ from typing import Any
 _HOMES = {
     "Moment": "moment",
     "Revision": "revision",
-    "TrackedRun": "tracked",
-    "Tracker": "folder",
-    "define_metric": "current",
-    "finish": "current",
-    "init": "opening",
-    "log": "current",
+    "TrackedRun": "run",
+    "Tracker": "tracker",
+    "define_metric": "active",
+    "finish": "active",
+    "init": "init",
+    "log": "active",
 }
 
 
 def attribute(name: str) -> Any:
     """Return a public name of the tracker, or the ``config`` or ``summary`` of the latest run."""
     if name in ("config", "summary"):
-        current = importlib.import_module(f"{__name__}.current")
+        current = importlib.import_module(f"{__name__}.active")
         return getattr(current.latest(name), name)
     if name not in _HOMES:
         raise AttributeError(f"module 'rewind' has no attribute {name!r}")

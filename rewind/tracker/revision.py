@@ -6,23 +6,24 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..checks import codec_of, integer
-from ..engine.states import UserCodec
 from ..errors import ArgumentTypeError, StepRangeError
-from ..run import Run
-from . import chain
-from .chain import END, Record
-from .lock import is_held
+from ..runs.arguments import codec_of, integer
+from ..runs.run import Run
+from ..state.codec import UserCodec
 from .moment import Moment
-from .replaying import require_replayed
-from .simulation import Attached, Simulation, parts
-from .store import Store
-from .values import restored
+from .simulation.parts import Attached, Simulation, parts
+from .simulation.rows import require_replayed
+from .store import history as chain
+from .store.artifacts import TrackedArtifact, logged
+from .store.database import Store
+from .store.history import END, Record
+from .store.lock import is_held
+from .store.values import restored
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .artifacts import TrackedArtifact
+    from .store.artifacts import TrackedArtifact
 
 
 class Revision:
@@ -235,8 +236,6 @@ class Revision:
     @property
     def artifacts(self) -> list[TrackedArtifact]:
         """The artifacts that were logged, in its past and by itself, in order."""
-        from .artifacts import logged
-
         with self._reading() as store:
             return logged(store, self._record.uid)
 

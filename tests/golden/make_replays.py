@@ -27,7 +27,7 @@ def compressed_probe():
 
 
 def main():
-    from replays import KINDS
+    from helpers.replays import KINDS
 
     print("probe", compressed_probe())
     for kind, (make, _) in KINDS.items():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import rewind
-from rewind.storage import artifact
+from rewind.storage import replay_file as artifact
 
 
 def walk(x: int, rng: Any) -> int:

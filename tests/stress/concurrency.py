@@ -19,12 +19,12 @@ import time
 import warnings
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent / folder) for folder in ("", "runs", "steps")]
 
 import test_concurrency as fast  # noqa: E402
 
 import rewind  # noqa: E402
-from rewind.engine.digests import digest  # noqa: E402
+from rewind.state.digest import digest  # noqa: E402
 
 THREADS = 6
 FORKS = 10  # of each kind in a round

@@ -32,11 +32,12 @@ import numpy as np
 from mutants import checked_ranges, damaged, edited, parts_of, rechained, resealed, retold, samples
 
 import rewind
-from rewind import verbs
-from rewind.engine.digests import digest
+from rewind.cli import files as verbs
+from rewind.cli.render import json_text, printable
 from rewind.engine.recording import Recording
-from rewind.rendering import json_text, printable
-from rewind.storage import artifact, reader
+from rewind.state.digest import digest
+from rewind.storage import replay_file as artifact
+from rewind.storage.hdf5 import reader
 
 MEMORY = 1 << 30  # of address space, beyond what a worker has when it starts
 RESIDENT = 600 << 20  # beyond what a worker had resident

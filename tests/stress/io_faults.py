@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from crashes import INTERRUPT, JOBS, KINDS, SHORT, Fault, Wrong, fail, n_calls
+from helpers.crashes import INTERRUPT, JOBS, KINDS, SHORT, Fault, Wrong, fail, n_calls
 
 import rewind
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from crashes import (
+from helpers.crashes import (
     JOURNAL,
     KINDS,
     TARGET,

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from rewind.storage import artifact, frames, reader, writer
-from rewind.storage.hdf5_messages import lookup3
-from rewind.storage.hdf5_subset import Subset
-from rewind.storage.seal import SEAL_BYTES, seal
+from rewind.storage import frames
+from rewind.storage import replay_file as artifact
+from rewind.storage.hdf5 import reader, writer
+from rewind.storage.hdf5.messages import lookup3
+from rewind.storage.hdf5.parser import Subset
+from rewind.storage.hdf5.seal import SEAL_BYTES, seal
 
 BOUNDARIES = [0, 1, 2, 3, 4, 7, 8, 10, 12, 16, 31, 32, 33, 64, 127, 128, 255, 256, 511, 512, 1000, 1023, 1024, 1025]
 BOUNDARIES += [2**k + d for k in (15, 16, 20, 24, 30, 31, 32, 40, 53, 62, 63, 64) for d in (-1, 0) if k > 15 or d == 0]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from crashes import (
+from helpers.crashes import (
     CASES,
     KINDS,
     Case,

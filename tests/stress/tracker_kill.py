@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rewind
-from rewind.tracker import chain, store
+from rewind.tracker.store import database as store
+from rewind.tracker.store import history as chain
 
 PROGRAM = """
 import os, sys, random, rewind

@@ -1,0 +1,368 @@
+"""The questions a pass can put to every stretch of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ConditionError, MetricError
+from ..kernel import Place
+from ..metrics.condition import Condition
+from ..metrics.metric import as_values
+from ..metrics.statistics import Measure, Sums, _sums
+from ..state.codec import StateCodec
+from ..state.columns import Array
+from ..state.copies import IMMUTABLE, private_copy
+from ..state.digest import digest
+from ..steps.step import Step
+from .replay import Cursor, Watch
+from .scan import Question, Stretch, stretches
+
+#: What a predicate is called in messages.
+CONDITION = "the condition"
+
+
+class Measured(Question):
+    """The sums of some metrics over every stretch: the answer is a `Sums` for each.
+
+    Parameters
+    ----------
+    measures : mapping of str to Measure
+    """
+
+    def __init__(self, measures: Mapping[str, Measure]) -> None:
+        self.measures = dict(measures)
+
+    def watched(self) -> Mapping[str, Any]:
+        """Return the metrics."""
+        return {name: measure.function for name, measure in self.measures.items()}
+
+    def asker(self, cursor: Cursor) -> Callable[[Stretch], list[Sums]]:
+        """Return what observes the metrics."""
+        watch = Watch(cursor.step, cursor.recording.checkpoints.codec, self.watched())
+
+        def ask(stretch: Stretch) -> list[Sums]:
+            n = stretch.behind - stretch.first
+            observed = watch.observe(cursor, n, n - 1)
+            return [
+                _sums(name, measure, values, stretch.first)
+                for (name, measure), values in zip(self.measures.items(), observed, strict=True)
+            ]
+
+        return ask
+
+
+# ---- searches
+
+
+class Test:
+    """What a search looks for: a predicate of the state, or a text condition with the functions of its metrics.
+
+    Parameters
+    ----------
+    functions : mapping of str to callable or None
+        The metrics of `condition`; without one, the predicate by the name `CONDITION`.
+    condition : Condition, optional
+    shapes : mapping of str to tuple of int
+        Of the metrics of `condition`.
+    """
+
+    __test__ = False  # nothing for pytest
+
+    def __init__(
+        self,
+        functions: Mapping[str, Any],
+        condition: Condition | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.functions, self.condition, self.shapes = dict(functions), condition, dict(shapes or {})
+
+    def of_state(self, state: Any, t: int) -> bool:
+        """Return whether it holds for one state."""
+        if self.condition is None:
+            try:
+                return bool(self.functions[CONDITION](state))
+            except Exception as error:
+                raise ConditionError.raised(error, t) from error
+        values = {}
+        for name in self.condition.names:
+            function = self.functions[name]
+            try:
+                value = state if function is None else function(state)
+            except Exception as error:
+                raise MetricError(name, t, f"raised {type(error).__name__}: {error}") from error
+            values[name] = as_values(name, [value], t, self.shapes[name])
+        return bool(self.condition.holds(values, 1)[0])
+
+    def asks_itself(self, place: Place, step: Step, codec: StateCodec) -> bool:
+        """Whether a predicate is asked step by step: a compiled step asks a compiled one while it runs."""
+        if self.condition is not None:
+            return False
+        return step.observer(codec, [CONDITION], [self.functions[CONDITION]], place.state) is None
+
+    def hits(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int], Array]:
+        """Return ``hits(n_states, n_steps)``: whether it holds for each of the next states of the block."""
+        functions, condition = self.functions, self.condition
+        if condition is None:
+            if self.asks_itself(place, step, codec):
+                functions = {CONDITION: _Truth(functions[CONDITION])}
+        elif not condition.names:
+            constant = condition
+
+            def run(n_states: int, n_steps: int) -> Array:
+                place.run(n_steps)
+                return constant.holds({}, n_states)
+
+            return run
+        watch = Watch(step, codec, functions)
+
+        def observe(n_states: int, n_steps: int) -> Array:
+            t = place.t
+            try:
+                observed = watch.observe(place, n_states, n_steps)
+            except MetricError as error:
+                if condition is None:  # a compiled one that raises does not say where
+                    cause = error.__cause__ or error
+                    raise ConditionError.raised(cause, error.step) from cause
+                raise
+            if condition is None:
+                truth: Array = np.asarray(observed[0], np.float64) != 0.0
+                return truth
+            pairs = zip(watch.names, observed, strict=True)
+            return condition.holds({name: as_values(name, got, t, self.shapes[name]) for name, got in pairs}, n_states)
+
+        return observe
+
+
+class _Truth:
+    """A predicate whose answers are True or False, whatever it gives."""
+
+    def __init__(self, predicate: Callable[[Any], Any]) -> None:
+        self.predicate = predicate
+
+    def __call__(self, state: Any) -> bool:
+        return bool(self.predicate(state))
+
+
+class Found(Question):
+    """Where a test holds: the first or last step of each stretch, None where there is none, or all of them.
+
+    Parameters
+    ----------
+    test : Test
+    which : {"first", "last", "all"}
+    """
+
+    def __init__(self, test: Test, which: str) -> None:
+        self.test, self.which = test, which
+
+    def watched(self) -> Mapping[str, Any]:
+        """Return the predicate, or the metrics of the condition."""
+        return self.test.functions
+
+    def blame(self, name: str, step: int) -> Exception:
+        """Return what to raise where one of them changed a state."""
+        return super().blame(name, step) if name != CONDITION else ConditionError.meddled(step)
+
+    def ends(self, answer: Any) -> bool:
+        """Whether this is the step that was looked for."""
+        return self.which != "all" and answer is not None
+
+    def asker(self, cursor: Cursor) -> Callable[[Stretch], Any]:
+        """Return what looks through a stretch."""
+        test, step, codec = self.test, cursor.step, cursor.recording.checkpoints.codec
+        if self.which == "first" and test.asks_itself(cursor, step, codec):
+            predicate = test.functions[CONDITION]
+
+            def search(stretch: Stretch) -> int | None:
+                n = stretch.behind - stretch.first
+                t = cursor.search(predicate, n, n - 1)
+                return t if t >= 0 else None
+
+            return search
+        hits = test.hits(cursor, step, codec)
+
+        def look(stretch: Stretch) -> Any:
+            n = stretch.behind - stretch.first
+            found = np.flatnonzero(hits(n, n - 1)) + stretch.first
+            if self.which == "all":
+                return found.tolist()
+            return int(found[0 if self.which == "first" else -1]) if len(found) else None
+
+        return look
+
+
+# ---- values
+
+
+class Valued(Question):
+    """What a function gives at some steps: a list for each stretch.
+
+    Parameters
+    ----------
+    name : str
+        What the function is called in messages.
+    function : callable or None
+        None: the state itself.
+    start, every : int
+        The steps `start`, ``start + every``, ...
+    """
+
+    def __init__(self, name: str, function: Callable[[Any], Any] | None, start: int, every: int) -> None:
+        self.name, self.function, self.start, self.every = name, function, start, every
+
+    def watched(self) -> Mapping[str, Any]:
+        """Return nothing: what it is given is a copy."""
+        return {}
+
+    def asker(self, cursor: Cursor) -> Callable[[Stretch], list[Any]]:
+        """Return what collects the values of a stretch."""
+        value = _valuer(cursor, self.name, self.function)
+
+        def ask(stretch: Stretch) -> list[Any]:
+            first = stretch.first + (self.start - stretch.first) % self.every
+            return [value(t) for t in range(first, stretch.behind, self.every)]
+
+        return ask
+
+
+def _valuer(cursor: Cursor, name: str, function: Callable[[Any], Any] | None) -> Callable[[int], Any]:
+    """Return ``value(t)``: what a function gives at a step, in the hands of nobody else."""
+    copy = cursor.recording.checkpoints.codec.copy
+
+    def value(t: int) -> Any:
+        cursor.seek(t)
+        state = copy(cursor.state)
+        cursor.park()  # the function may ask the run about other steps
+        return state if function is None else value_of(name, function, state, t)
+
+    return value
+
+
+def value_of(name: str, function: Callable[[Any], Any], state: Any, t: int) -> Any:
+    """Return what a function gives for a state, in the hands of nobody else.
+
+    Raises
+    ------
+    MetricError
+        From what it raises.
+    """
+    try:
+        return own(function(state))
+    except Exception as error:
+        raise MetricError(name, t, f"raised {type(error).__name__}: {error}") from error
+
+
+def own(value: Any) -> Any:
+    """Return a value that nothing else will change."""
+    return np.array(value) if isinstance(value, (np.ndarray, list)) else private_copy(value)
+
+
+# ---- changes
+
+
+class Course(NamedTuple):
+    """What a function gave over a stretch: the first value, each ``(step, old, new)``, and the last value."""
+
+    first: Any
+    changes: list[tuple[int, Any, Any]]
+    last: Any
+
+    def merge(self, later: Course, step: int) -> Course:
+        """Return the course over this stretch and the one behind it, which begins at `step`."""
+        between = [] if unchanged(self.last, later.first) else [(step, self.last, later.first)]
+        return Course(self.first, [*self.changes, *between, *later.changes], later.last)
+
+
+class Changed(Question):
+    """Where what a function gives changes, byte for byte: a `Course` for each stretch.
+
+    Parameters
+    ----------
+    name : str
+        What the function is called in messages.
+    function : callable or None
+        None: the state itself.
+    last : bool
+        Whether the last change is all that is wanted.
+    """
+
+    def __init__(self, name: str, function: Callable[[Any], Any] | None, last: bool) -> None:
+        self.name, self.function, self.last = name, function, last
+
+    def ends(self, answer: Course) -> bool:
+        """Whether the change that was looked for is in this stretch."""
+        return self.last and bool(answer.changes)
+
+    def asker(self, cursor: Cursor) -> Callable[[Stretch], Course]:
+        """Return what compares the values of a stretch."""
+        value = _valuer(cursor, self.name, self.function)
+
+        def ask(stretch: Stretch) -> Course:
+            first = old = value(stretch.first)
+            changes: list[tuple[int, Any, Any]] = []
+            for t in range(stretch.first + 1, stretch.behind):
+                new = value(t)
+                if not unchanged(old, new):
+                    if self.last:
+                        changes.clear()
+                    changes.append((t, old, new))
+                    old = new
+            return Course(first, changes, old)
+
+        return ask
+
+
+class Spanned(Question):
+    """A question for the last thing, put to stretches of several blocks: each of them goes forward once.
+
+    Parameters
+    ----------
+    question : Found or Changed
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+
+    def watched(self) -> Mapping[str, Any]:
+        """Return the user's functions."""
+        return self.question.watched()
+
+    def blame(self, name: str, step: int) -> Exception:
+        """Return what to raise where one of them changed a state."""
+        return self.question.blame(name, step)
+
+    def ends(self, answer: Any) -> bool:
+        """Whether this is what was looked for."""
+        return self.question.ends(answer)
+
+    def asker(self, cursor: Cursor) -> Callable[[Stretch], Any]:
+        """Return what asks block after block."""
+        ask = self.question.asker(cursor)
+
+        def ask_all(stretch: Stretch) -> Any:
+            found: Any = None
+            for piece in stretches(cursor.grid, stretch.first, stretch.behind):
+                cursor.seek(piece.first)
+                answer = ask(piece)
+                if isinstance(answer, Course) and found is not None:
+                    found = found.merge(answer, piece.first)
+                elif answer is not None:
+                    found = answer
+            return found
+
+        return ask_all
+
+
+def unchanged(old: Any, new: Any) -> bool:
+    """Whether two values are the same, byte for byte."""
+    if old is new and type(old) in IMMUTABLE:
+        return True
+    kind = type(old)
+    if kind is type(new) and kind in (int, bool, str):
+        return bool(old == new)
+    if kind is float is type(new) and (old != new or old != 0.0) and (old == old or new == new):
+        return bool(old == new)
+    return digest(old) == digest(new)

@@ -1,0 +1,245 @@
+"""Who does the work of a long pass: what ``executor=`` and ``workers=`` mean."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..engine.parallel import Crew, Lost, ShutDown, Work
+from ..errors import ArgumentError, ArgumentTypeError, TransferError, WorkersLostError
+from ..steps.step import Step
+from .arguments import integer
+from .progress import ProgressOption, reporter
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+#: What ``executor=`` takes.
+ExecutorOption: TypeAlias = "Executor | Callable[[], Executor] | None"
+
+_EXPECTED = "a concurrent.futures.Executor, or a callable that makes one"
+
+
+def _executor_of(value: Any) -> Any:
+    """Return the executor that a value is, or gives, as a Dask client does; None where it is none."""
+    if isinstance(value, type):
+        return None
+    if callable(getattr(value, "get_executor", None)):
+        return value.get_executor(pure=False)  # a second replay is to be one, and not what is known of the first
+    return value if callable(getattr(value, "submit", None)) else None
+
+
+class _Pools:
+    """The executors a factory made: the last one works, and all are shut down in the end."""
+
+    def __init__(self, make: Callable[[], Any], given: Any, stack: ExitStack) -> None:
+        self.make, self.given, self.stack = make, given, stack
+
+    def __call__(self) -> Any:
+        made = self.make()
+        executor = _executor_of(made)
+        if executor is None:
+            raise ArgumentTypeError("executor", self.given, _EXPECTED)
+        for one in (made,) if executor is made else (made, executor):
+            if hasattr(one, "__exit__"):  # an adapter may have nothing to shut down
+                self.stack.enter_context(one)
+        self.stack.callback(break_if_stuck, executor)  # before it is shut down: that waits for it
+        return executor
+
+
+def _require_option(executor: Any, workers: int | None) -> None:
+    """Refuse what is neither an executor, nor a callable without arguments, nor a number of workers."""
+    if workers is not None:
+        integer("workers", workers, 1)
+        if executor is not None:
+            raise ArgumentError("workers", workers, "no number of workers where executor= is given")
+    if executor is None or (hasattr(executor, "submit") and not isinstance(executor, type)):
+        return
+    if not callable(executor):
+        raise ArgumentTypeError("executor", executor, _EXPECTED)
+    try:
+        inspect.signature(executor).bind()
+    except TypeError:
+        advice = "It is called without arguments"
+        raise ArgumentTypeError("executor", executor, _EXPECTED, advice) from None
+    except ValueError:  # some builtins have no signature; the call will tell
+        pass
+
+
+@contextmanager
+def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | None]:
+    """Give the crew that an executor, a factory of one, or a number of workers makes; None where it is this thread.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        If `executor` is none of these, or both are given.
+    """
+    _require_option(executor, workers)
+    if workers is not None:
+        n = int(workers)
+        if n > 1 and step.runs_itself:  # without the GIL
+            executor = lambda: ThreadPoolExecutor(n)  # noqa: E731
+        elif n > 1:
+            executor = lambda: ProcessPoolExecutor(n, initializer=end_with_parent)  # noqa: E731
+    if executor is None:
+        yield None
+        return
+    given = _executor_of(executor)
+    if given is not None:
+        shares = isinstance(given, ThreadPoolExecutor)
+        yield Crew(given, time.perf_counter, shares_memory=shares, look_after=break_if_stuck)
+    else:
+        with ExitStack() as stack:
+            pools = _Pools(executor, executor, stack)
+            first = pools()
+            shares = isinstance(first, ThreadPoolExecutor)
+            yield Crew(first, time.perf_counter, pools, shares, break_if_stuck)
+
+
+def end_with_parent() -> None:
+    """See to it that this process, a worker, ends when the one that started it is gone, even by a SIGKILL."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def break_if_stuck(executor: Any) -> None:
+    """Let a pool of processes see that it is broken, where one of them died in the middle of an answer.
+
+    A process that dies elsewhere is noticed by the pool. One that is killed while it writes an answer into the pipe
+    leaves half of it there, and the pool waits for the other half as long as anybody could still write it: this process
+    could, and so could the other workers.
+    """
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
+    workers = list((getattr(executor, "_processes", None) or {}).values())
+    if all(worker.exitcode is None for worker in workers):
+        return
+    with suppress(AttributeError, OSError):
+        for worker in workers:
+            worker.kill()
+        executor._result_queue._writer.close()  # type: ignore[attr-defined]
+
+
+#: How the progress of a pass over stretches is counted: in steps, and told with their block; and what they are called.
+STEPS: dict[str, Any] = {
+    "size": lambda stretch: stretch.behind - stretch.first,
+    "block": lambda stretch: stretch.block,
+    "place": lambda stretch: f"block {stretch.block}, steps {stretch.first} to {stretch.behind - 1}",
+}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Who does a long pass, and who is told of it: the options ``executor=``, ``workers=`` and ``progress=``."""
+
+    executor: ExecutorOption = None
+    workers: int | None = None
+    progress: ProgressOption = None
+
+    def job(self, op: str, work: Work, items: Sequence[Any], step: Step, **counted: Any) -> Job:
+        """Return a pass done in this way; `counted` is how its items are counted and named, as for `Job`."""
+        return Job(op, work, items, step, self, **counted)
+
+
+class Job:
+    """A long pass under way: its answers in order, told to `progress` and done by whoever is to do it.
+
+    Parameters
+    ----------
+    op : str
+        What it is called: ``"stats"``.
+    work : Work
+    items : sequence
+    step : Step
+    execution : Execution
+    size : callable, optional
+        How much of the whole an item is, in the unit of the progress. Default: 1 each.
+    block : callable, optional
+        The block to report behind an item. Default: its place among the items.
+    place : callable, optional
+        What an item is called in a note to an error of a worker. Default: its block, or its place among the items.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        work: Work,
+        items: Sequence[Any],
+        step: Step,
+        execution: Execution,
+        *,
+        size: Callable[[Any], int] = lambda item: 1,
+        block: Callable[[Any], int] | None = None,
+        place: Callable[[Any], str] | None = None,
+    ) -> None:
+        self.op, self.work, self.items, self.step = op, work, items, step
+        self.execution, self.size, self.block, self.place = execution, size, block, place
+        self.report = reporter(execution.progress, op, sum(map(size, items))) if execution.progress else None
+        reporter(execution.progress, op, 1)  # refuses what is no option
+        _require_option(execution.executor, execution.workers)
+        self.n_done = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the answers.
+
+        Raises
+        ------
+        WorkersLostError
+            If the workers are lost; without its finished part, which only the question knows.
+        """
+        with crew_of(self.execution.executor, self.execution.workers, self.step) as crew:
+            answers = self.work.here(self.items) if crew is None else crew.answers(self.work, self.items)
+            told = answers if crew is None else self._placed(answers)
+            done = 0
+            try:
+                for item, answer in zip(self.items, told, strict=False):
+                    self.n_done += 1
+                    yield answer
+                    if self.report is not None:
+                        done += self.size(item)
+                        self.report(done, self.n_done - 1 if self.block is None else self.block(item))
+            except Lost as lost:
+                replaced = crew is not None and crew.renew is not None
+                facts = {"replaced": replaced, "answered": lost.answered}
+                raise WorkersLostError(self.op, lost.done, lost.total, lost.error, **facts) from lost.error
+            except ShutDown as refused:
+                expected = "an executor that takes work"
+                advice = f"This one does not: {refused.__cause__}"
+                raise ArgumentError("executor", self.execution.executor, expected, advice) from refused.__cause__
+            finally:
+                close = getattr(answers, "close", None)
+                if close is not None:
+                    close()
+
+    def _placed(self, answers: Iterator[Any]) -> Iterator[Any]:
+        """Yield the answers of workers; what one of them raised gets a note of where in the run that was."""
+        try:
+            yield from answers
+        except (Lost, ShutDown, TransferError):  # about workers, and not about a place
+            raise
+        except Exception as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"{self.op}: {self._place()}")
+            raise
+
+    def _place(self) -> str:
+        i = self.n_done
+        if self.place is not None:
+            return self.place(self.items[i])
+        return f"item {i} of {len(self.items)}" if self.block is None else f"block {self.block(self.items[i])}"

@@ -1,0 +1,187 @@
+"""Many futures of a run at once, of which only numbers are kept: forks from a step, and how likely an event was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ..engine.forks import Event, Fork, Forks, Values, fork_seed, wilson
+from ..errors import ArgumentError, ArgumentTypeError, StepRangeError, WorkersLostError
+from ..metrics.metric import Metric, as_values, label, resolve_one
+from ..state.codec import StateCodec
+from ..state.columns import Array
+from .arguments import integer, n_steps_of, seed_of
+from .branch import mutated, step_of_branch
+from .executors import Execution
+from .search import ConditionOption, test_of
+from .trajectory import Trajectory
+
+S = TypeVar("S")
+
+
+class Branches(Generic[S]):
+    """What a metric gave in many futures of one moment; `Run.branches` makes it. A sequence of arrays, one a fork.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n, n_kept, *shape of the metric)
+        Row `i` is what it gave in fork `i`.
+    seeds : list of int
+        Master seed of each fork.
+    steps : range
+        The steps it was kept at, on the axis of the run that was forked.
+    """
+
+    def __init__(self, values: Array, seeds: list[int], steps: range, again: Callable[[int], Any]) -> None:
+        self.values, self.seeds, self.steps, self._again = values, seeds, steps, again
+
+    def run(self, i: int) -> Any:
+        """Return fork `i` as a run of its own: recorded again, to the last bit. ``n_steps`` steps.
+
+        Raises
+        ------
+        StepRangeError
+            If there is no such fork.
+        """
+        return self._again(self._fork(i))
+
+    def _fork(self, i: int) -> int:
+        k = integer("i", i)
+        if not -len(self.seeds) <= k < len(self.seeds):
+            raise StepRangeError(k, len(self.seeds), "fork")
+        return k % len(self.seeds)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, i: int) -> Array:
+        row: Array = self.values[self._fork(i)]
+        return row
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.values, dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"<Branches: {len(self)} forks from step {self.steps.start:,}, {len(self.steps):,} values each>"
+
+
+def branches(
+    trajectory: Trajectory,
+    record_one: Callable[[int, int, int], Any],
+    t: int,
+    n: int,
+    mutate: Callable[[Any], Any] | None,
+    metric: Metric,
+    n_steps: int | None,
+    seed: int | None,
+    every: int,
+    params: Mapping[str, Any] | None,
+    step_fn: Callable[..., Any] | None,
+    execution: Execution,
+) -> Branches[Any]:
+    """Return what a metric gives in `n` branches: `Run.branches`; ``record_one(t, seed, n_steps)`` records one."""
+    recording = trajectory.recording
+    point = recording.grid.step(integer("t", t))
+    count, stride = integer("n", n, 1), integer("every", every, 1)
+    length = recording.n_steps - point if n_steps is None else n_steps_of(n_steps)
+    master = recording.seed if seed is None else seed_of(seed)
+    trajectory.reader.cursor("branches")
+    step = step_of_branch(trajectory, params, step_fn)
+    state = trajectory.reader.get(point)
+    if mutate is not None:
+        state = mutated(mutate, state)
+    codec = StateCodec.of(state, recording.checkpoints.codec.user)
+    assert trajectory.step is not None
+    step.require_branch(trajectory.step, recording.checkpoints.codec, codec, state)
+    name, row = label(metric), codec.encode(state)
+    function = resolve_one(name, metric, state, codec, 0, True, trajectory.metrics)
+    shape = as_values(name, [state if function is None else function(codec.decode(row))], 0).shape[1:]
+    grid = recording.origin.grid + point
+    seeds = [fork_seed(master, grid, i) for i in range(count)]
+    question = Values(name, function, shape, stride)
+    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, question, trajectory.reader.turn)
+    kept: list[Array] = []
+
+    def found() -> Branches[S]:
+        steps = range(point, point + length, stride)
+        values = np.array(kept).reshape(len(kept), len(steps), *shape)
+
+        return Branches(values, seeds[: len(kept)], steps, lambda i: record_one(point, seeds[i], length))
+
+    items = [Fork(point, one, length) for one in seeds]
+    try:
+        kept += execution.job("branches", work, items, step)
+    except WorkersLostError as lost:
+        lost.partial = found()
+        raise
+    return found()
+
+
+def likelihood(
+    trajectory: Trajectory,
+    event: ConditionOption,
+    steps: int | Iterable[int],
+    n: int,
+    n_steps: int | None,
+    seed: int | None,
+    confidence: float,
+    execution: Execution,
+) -> Array:
+    """Return how likely an event was, seen from some steps: `Run.likelihood`."""
+    recording = trajectory.recording
+    points = [recording.grid.step(integer("a step in steps", t)) for t in _listed(steps)]
+    if not points:
+        raise ArgumentError("steps", steps, "at least one step to fork at")
+    count = integer("n", n, 1)
+    if isinstance(confidence, bool) or not isinstance(confidence, (int, float, np.integer, np.floating)):
+        raise ArgumentTypeError("confidence", confidence, "a number between 0 and 1, such as 0.95")
+    if not 0.0 < confidence <= 1.0 - 2.0**-40:  # quantiles nearer to 1 have no digits
+        raise ArgumentError("confidence", confidence, "a number between 0 and 1, such as 0.95")
+    length = None if n_steps is None else n_steps_of(n_steps)
+    master = recording.seed if seed is None else seed_of(seed)
+    trajectory.reader.cursor("likelihood")
+    assert trajectory.step is not None
+    test = test_of(trajectory, event, points[0], True)
+    codec = recording.checkpoints.codec
+
+    def first(t: int) -> Any:
+        return codec.encode(trajectory.reader.get(t))
+
+    work = Forks(
+        trajectory.step, codec, recording.block_size, recording.backend, first, Event(test), trajectory.reader.turn
+    )
+    items = [
+        Fork(t, fork_seed(master, recording.origin.grid + t, i), length or recording.n_steps - t)
+        for t in points
+        for i in range(count)
+    ]
+    happened: list[bool] = []
+
+    def found() -> Array:
+        rows = []
+        for k in range(len(happened) // count):
+            hits = sum(happened[k * count : (k + 1) * count])
+            rows.append((points[k], count, hits, hits / count, *wilson(hits, count, float(confidence))))
+        names = [("step", "i8"), ("n", "i8"), ("hits", "i8"), ("share", "f8"), ("low", "f8"), ("high", "f8")]
+        return np.array(rows, np.dtype(names))
+
+    try:
+        happened += execution.job("likelihood", work, items, trajectory.step)
+    except WorkersLostError as lost:
+        lost.partial = found()
+        raise
+    return found()
+
+
+def _listed(steps: Any) -> list[Any]:
+    if isinstance(steps, (str, bytes)):
+        raise ArgumentTypeError("steps", steps, "a step or steps, such as range(0, 1000, 100)")
+    try:
+        return list(steps)
+    except TypeError:  # not even an array without axes is iterable
+        return [integer("steps", steps)]

@@ -1,0 +1,123 @@
+"""From arguments to a plan: of a run that begins, and of one that follows another."""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from ..engine.blocks import Grid, default_block_size
+from ..engine.rng import BACKENDS
+from ..engine.snapshots import marks_within
+from ..engine.sweep import Plan
+from ..errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
+from ..metrics.metric import resolve
+from ..state.codec import Row, StateCodec, row_bytes
+from ..state.copies import shared_memory
+from ..steps.resolve import step_of
+from ..steps.signature import params_of
+from ..steps.source import describe, versions
+from ..steps.step import Step
+from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
+from .options import Options
+from .trajectory import Trajectory
+
+
+def make_plan(
+    step_fn: Callable[..., Any],
+    init_state: Any,
+    n_steps: int,
+    seed: int | None,
+    options: Options,
+    stacklevel: int = 2,
+) -> tuple[Plan, Row]:
+    """Return the plan that the arguments of `record` make, and what is kept of state 0.
+
+    Parameters
+    ----------
+    step_fn, init_state, n_steps, seed
+        As for `record`.
+    options : Options
+    stacklevel : int
+        Whose line a warning names, as if the caller gave it to ``warnings.warn``.
+
+    Warns
+    -----
+    SharedMemoryWarning
+        If arrays of `init_state` share memory.
+    """
+    backend, step_id = options.backend, options.step_id
+    if backend not in BACKENDS:
+        raise ArgumentError("backend", backend, "'python' or 'numpy'")
+    n = n_steps_of(n_steps)
+    step = step_of(step_fn, params_of(options.params), backend)
+    user = codec_of(options.codec)
+    master = secrets.randbits(128) if seed is None else seed_of(seed)
+    codec = StateCodec.of(init_state, user)
+    row = codec.encode(init_state)
+    length = _block_size(options, n, row_bytes(row))
+    if step_id is not None and not isinstance(step_id, str):
+        raise ArgumentTypeError("step_id", step_id, "a str")
+    metrics = resolve(options.observe, init_state, codec) if options.observe is not None else {}
+    hints = describe(step_fn, step_id)
+    budget = n_bytes_of("memory_budget", options.memory_budget)
+    marks = marks_within(budget, step, codec, init_state, Grid(n, length), backend)
+    plan = _plan(
+        step,
+        codec,
+        n_steps=n,
+        block_size=length,
+        seed=master,
+        backend=backend,
+        metrics=metrics,
+        self_check=bool(options.self_check),
+        hints=hints,
+        marks=marks,
+    )
+    views = shared_memory(init_state) if user is None else None
+    if views is not None:
+        warnings.warn(SharedMemoryWarning(*views), stacklevel=stacklevel + 1)
+    return plan, row
+
+
+def follow_plan(trajectory: Trajectory, step: Step, codec: StateCodec, **facts: Any) -> Plan:
+    """Return the plan of a run that follows another, as a branch or as more of it: with its blocks and its turn.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        The other.
+    step : Step
+    codec : StateCodec
+    **facts
+        What else a `Plan` holds: ``n_steps``, ``seed``, ``metrics``, ``origin``, and ``stride``.
+    """
+    recording = trajectory.recording
+    here, recorded = describe(step.function), dict(recording.step)
+    return _plan(
+        step,
+        codec,
+        block_size=recording.block_size,
+        backend=recording.backend,
+        hints=recorded if here.get("source") == recorded.get("source") else here,  # the file may know more of it
+        turn=trajectory.reader.turn,
+        **facts,
+    )
+
+
+def _plan(step: Step, codec: StateCodec, **facts: Any) -> Plan:
+    return Plan(step=step, codec=codec, versions=versions(), **facts)
+
+
+def _block_size(options: Options, n_steps: int, size: int) -> int:
+    """Return how long blocks are: as given, by default, or so that checkpoints of `size` bytes fit the budget."""
+    budget, block_size = options.checkpoint_budget, options.block_size
+    if budget is None:
+        return default_block_size(n_steps) if block_size is None else block_size_of(block_size)
+    if block_size is not None:
+        raise ArgumentError("block_size", block_size, "none with checkpoint_budget=", "Both say how long blocks are")
+    most = n_bytes_of("checkpoint_budget", budget) // max(size, 1)
+    if most < 1:
+        raise ArgumentError("checkpoint_budget", budget, f"at least the {size:,} bytes of one state")
+    return max(default_block_size(n_steps), -(-n_steps // most))

@@ -1,0 +1,140 @@
+"""Numbers of a run: values over a window, and statistics in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..engine.queries import Measured, Valued
+from ..engine.recording import Recording
+from ..engine.replay import Parted
+from ..engine.scan import Scan, stretches
+from ..errors import ArgumentError, ArgumentTypeError, MetricError, UnknownMetricError, WorkersLostError
+from ..metrics.histogram import edges_of
+from ..metrics.metric import Metric, as_values, label, resolve_one
+from ..metrics.statistics import Measure, Stats, Sums
+from ..metrics.table import COLUMNS, INTEGER, shift_of
+from ..state.columns import Array
+from .arguments import integer
+from .executors import STEPS, Execution
+from .trajectory import Trajectory
+from .verify import not_reproduced
+from .views import stacked
+
+
+def series(trajectory: Trajectory, f: Metric, start: int, stop: int | None, every: int, execution: Execution) -> Any:
+    """Return ``f(state)`` at some steps of a window: `Run.series`."""
+    first, behind = trajectory.window(start, stop)
+    stride = integer("every", every, 1)
+    values: list[Any] = []
+    if first >= behind:
+        return stacked(values)
+    codec = trajectory.recording.checkpoints.codec
+    function = resolve_one(label(f), f, trajectory.reader.get(first), codec, first, False, trajectory.metrics)
+    if trajectory.step is None:  # the stored states are to be had all the same
+        values = [_value(function, state) for state in trajectory.reader.states(range(first, behind, stride))]
+        return stacked(values)
+    work = Scan(
+        trajectory.recording, trajectory.step, Valued(label(f), function, first, stride), trajectory.reader.turn
+    )
+    grid = trajectory.recording.grid
+    items = [s for s in stretches(grid, first, behind) if s.first + (first - s.first) % stride < s.behind]
+    job = execution.job("series", work, items, trajectory.step, **STEPS)
+    try:
+        for answer in job:
+            values += answer
+    except Parted as parted:
+        raise not_reproduced(trajectory, parted) from None
+    except WorkersLostError as lost:
+        lost.partial = stacked(values)
+        raise
+    return stacked(values)
+
+
+def stats(
+    trajectory: Trajectory,
+    f: Metric | Mapping[str, Metric],
+    start: int,
+    stop: int | None,
+    histogram: Any,
+    max_lag: int | None,
+    execution: Execution,
+) -> Stats | dict[str, Stats]:
+    """Return the statistics of ``f(state)`` over a window: `Run.stats`."""
+    first, behind = trajectory.some_window(start, stop)
+    measures = measures_of(trajectory, f, first, behind, histogram, max_lag)
+    assert trajectory.step is not None
+    sums: list[Sums] = []
+
+    def found() -> Any:
+        stats = {name: s.stats(measures[name].shape) for name, s in zip(measures, sums, strict=False)}
+        return stats if isinstance(f, Mapping) else next(iter(stats.values()), None)
+
+    work = Scan(trajectory.recording, trajectory.step, Measured(measures), trajectory.reader.turn)
+    items = stretches(trajectory.recording.grid, first, behind)
+    try:
+        for answer in execution.job("stats", work, items, trajectory.step, **STEPS):
+            sums = [a.merge(b) for a, b in zip(sums, answer, strict=True)] if sums else answer
+    except Parted as parted:
+        raise not_reproduced(trajectory, parted) from None
+    except WorkersLostError as lost:
+        lost.partial = found()
+        raise
+    return found()  # type: ignore[no-any-return]
+
+
+def measures_of(
+    trajectory: Trajectory,
+    f: Metric | Mapping[str, Metric],
+    first: int,
+    behind: int,
+    histogram: Any,
+    max_lag: int | None,
+) -> dict[str, Measure]:
+    """Return what `stats` is to collect of each metric."""
+    metrics = dict(f) if isinstance(f, Mapping) else {label(f): f}
+    if not metrics:
+        raise ArgumentError("f", f, "at least one metric")
+    edges = None if histogram is None else edges_of(histogram)
+    lag = None if max_lag is None else integer("max_lag", max_lag, 0)
+    if lag is not None and lag >= behind - first:
+        raise ArgumentError("max_lag", max_lag, f"a lag below {behind - first}, the number of steps in the window")
+    return {name: _measure(trajectory, name, metric, first, lag, edges) for name, metric in metrics.items()}
+
+
+def _measure(
+    trajectory: Trajectory, name: Any, metric: Metric, first: int, lag: int | None, edges: Array | None
+) -> Measure:
+    if not isinstance(name, str):
+        raise ArgumentTypeError("a name in f", name, "a str")
+    state, codec = trajectory.reader.get(first), trajectory.recording.checkpoints.codec
+    trajectory.reader.cursor("stats")
+    function = resolve_one(name, metric, state, codec, first, True, trajectory.metrics)
+    array = as_values(name, [_value(function, state)], first)
+    shape = array.shape[1:]
+    if shape and (lag is not None or edges is not None):
+        what = "a histogram" if edges is not None else "an autocovariance"
+        raise MetricError(name, first, f"gives an array of shape {shape}, and {what} is of one number a step")
+    return Measure(function, shape, shift_of(array), lag, edges)
+
+
+def overview(recording: Recording, name: str) -> Array:
+    """Return what an observed metric gave, one row per block: `Run.overview`."""
+    if name not in recording.metrics:
+        raise UnknownMetricError(name, list(recording.metrics))
+    table, grid = recording.metrics[name], recording.grid
+    names = ["start", "count", *COLUMNS]
+    kinds = [np.dtype("i8") if name in INTEGER or i < 2 else np.dtype("f8") for i, name in enumerate(names)]
+    shapes = [() if i < 2 else table.shape for i, _ in enumerate(names)]
+    rows = np.zeros(grid.n_blocks, np.dtype(list(zip(names, kinds, shapes, strict=True))))
+    rows["start"] = [grid.start(j) for j in range(grid.n_blocks)]
+    rows["count"] = [grid.stop(j) - grid.start(j) for j in range(grid.n_blocks)]
+    for name in COLUMNS:
+        rows[name] = table.rows[name]
+    return rows
+
+
+def _value(function: Any, state: Any) -> Any:
+    return state if function is None else function(state)

@@ -1,0 +1,76 @@
+"""`Trajectory`: a recording, with all that its states are replayed with. What the verbs of a `Run` work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..engine.recording import Recording
+from ..engine.replay import Reader
+from ..errors import ArgumentError, PickledStatesWarning
+from ..kernel import Marks
+from ..state.layout import first_change
+from ..steps.step import Step
+from ..storage import replay_file
+from .arguments import integer
+
+
+class Trajectory:
+    """A recording, its step function, its metrics, and the reader that replays it.
+
+    Attributes
+    ----------
+    recording : Recording
+    step : Step or None
+        None where the run was loaded without its step function.
+    metrics : dict of str to callable or None
+        The observed metrics whose functions are here; None is the state itself.
+    reader : Reader
+    """
+
+    __slots__ = ("_hash", "metrics", "reader", "recording", "step")
+
+    def __init__(
+        self,
+        recording: Recording,
+        step: Step | None,
+        metrics: Mapping[str, Callable[[Any], Any] | None],
+        marks: Marks | None = None,
+    ) -> None:
+        self.recording, self.step, self.metrics = recording, step, dict(metrics)
+        self.reader = Reader(recording, step, recording.step.get("id"), marks)
+        self._hash: str | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """Number of states."""
+        return self.recording.n_steps
+
+    def content_hash(self) -> str:
+        """Return the hash of everything recorded, which is computed once."""
+        if self._hash is None:
+            self._hash = replay_file.content_hash(self.recording)
+        return self._hash
+
+    def window(self, start: int, stop: int | None) -> tuple[int, int]:
+        """Return a window of steps, as a slice counts them."""
+        window = slice(integer("start", start), None if stop is None else integer("stop", stop))
+        return window.indices(self.n_steps)[:2]
+
+    def some_window(self, start: int, stop: int | None) -> tuple[int, int]:
+        """Return a window that holds a step."""
+        first, end = self.window(start, stop)
+        if first >= end:
+            raise ArgumentError("the window", (start, stop), f"at least one step of 0 to {self.n_steps - 1}")
+        return first, end
+
+    def misfit(self) -> PickledStatesWarning | None:
+        """Return what to say of stored states that stopped fitting the columns of state 0, None if all fit."""
+        recording, checkpoints = self.recording, self.recording.checkpoints
+        layout = checkpoints.codec.layout
+        if layout is None or not checkpoints.pickles:
+            return None
+        i = min(checkpoints.pickles)
+        change = first_change(layout, checkpoints.codec.tree(checkpoints.row(i)))
+        step = recording.grid.start(i * recording.stride)
+        return PickledStatesWarning(*change, step, len(checkpoints.pickles), checkpoints.n)

@@ -1,0 +1,94 @@
+"""Comparisons of a run: with its own replay, bit for bit, and with another run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..engine.divergence import Divergence, Side, diverge
+from ..engine.recording import Recording
+from ..engine.replay import Parted, meddles
+from ..engine.verify import Mismatch, Verification, find_mismatch
+from ..errors import NondeterministicReplayError, NondeterministicStepError
+from ..steps.source import describe, versions
+from ..steps.step import Step
+from .executors import Execution
+from .progress import ProgressOption, reporter
+from .trajectory import Trajectory
+
+
+def verify(trajectory: Trajectory, full: bool, execution: Execution) -> bool:
+    """Replay stored stretches and compare them with the recording: `Run.verify`."""
+    trajectory.reader.cursor("verify")
+    assert trajectory.step is not None
+    recording, step = trajectory.recording, trajectory.step
+    work = Verification(recording, step, trajectory.reader.turn)
+    items = work.items(bool(full))
+    job = execution.job("verify", work, items, step, block=lambda item: item[1])
+    for mismatch in job:
+        if mismatch is not None:
+            raise failure(NondeterministicReplayError, mismatch, recording, step, meddler_of(trajectory, mismatch))
+    return True
+
+
+def meddler_of(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, int] | None:
+    """Return the metric that changes a state where a replay differs, and the step at which it does."""
+    if not mismatch.exact:
+        for name, metric in trajectory.metrics.items():
+            t = meddles(trajectory.reader.cursor("verify"), metric, mismatch.block, mismatch.step)
+            if t is not None:
+                return name, t
+    return None
+
+
+def diff(one: Trajectory, other: Trajectory, progress: ProgressOption) -> Divergence | None:
+    """Return where two runs differ first: `Run.diff`."""
+    runs = (one, other)
+    sides = [Side(run.recording, run.step, run.reader.turn) for run in runs]
+    starts = [run.recording.origin.start for run in runs]
+    length = min(start + run.n_steps for start, run in zip(starts, runs, strict=True)) - max(starts)
+    recorded_alike = None in (one.step, other.step) and one.content_hash() == other.content_hash()
+    return diverge(sides[0], sides[1], recorded_alike, reporter(progress, "diff", max(length, 1)))
+
+
+def not_reproduced(trajectory: Trajectory, parted: Parted) -> NondeterministicReplayError:
+    """Return the error for a pass that did not get to a stored state."""
+    assert trajectory.step is not None
+    cursor = trajectory.reader.cursor("a replay")
+    mismatch = find_mismatch(cursor, parted.block, parted.step, parted.expected, parted.got)
+    return failure(NondeterministicReplayError, mismatch, trajectory.recording, trajectory.step)
+
+
+_F = TypeVar("_F", NondeterministicStepError, NondeterministicReplayError)
+
+
+def failure(
+    cls: type[_F], mismatch: Mismatch, recording: Recording, step: Step, meddler: tuple[str, int] | None = None
+) -> _F:
+    """Return the error that a mismatch is."""
+    return cls(
+        mismatch.block,
+        mismatch.step,
+        mismatch.path,
+        mismatch.expected,
+        mismatch.got,
+        exact=mismatch.exact,
+        recorded=facts(recording),
+        present=facts_here(step.function),
+        global_rng=mismatch.global_rng,
+        meddler=meddler,
+    )
+
+
+def facts(recording: Recording) -> dict[str, str]:
+    """Return the versions of the recording program, with the hash of its step's source."""
+    return _facts(dict(recording.versions), dict(recording.step))
+
+
+def facts_here(step_fn: Callable[..., Any]) -> dict[str, str]:
+    """Return the versions here, with the hash of the source of `step_fn`."""
+    return _facts(versions(), describe(step_fn))
+
+
+def _facts(versions: dict[str, str], step: dict[str, str]) -> dict[str, str]:
+    return {**versions, **({"source": step["source"]} if "source" in step else {})}

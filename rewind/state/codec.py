@@ -1,0 +1,107 @@
+"""How the states of a run are kept: as rows of plain columns where the layout fits, as pickles where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ArtifactFormatError
+from .copies import IMMUTABLE, from_pickle, private_copy, to_pickle
+from .digest import digest
+from .layout import Layout, Misfit, PlainLeaf
+from .spilled import SpilledRow
+
+#: One kept state: a plain array for each column, the pickle, or the value itself where that is one plain number.
+Row = Any
+UserCodec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+
+
+class StateCodec:
+    """How the states of one run are kept.
+
+    Parameters
+    ----------
+    layout : Layout or None
+        Of the states, or of what ``user[0]`` makes of them; None keeps every state as a pickle.
+    user : (encode, decode), optional
+        The caller's own pair: ``encode(state)`` gives a tree of plain values, ``decode(tree)`` the state.
+    """
+
+    def __init__(self, layout: Layout | None, user: UserCodec | None = None) -> None:
+        self.layout, self.user = layout, user
+        root = layout.root if layout is not None else None
+        self._plain = root.python_type if isinstance(root, PlainLeaf) and root.kind in ("bool", "float") else None
+        self._int = isinstance(root, PlainLeaf) and root.kind == "int"
+
+    @classmethod
+    def of(cls, init_state: Any, user: UserCodec | None = None) -> StateCodec:
+        """Return the way to keep states like `init_state`."""
+        return cls(Layout.of(user[0](init_state) if user else init_state), user)
+
+    def encode(self, state: Any) -> Row:
+        """Return what is kept of `state`.
+
+        Raises
+        ------
+        StateError
+            If it fits no column and cannot be pickled.
+        """
+        tree = self.user[0](state) if self.user else state
+        kind = type(tree)
+        if kind is self._plain or (self._int and kind is int and -(1 << 63) <= tree < 1 << 63):
+            return tree
+        if self.layout is not None:
+            try:
+                return self.layout.encode(tree)
+            except Misfit:
+                pass
+        return to_pickle(tree)
+
+    def decode(self, row: Row) -> Any:
+        """Return a new state from what was kept."""
+        tree = self.tree(row)
+        return self.user[1](tree) if self.user else tree
+
+    def copy(self, state: Any) -> Any:
+        """Return a private copy of a live state."""
+        if self.user is not None:
+            return self.user[1](private_copy(self.user[0](state)))
+        return private_copy(state)
+
+    def again(self, state: Any) -> Any:
+        """Return a live state as it would be restored."""
+        if type(state) in IMMUTABLE and self.user is None:
+            return state
+        return self.decode(self.encode(state))
+
+    def tree(self, row: Row) -> Any:
+        """Return what was kept as it is compared and shown: the state, or the tree ``user[0]`` made of it."""
+        if isinstance(row, SpilledRow):
+            row = row.load()
+        if isinstance(row, list):
+            assert self.layout is not None
+            try:
+                return self.layout.decode(row)
+            except UnicodeDecodeError as error:
+                raise ArtifactFormatError(f"a checkpoint holds text that is not UTF-8 ({error})") from None
+        return from_pickle(row) if isinstance(row, bytes) else row
+
+    def digest(self, row: Row) -> bytes:
+        """Return the 16-byte digest of the value of what was kept."""
+        return digest(self.tree(row))
+
+    def same(self, a: Row, b: Row) -> bool:
+        """Whether two kept states have the same value, byte for byte."""
+        if isinstance(a, list) and isinstance(b, list):
+            if all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)):
+                return True
+        if isinstance(a, bytes) and a == b:
+            return True
+        return self.digest(a) == self.digest(b)
+
+
+def row_bytes(row: Row) -> int:
+    """Return how many bytes what is kept of a state takes."""
+    if isinstance(row, list):
+        return sum(column.nbytes for column in row)
+    return len(row) if isinstance(row, bytes) else 8

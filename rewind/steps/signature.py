@@ -1,0 +1,104 @@
+"""Which functions numba has made: asked of every step function, so this module imports nothing that takes time."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError
+
+
+def is_numba(function: Any) -> bool:
+    """Whether `function` was made by ``numba.njit``. Imports nothing."""
+    if not type(function).__module__.startswith("numba.") or not hasattr(function, "py_func"):
+        return False
+    dispatcher = sys.modules.get("numba.core.dispatcher")
+    if dispatcher is None or not isinstance(function, dispatcher.Dispatcher):
+        return False
+    return not function.targetoptions.get("forceobj", False)
+
+
+def params_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return `params` as they come back from a file: JSON scalars, and lists of them.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        Naming the parameter that is neither.
+    """
+    if not params and (params is None or isinstance(params, Mapping)):
+        return {}
+    import json  # 2 ms that an import of rewind can do without
+
+    if not isinstance(params, Mapping):
+        raise ArgumentTypeError("params", params, "a dict of names to JSON scalars or lists of them")
+    plain: dict[str, Any] = {}
+    for name, value in params.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ArgumentError("a name in params", name, "a name that can be a keyword argument")
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
+        clean = [item.item() if isinstance(item, np.generic) else item for item in items]
+        for item in clean:
+            if not (item is None or isinstance(item, (bool, int, float, str))):
+                advice = "Put anything else in the state"
+                raise ArgumentTypeError(f"params[{name!r}]", value, "a JSON scalar or a list of them", advice)
+        try:
+            text = json.dumps(clean, allow_nan=False, ensure_ascii=False)
+            text.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError(f"params[{name!r}]", value, "text without half a surrogate pair") from None
+        except ValueError:
+            expected = "a finite number: JSON has no NaN and no infinity"
+            raise ArgumentError(f"params[{name!r}]", value, expected) from None
+        restored = json.loads(text)
+        plain[name] = restored if isinstance(value, (list, tuple)) else restored[0]
+    return plain
+
+
+def parameter_names(step_fn: Any) -> list[str] | None:
+    """Return the names of a step function's parameters besides state and rng; None where it takes any, or says none."""
+    try:
+        signature = inspect.signature(getattr(step_fn, "py_func", step_fn))  # numba keeps the Python function there
+    except (ValueError, TypeError):
+        return None
+    parameters = list(signature.parameters.values())
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    first_two = [parameter for parameter in parameters if parameter.kind in places][:2]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [parameter.name for parameter in parameters if parameter.kind in kinds and parameter not in first_two]
+
+
+def params_taken(step_fn: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those parameters that a step function takes; all, where it does not say."""
+    names = parameter_names(step_fn)
+    return {name: value for name, value in params.items() if names is None or name in names}
+
+
+def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return `step_fn` if it can be called as ``step_fn(state, rng, **params)``.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it cannot.
+    """
+    call = ", ".join(["state", "rng", *(f"{name}={value!r}" for name, value in params.items())])
+    if not callable(step_fn):
+        raise ArgumentTypeError("step_fn", step_fn, f"a callable: step_fn({call}) -> state")
+    try:
+        signature = inspect.signature(step_fn)
+    except (ValueError, TypeError):  # some builtins have none; the first call will tell
+        return step_fn  # type: ignore[no-any-return]
+    try:
+        signature.bind(None, None, **params)
+    except TypeError:
+        raise ArgumentTypeError(
+            "step_fn", step_fn, f"a callable that takes ({call})", f"Its signature is {signature}"
+        ) from (None)
+    return step_fn  # type: ignore[no-any-return]

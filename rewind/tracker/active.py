@@ -1,0 +1,112 @@
+"""The run that this process logs to: the latest that was opened."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NoRunError
+from .store import writer
+
+if TYPE_CHECKING:
+    from .run import TrackedRun
+
+_RUNS: list[TrackedRun] = []  # those that are open, and the latest
+_WORKER = -1  # the process that has been seen to
+
+
+def opened(run: TrackedRun) -> None:
+    """Make a run the latest."""
+    _RUNS[:] = [one for one in _RUNS if not one.finished]
+    _RUNS.append(run)
+    _finish_in_worker()
+
+
+def _finish_in_worker() -> None:
+    """See to it that a worker of multiprocessing finishes its runs: what is registered with atexit is not run there."""
+    global _WORKER
+    util = sys.modules.get("multiprocessing.util")
+    if util is None or _WORKER == os.getpid():
+        return
+    from multiprocessing import parent_process
+
+    if parent_process() is not None:
+        _WORKER = os.getpid()
+        util.Finalize(None, _finish_all, exitpriority=0)
+
+
+def open_runs() -> list[TrackedRun]:
+    """Return the runs of this process that are not finished."""
+    return [run for run in _RUNS if not run.finished]
+
+
+def latest(call: str) -> TrackedRun:
+    """Return the latest run.
+
+    Raises
+    ------
+    NoRunError
+        If there was none.
+    """
+    if not _RUNS:
+        raise NoRunError(call)
+    return _RUNS[-1]
+
+
+def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    """Log to the latest run.
+
+    Parameters
+    ----------
+    data, step, commit
+        As for `TrackedRun.log`.
+
+    Raises
+    ------
+    NoRunError
+        If `init` was not called in this process.
+    """
+    latest("log()")._log(data, step, commit, 2)
+
+
+def finish(exit_code: int = 0) -> None:
+    """Finish the latest run, if there is one.
+
+    Parameters
+    ----------
+    exit_code : int
+        As for `TrackedRun.finish`.
+    """
+    if _RUNS:
+        _RUNS[-1].finish(exit_code)
+
+
+def define_metric(name: str, **options: Any) -> None:
+    """Define a metric of the latest run: see `TrackedRun.define_metric`."""
+    latest("define_metric()").define_metric(name, **options)
+
+
+def _finish_all() -> None:
+    """Finish what the program left open: as failed, where an exception ended it."""
+    code = 1 if getattr(sys, "last_type", None) is not None and not hasattr(sys, "ps1") else 0
+    with contextlib.ExitStack() as all_of_them:  # an error of one keeps none of the others from being finished
+        for run in open_runs():
+            if run.is_here:
+                all_of_them.callback(run.finish, code)
+
+
+def _forget_after_fork() -> None:
+    writer.forget_after_fork()
+
+
+atexit.register(_finish_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+#: What is being imported for the functions in it: a program that begins a run meanwhile is not meant to.
+IMPORTING: list[str] = []

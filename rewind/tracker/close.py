@@ -1,0 +1,50 @@
+"""Closing a revision: with its summary and its digest it never changes again."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+from .simulation.parts import simulation_digest
+from .store import history
+from .store.database import Store
+from .store.writer import Writer
+
+
+def close(store: Store, uid: int, state: str, exit_code: int | None, writer: Writer | None = None) -> None:
+    """Close a revision; one that is closed stays as it is.
+
+    Parameters
+    ----------
+    store : Store
+    uid : int
+    state : str
+        ``finished``, ``failed`` or ``crashed``.
+    exit_code : int or None
+    writer : Writer, optional
+        The one that wrote its rows, and has their digest and accounts at hand. Without it they are read.
+    """
+    with store.writing() as connection:
+        record = history.record_of(store, uid)
+        if record.closed:
+            return
+        rows = history.rows_digest(store, uid) if writer is None else writer.digest
+        summary = history.summary_kept(store, uid, None if writer is None else writer.accounts)
+        facts: dict[str, Any] = {
+            "state": state,
+            "exit_code": exit_code,
+            "ended": time.time(),
+            "n_rows": rows.n,
+            "last_step": history.last_step(store, history.spans(store, uid)),
+            "rows_digest": rows.text(),
+            "parent_digest": history.parent_digest(store, record),
+            "simulation_digest": simulation_digest(store, uid),
+        }
+        digest = history.revision_digest(
+            store, replace(record, **facts), facts["rows_digest"], summary, facts["simulation_digest"]
+        )
+        facts |= {"summary": json.dumps(summary), "digest": digest}
+        columns = ", ".join(f"{name} = ?" for name in facts)
+        connection.execute(f"UPDATE revisions SET {columns} WHERE uid = ?", (*facts.values(), uid))

@@ -1,0 +1,518 @@
+"""Whether a tracker's folder is sound: every digest, summary and mark computed again, of the rows that are there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import HistoryMismatchError, MissingStepError, RewindError, StoreDamagedError, StoreVersionError, show
+from ..runs.progress import ProgressOption, reporter
+from ..storage.journal import SUFFIX
+from .revision import Revision
+from .simulation import parts as simulation
+from .store import blobs, history
+from .store.aggregates import Accounts, definitions_problem
+from .store.artifacts import problems as artifact_problems
+from .store.database import OWNED, Store
+from .store.history import END, Record, RowsDigest, Span
+from .store.lock import is_held
+from .store.values import loads, require_value, row_of, row_text
+
+_MANY = 4096
+_MOST_OPEN = 64  # parents in a row that were growing when a fork of them was closed
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes
+    ----------
+    ref : str
+        ``ID@REV`` of a run, or the artifact ``NAME:vN``; empty for what is of the whole folder.
+    text : str
+    """
+
+    ref: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.text}" if self.ref else self.text
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `Tracker.fsck` found.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+    n_runs, n_revisions, n_rows, n_artifacts : int
+        What there is, and was checked.
+    n_replayed : int
+        Revisions whose history was regenerated and is what their simulation gives.
+    n_running : int
+        Revisions that are being written.
+    n_left : int
+        Revisions left by a process that ended: no problem, `init` goes on with them.
+    not_replayed : tuple of Problem
+        Revisions whose history could not be regenerated, since a function is missing: no problem, and no proof.
+    leftovers : tuple of str
+        Files that nothing refers to, left by a process that ended while it removed or imported something, or of one
+        that is just doing so; no problem. `Tracker.purge` and `Tracker.import_file` remove them, contents and imports
+        when they are a day old.
+    """
+
+    problems: tuple[Problem, ...]
+    n_runs: int = 0
+    n_revisions: int = 0
+    n_rows: int = 0
+    n_artifacts: int = 0
+    n_replayed: int = 0
+    n_running: int = 0
+    n_left: int = 0
+    not_replayed: tuple[Problem, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a revision stands in the tree."""
+
+    run: str
+    number: int
+    parent: int | None
+    parent_step: int
+
+    @property
+    def ref(self) -> str:
+        return f"{self.run}@{self.number}"
+
+
+def fsck(
+    folder: str,
+    *,
+    replay: Callable[[Revision], object] | None = None,
+    progress: ProgressOption = None,
+) -> Report:
+    """Check a tracker's folder: as `Tracker.fsck` says, which cannot be had of a damaged one."""
+    try:
+        store = Store(folder)
+    except StoreVersionError:
+        raise
+    except StoreDamagedError as error:
+        return Report((Problem("", str(error)),))
+    try:
+        with store.snapshot():
+            return _Check(store).report(replay, progress)
+    finally:
+        store.close()
+
+
+class _Check:
+    """One check of a folder, within a snapshot of its database."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.folder = store, store.folder
+        self.problems: list[Problem] = []
+        self.not_replayed: list[Problem] = []
+        self.places: dict[int, _Place] = {}
+        self.last: dict[int, int] = {}  # of what a revision sees
+        self.broken: set[int] = set()  # no way leads from them to a root
+        self.n_rows = self.n_replayed = self.n_running = self.n_left = 0
+        self._stops: dict[int, set[int]] = {}  # steps of own rows at which a child begins
+        self._at: dict[tuple[int, int], Accounts] = {}
+        self._waiting: dict[tuple[int, int], int] = {}
+
+    def problem(self, ref: str, text: str) -> None:
+        self.problems.append(Problem(ref, text))
+
+    @contextmanager
+    def _guarded(self, ref: str, what: str) -> Iterator[None]:
+        """Make a problem of whatever goes wrong with what a damaged database says."""
+        try:
+            yield
+        except RewindError as error:
+            self.problem(ref, f"{what}: {error}")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except Exception as error:  # a value of a type that nothing here ever wrote
+            self.problem(ref, f"{what}: {type(error).__name__}: {error}")
+
+    def report(self, replay: Callable[[Revision], object] | None, progress: ProgressOption) -> Report:
+        n_runs = n_artifacts = 0
+        with self._guarded("", "the database"):
+            self._check_pages()
+        with self._guarded("", "the table of revisions"):
+            self._read_places()
+        tell = reporter(progress, "fsck", len(self.places) * (1 if replay is None else 2))
+        with self._guarded("", "the table of runs"):
+            n_runs = self._check_runs()
+        with self._guarded("", "what belongs to revisions"):
+            self._check_owners()
+        self._plan()
+        for i, uid in enumerate(self.places):
+            with self._guarded(self.places[uid].ref, "it cannot be checked"):
+                self._check(uid)
+            if tell is not None:
+                tell(i + 1, i)
+        with self._guarded("", "the table of artifacts"):
+            ((n_artifacts,),) = self.store.read("SELECT count(*) FROM artifacts")
+            for line in artifact_problems(self.store, self.folder):
+                ref, _, text = line.partition(": ")
+                self.problem(ref.removeprefix("artifact "), text)
+        leftovers: list[str] = []
+        with self._guarded("", "the files"):
+            leftovers = leftover_files(self.store)
+        for i, uid in enumerate(self.places if replay is not None else ()):
+            assert replay is not None
+            with self._guarded(self.places[uid].ref, "it cannot be replayed"):
+                self._replay(uid, replay)
+            if tell is not None:
+                tell(len(self.places) + i + 1, i)
+        counts = (n_runs, len(self.places), self.n_rows, n_artifacts, self.n_replayed, self.n_running, self.n_left)
+        return Report(tuple(self.problems), *counts, tuple(self.not_replayed), tuple(leftovers))
+
+    # ---- the whole
+
+    def _check_pages(self) -> None:
+        for (line,) in self.store.read("PRAGMA integrity_check(100)"):
+            if line != "ok":
+                self.problem("", f"the database: {line}")
+
+    def _read_places(self) -> None:
+        query = "SELECT uid, run, number, parent, parent_step FROM revisions ORDER BY uid"
+        for uid, run, number, parent, step in self.store.each(query):
+            place = _Place(run, number, parent, step)
+            if type(step) is not int or not -1 <= step < 1 << 62 or type(run) is not str or type(number) is not int:
+                self.problem(str(place.ref), f"it begins behind step {show(step)}, which is none")
+                place = replace(place, parent_step=-1)
+            if parent is not None and (type(parent) is not int or parent not in self.places):
+                older = "does not come before it" if type(parent) is int and uid <= parent else "is not there"
+                self.problem(place.ref, f"its parent, revision {show(parent)} of the database, {older}")
+                place = replace(place, parent=None)
+                self.broken.add(uid)
+            elif parent in self.broken:
+                self.broken.add(uid)
+            elif parent is None and step != -1:
+                self.problem(place.ref, f"it begins behind step {step} of no parent")
+            self.places[uid] = place
+
+    def _check_runs(self) -> int:
+        n, known = 0, set()
+        for run, current in self.store.each("SELECT id, current FROM runs"):
+            n += 1
+            known.add(run)
+            place = self.places.get(current)
+            if place is None or place.run != run:
+                found = "is not there" if place is None else f"is {place.ref}"
+                self.problem(run, f"its current revision, {show(current)} of the database, {found}")
+        for run in sorted({place.run for place in self.places.values()} - known):
+            self.problem(run, "it has revisions, and is no run")
+        return n
+
+    def _check_owners(self) -> None:
+        for table in OWNED:
+            query = f"SELECT DISTINCT revision FROM {table} EXCEPT SELECT uid FROM revisions"
+            for (uid,) in self.store.read(query):
+                self.problem("", f"there are {table} of revision {show(uid)} of the database, which is not there")
+
+    # ---- accounts, so that every row is read once
+
+    def _plan(self) -> None:
+        """Find out at which steps of which own rows the accounts are needed by children."""
+        for place in self.places.values():
+            at = self._source(place)
+            if at is not None:
+                self._stops.setdefault(at[0], set()).add(at[1])
+                self._waiting[at] = self._waiting.get(at, 0) + 1
+
+    def _source(self, place: _Place) -> tuple[int, int] | None:
+        """Return the revision whose own rows end what is seen of the past, and the step at which they do."""
+        parent, step = place.parent, place.parent_step
+        while parent is not None and step <= self.places[parent].parent_step:
+            parent = self.places[parent].parent
+        return None if parent is None else (parent, step)
+
+    def _base(self, place: _Place) -> Accounts:
+        at = self._source(place)
+        if at is None or at not in self._at:
+            return Accounts()
+        accounts = self._at[at]
+        self._waiting[at] -= 1
+        if not self._waiting[at]:
+            del self._at[at]
+        return _copied(accounts)
+
+    # ---- one revision
+
+    def _check(self, uid: int) -> None:
+        place = self.places[uid]
+        accounts, rows, sound = self._check_rows(uid, place)
+        self.last[uid] = accounts.last_step
+        for problem in _beside_problems(self.store, uid):
+            self.problem(place.ref, problem)
+        if uid in self.broken:
+            return
+        record = history.record_of(self.store, uid)
+        said = definitions_problem(dict(record.defined))
+        if said is not None or not isinstance(record.config, dict) or not isinstance(record.tags, list):
+            self.problem(place.ref, f"its definitions of metrics, config or tags are damaged: {said or 'wrong type'}")
+            return
+        self._check_begin(record)
+        if record.kept_digest is not None:
+            self._check_rest(record, rows)
+        elif record.closed:
+            self._check_closed(record, rows, accounts, sound)
+        elif is_held(self.folder, record.run):
+            self.n_running += 1
+        else:
+            self.n_left += 1
+
+    def _check_rows(self, uid: int, place: _Place) -> tuple[Accounts, RowsDigest, bool]:
+        accounts, digest = self._base(place), RowsDigest()
+        marks = dict(self.store.read("SELECT step, accounts FROM marks WHERE revision = ? ORDER BY step", (uid,)))
+        stops = sorted({*marks, *self._stops.get(uid, ())})
+        texts: list[tuple[int, str]] = []
+        rows: list[tuple[int, dict[str, Any]]] = []
+        wrong = 0
+
+        def fold() -> None:
+            digest.add(texts)
+            accounts.add(rows)
+            texts.clear()
+            rows.clear()
+
+        def stop(step: int) -> None:
+            fold()
+            if (uid, step) in self._waiting:
+                self._at[uid, step] = _copied(accounts)
+            if step in marks and not wrong:
+                self._check_mark(place.ref, step, marks[step], accounts)
+
+        at = 0
+        for step, text in history.texts(self.store, [Span(uid, END)], low=-END):
+            while at < len(stops) and stops[at] < step:
+                stop(stops[at])
+                at += 1
+            texts.append((step, text))
+            try:
+                if step <= place.parent_step:
+                    raise ValueError(f"it is not behind step {place.parent_step}, where this revision begins")
+                rows.append((step, row_of(text)))
+            except (ValueError, TypeError) as error:
+                if not wrong:
+                    self.problem(place.ref, f"the row of step {step} is damaged: {error}; it is {show(text, 80)}")
+                wrong += 1
+            if len(texts) >= _MANY:
+                fold()
+        for step in stops[at:]:
+            stop(step)
+        fold()
+        if wrong > 1:
+            self.problem(place.ref, f"{wrong - 1} more of its rows are damaged")
+        self.n_rows += digest.n
+        return accounts, digest, not wrong
+
+    def _check_mark(self, ref: str, step: int, text: str, accounts: Accounts) -> None:
+        found, kept = loads(row_text(accounts.to_json())), loads(text)
+        if step != accounts.last_step:
+            self.problem(
+                ref, f"there is a mark at step {step}, and no row; the last row before is {accounts.last_step}"
+            )
+        elif found != kept:
+            keys = [key for key in {**found, **kept} if found.get(key) != kept.get(key)]
+            what = f"{keys[0]!r} is {show(kept.get(keys[0]), 200)}, and of the rows {show(found.get(keys[0]), 200)}"
+            self.problem(ref, f"the mark at step {step} does not agree with the rows: {what}")
+
+    def _check_begin(self, record: Record) -> None:
+        """Check how a revision begins: behind a step that its parent has."""
+        parent = None if record.parent is None else self.places.get(record.parent)
+        if parent is None:
+            return
+        own = record.kind != "forked"
+        if own is not (parent.run == record.run):
+            self.problem(record.ref, f"it was {record.kind} and its parent is {parent.ref}")
+        assert record.parent is not None
+        last = self.last.get(record.parent, END)
+        purged = self.store.read("SELECT kept_digest FROM revisions WHERE uid = ?", (record.parent,))[0][0] is not None
+        if record.parent_step > last and not purged:
+            self.problem(
+                record.ref, f"it begins behind step {record.parent_step} of {parent.ref}, which ends at {last}"
+            )
+
+    def _check_closed(self, record: Record, rows: RowsDigest, accounts: Accounts, sound: bool) -> None:
+        ref = record.ref
+        self._same(ref, "the number of its rows", record.n_rows, rows.n)
+        self._same(ref, "the digest of its rows", record.rows_digest, rows.text())
+        if sound:
+            self._same(ref, "its last step", record.last_step, accounts.last_step)
+            self._check_summary(record, accounts)
+        self._check_simulation(record)
+        self._check_past(record)
+        digest = history.revision_digest(
+            self.store, record, record.rows_digest or "", record.summary or {}, record.simulation_digest
+        )
+        what = "its digest, over name, config, artifacts, lines and all the rest,"
+        self._same(ref, what, record.digest, digest)
+
+    def _check_rest(self, record: Record, rows: RowsDigest) -> None:
+        """Check what is left of a revision that was purged, for those that still see it."""
+        self._same(record.ref, "the number of rows that are left", record.kept_rows, rows.n)
+        self._same(record.ref, "the digest of what is left", record.kept_digest, rest_digest(self.store, record))
+
+    def _check_summary(self, record: Record, accounts: Accounts) -> None:
+        found = history.summary_kept(self.store, record.uid, accounts, record.defined)
+        kept = record.summary or {}
+        for key in sorted({*found, *kept}):
+            if found.get(key) != kept.get(key):
+                what = f"{show(kept.get(key), 80)}, and of the rows {show(found.get(key), 80)}"
+                self.problem(record.ref, f"its summary does not agree with its rows: {key!r} is {what}")
+                return
+
+    def _check_simulation(self, record: Record) -> None:
+        try:
+            found = simulation.simulation_digest(self.store, record.uid)
+        except RewindError as error:
+            self.problem(record.ref, f"its simulation cannot be read: {error}")
+            return
+        if found != record.simulation_digest:
+            own = [part for part in simulation.parts(self.store, record.uid) if part.uid == record.uid]
+            said = [simulation.damaged(self.folder, part) for part in own]
+            more = "".join(f"; {text}" for text in said if text)
+            self._same(
+                record.ref,
+                f"the digest of its simulation{more and ' (see behind)'}",
+                record.simulation_digest,
+                found,
+                more,
+            )
+
+    def _check_past(self, record: Record) -> None:
+        possible = _past_digests(self.store, record)
+        first = next(possible)
+        if first != record.parent_digest and record.parent_digest not in possible:
+            self._same(record.ref, "the digest of its past", record.parent_digest, first)
+
+    def _same(self, ref: str, what: str, kept: Any, found: Any, more: str = "") -> None:
+        if kept != found:
+            self.problem(ref, f"{what} was {kept} when it was closed, and is {found}{more}")
+
+    # ---- its simulation
+
+    def _replay(self, uid: int, replay: Callable[[Revision], object]) -> None:
+        record = history.record_of(self.store, uid)
+        if uid in self.broken or record.kept_digest is not None or not simulation.parts(self.store, uid):
+            return
+        row = history.run_row(self.store, record.run)
+        revision = Revision(self.folder, record, *(row[:2] if row is not None else (None, None)))
+        try:
+            replay(revision)
+            revision.verify_history()
+        except HistoryMismatchError as error:
+            self.problem(record.ref, str(error))
+        except MissingStepError as error:
+            self.not_replayed.append(Problem(record.ref, str(error)))
+        else:
+            self.n_replayed += 1
+
+
+# ---- parts of it
+
+
+def _copied(accounts: Accounts) -> Accounts:
+    copy = Accounts({key: replace(account) for key, account in accounts.items()})
+    copy.last_step = accounts.last_step
+    return copy
+
+
+def _beside_problems(store: Store, uid: int) -> Iterator[str]:
+    """Yield what cannot be read of what was logged beside the rows."""
+    query = (
+        "SELECT 'what was put in its summary for', key, value FROM assigned WHERE revision = ? AND value IS NOT NULL"
+    )
+    more = "SELECT 'what was computed later for', name, value FROM backfilled WHERE revision = ?"
+    for what, key, value in store.each(f"{query} UNION ALL {more}", (uid, uid)):
+        try:
+            require_value(value, key)
+        except (ValueError, TypeError) as error:
+            yield f"{what} {show(key)} is damaged: {error}; it is {show(value, 80)}"
+            return
+
+
+def _past_digests(store: Store, record: Record) -> Iterator[str | None]:
+    """Yield what can stand for the past of a revision: its parent's digest, or one made when that was growing still."""
+    if record.parent is None:
+        yield None
+        return
+    above: list[tuple[Record, str]] = []  # parents that were open, and the digest of the rows that are seen of each
+    child = record
+    while child.parent is not None and len(above) < _MOST_OPEN:
+        parent = history.record_of(store, child.parent)
+        yield _grown(above, parent.digest)
+        above.append((child, history.rows_digest(store, parent.uid, child.parent_step).text()))
+        child = parent
+    yield _grown(above, None)
+
+
+def _grown(above: list[tuple[Record, str]], digest: str | None) -> str | None:
+    for child, rows in reversed(above):
+        digest = history.open_digest(digest, child.parent_step, rows)
+    return digest
+
+
+def rest_digest(store: Store, record: Record) -> str:
+    """Return the digest of what is left of a revision that was purged."""
+    rows = history.rows_digest(store, record.uid).text()
+    return history.revision_digest(store, record, rows, {}, simulation.simulation_digest(store, record.uid))
+
+
+#: What the names of folders begin with in which an import puts what is not checked yet.
+IMPORTING = ".rewind.tmp-import-"
+_CONTENT = re.compile(r"[0-9a-f]{64}")
+
+
+def leftover_files(store: Store) -> list[str]:
+    """Return files that nothing refers to: of simulations, contents, and imports that were cut off."""
+    importing = [os.path.join(store.folder, name) for name in _listed(store.folder) if name.startswith(IMPORTING)]
+    return sorted([*leftover_simulations(store), *leftover_contents(store), *importing])
+
+
+def leftover_simulations(store: Store) -> list[str]:
+    """Return the files of simulations that no revision has."""
+    folder = os.path.join(store.folder, "simulations")
+    named = {file for (file,) in store.read("SELECT file FROM simulations")}
+    return [
+        os.path.join(folder, name)
+        for name in _listed(folder)
+        if name.removesuffix(SUFFIX) not in named and name.removesuffix(SUFFIX).endswith(".replay")
+    ]
+
+
+def leftover_contents(store: Store) -> list[str]:
+    """Return the contents that no artifact has."""
+    folder = os.path.join(store.folder, blobs.CONTENTS)
+    manifests = store.read("SELECT manifest FROM artifacts")
+    named = {file.digest for (text,) in manifests for file in blobs.manifest_of(text)}
+    return [
+        os.path.join(folder, home, name)
+        for home in _listed(folder)
+        for name in _listed(os.path.join(folder, home))
+        if _CONTENT.fullmatch(name) and name not in named
+    ]
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

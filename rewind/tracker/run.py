@@ -1,0 +1,457 @@
+"""`TrackedRun`: the run a program logs to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ArgumentError, ArgumentTypeError, LogValueError, RunFinishedError, StoreError
+from ..runs.arguments import integer
+from .capture import Capture, Sampler
+from .close import close
+from .config import Config
+from .simulation.record import Simulating
+from .store import history
+from .store.aggregates import Accounts, Definitions
+from .store.artifacts import TrackedArtifact, keep, use
+from .store.database import Store, folder_of
+from .store.history import Record
+from .store.lock import RunLock
+from .store.values import Unkept, is_text, kept_value
+from .store.writer import Writer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class TrackedRun(Simulating):
+    """A run that this process logs to; `init` gives it.
+
+    A context manager: leaving it is `finish`, with exit code 1 if an exception leaves it. May be used by several
+    threads; not by a forked process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        record: Record,
+        project: str | None,
+        entity: str | None,
+        lock: RunLock,
+        on_dropped: Literal["warn", "raise"],
+    ) -> None:
+        super().__init__(store.folder, record, project, entity)
+        self._store, self._lock = store, lock
+        accounts = (
+            Accounts() if record.parent is None else history.accounts_at(store, record.parent, record.parent_step)
+        )
+        self._writer = Writer(store, record.uid, self.starting_step, accounts, record.defined, on_dropped)
+        self._config = Config(record.config, self._keep_config, self._writer.turn)
+        self._summary = Summary(self._summary_now, self._assign)
+        self._finished = self._ending = False
+        self._pid = os.getpid()
+        self._resources = contextlib.ExitStack()  # the capture of stdout, the sampler
+
+    # ---- where it stands
+
+    @property
+    def step(self) -> int:
+        """The step of the open row, or of the next one; behind a rewind to S at once S + 1."""
+        return self._writer.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether `finish` was called."""
+        return self._finished
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process opened it: a fork does not log to the run of its parent."""
+        return os.getpid() == self._pid
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on with a run that was there before: resumed or rewound."""
+        return self._record.kind in ("resumed", "rewound")
+
+    @property
+    def config(self) -> Config:
+        """The config: see `Config`."""
+        return self._config
+
+    @config.setter
+    def config(self, values: Any) -> None:
+        raise AttributeError("run.config cannot be replaced; run.config.update({...}) adds values")
+
+    @property
+    def summary(self) -> Summary:
+        """The summary: the last value of each key, or what `define_metric` asked for; over all rows that are closed."""
+        return self._summary
+
+    # ---- logging
+
+    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Log values at a step.
+
+        Parameters
+        ----------
+        data : dict
+            Names to numbers, text, bytes, None, arrays, and lists and dicts of them. Nested dicts become dotted names.
+            It is not changed, and may be changed behind the call.
+        step : int, optional
+            Above the current step: the open row is written, and this step is the current one. Equal, or None: what is
+            logged is added to the open row, and a name that is there gets the new value. Below: nothing is logged, and
+            a `DroppedWarning` says so, or with ``init(on_dropped="raise")`` a `DroppedError`.
+        commit : bool, optional
+            Whether the row is written and the next step begins. Default: if `step` is None.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `data` is no dict, a name no text, `step` no integer; then nothing is logged.
+        LogValueError
+            If a value cannot be kept; names it, and all else is logged.
+        RunFinishedError
+            Behind `finish`.
+        StoreError
+            If the disk is full, or the like: what was logged stays in memory until it can be written.
+
+        Notes
+        -----
+        Some microseconds: rows go to the database many at a time, at the latest half a second later. A killed process
+        loses what it logged since; `flush` waits for it.
+        """
+        self._log(data, step, commit, 2)
+
+    def _log(self, data: Any, step: Any, commit: bool | None, stacklevel: int) -> None:
+        writer = self._writer
+        with writer.turn:
+            self._require_open("log")
+            writer.once(
+                lambda: writer.log(data, step, commit, stacklevel + 3),
+                lambda: self._log(data, step, commit, stacklevel),
+            )
+
+    def flush(self) -> None:
+        """Write all rows that are closed to the database."""
+        with self._writer.turn:
+            self._require_open("flush")
+            self._writer.once(self._writer.flush, self.flush)
+
+    def log_line(self, text: str) -> None:
+        """Keep a line of text, or several, with the step at which it came.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If it is no text.
+        """
+        if not isinstance(text, str):
+            raise ArgumentTypeError("text", text, "a str")
+        with self._writer.turn:
+            self._require_open("log_line")
+            self._writer.once(lambda: self._keep_lines("log", text), lambda: self.log_line(text))
+
+    def _keep_lines(self, stream: str, text: str) -> None:
+        for line in text.splitlines() or [""]:
+            self._keep_line(stream, line)
+
+    def _keep_line(self, stream: str, line: str) -> None:
+        self._writer.beside(
+            "INSERT OR REPLACE INTO lines (revision, n, step, stream, text) VALUES (?, ?, ?, ?, ?)",
+            (self._writer.where(), stream, line.encode("utf-8", "backslashreplace").decode()),
+        )
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | None = None,
+        step_sync: bool | None = None,
+        summary: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Say what the summary of a metric shows, and what it is a function of.
+
+        Parameters
+        ----------
+        name : str
+            A name, or the beginning of names and a ``*`` at its end.
+        step_metric : str, optional
+            The metric that it is to be drawn against, such as ``"epoch"``. It is no place to rewind to: it may go back,
+            which ``_step`` never does.
+        step_sync : bool, optional
+            Whether rows without the step metric get its last value. Default: True with `step_metric`.
+        summary : str, optional
+            Some of ``min, max, mean, first, last``: ``run.summary[name]`` is a dict of just these, over all rows from
+            the first on. ``none``: it is not in the summary.
+        overwrite : bool
+            Whether what was defined for `name` before is forgotten, instead of added to.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            If one of them cannot be meant.
+        """
+        writer = self._writer
+        with writer.turn:
+            self._require_open("define_metric")
+            new = Definitions(writer.definitions)
+            new.define(name, step_metric, summary, step_sync, overwrite)
+            self._update("defined", new)
+            writer.define(new)
+
+    # ---- artifacts
+
+    def log_artifact(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> TrackedArtifact:
+        """Keep a file or a folder, as a version of an artifact.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A regular file, or a folder with all that is in it.
+        name : str, optional
+            Letters, digits, ``.``, ``_`` and ``-``. Default: the name of the file or folder.
+        type : str, optional
+            A label, such as ``"model"``.
+        aliases : str or sequence of str, optional
+            Names for this version, beside ``latest``: ``use_artifact("NAME:ALIAS")`` finds it.
+        metadata : mapping, optional
+            JSON to keep with it.
+
+        Returns
+        -------
+        artifact : TrackedArtifact
+            A new version, or the old one with the same content.
+
+        Raises
+        ------
+        TrackedArtifactError, ArgumentError, ArgumentTypeError
+            If there is no such file, or a name cannot be meant.
+        StoreError
+            If it cannot be kept; then nothing of it is.
+        """
+        with self._writer.turn:
+            self._require_open("log_artifact")
+            self._writer.flush()
+            where = self._writer.where()
+        return keep(self._store, self._record.uid, where, path, name, type, aliases, metadata)
+
+    def use_artifact(self, name: str) -> TrackedArtifact:
+        """Return an artifact, and keep that this run used it.
+
+        Parameters
+        ----------
+        name : str
+            ``NAME``, ``NAME:v0``, ``NAME:latest`` or ``NAME:ALIAS``. Aliases are those of this run's own past, where it
+            has such an artifact; else of the whole folder.
+
+        Raises
+        ------
+        TrackedArtifactError
+            If there is none; names what there is.
+        """
+        with self._writer.turn:
+            self._require_open("use_artifact")
+            self._writer.flush()
+            where = self._writer.where()
+        return use(self._store, self._record.uid, where, name)
+
+    # ---- the end
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Close the open row and the run; a second call does nothing.
+
+        Parameters
+        ----------
+        exit_code : int
+            0 for a run that finished, anything else for one that failed.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written; `finish` can be tried again.
+        """
+        code = 0 if exit_code is None else integer("exit_code", exit_code)
+        if not -(1 << 31) <= code < 1 << 31:
+            raise ArgumentError("exit_code", exit_code, "an exit code, such as 0 or 1")
+        if self._finished:
+            return
+        self._require_process()
+        with self._writer.turn:
+            if not self._finished:
+                self._writer.once(lambda: self._end(code), lambda: self.finish(code))
+
+    def _end(self, code: int) -> None:
+        if not self._ending:
+            self._resources.close()
+            self._writer.end()
+        self._ending = True  # from here on nothing is logged, whatever happens
+        close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
+        self._record = history.record_of(self._store, self._record.uid)
+        self._store.durable()
+        self._finished = True
+        self._store.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is None:
+            self.finish()
+            return
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        with contextlib.suppress(StoreError):  # what ended the block is what its caller must see
+            self.finish(code if error is not None and not (isinstance(error, SystemExit) and not error.code) else 0)
+
+    # ---- inside
+
+    def _require_open(self, call: str) -> None:
+        if self._finished or self._ending:
+            elsewhere = self.dir if self.dir != folder_of(None) else None
+            raise RunFinishedError(self.id, call, self._writer.step - 1, elsewhere)
+        self._require_process()
+
+    def _require_process(self) -> None:
+        if os.getpid() != self._pid:
+            problem = f"process {self._pid} logs to run {self.id!r}, and this is a fork of it. Give it a run of its own"
+            raise StoreError("use", self._store.path, problem)
+
+    def _update(self, column: str, value: Any) -> None:
+        with self._store.writing() as connection:
+            connection.execute(
+                f"UPDATE revisions SET {column} = ? WHERE uid = ?", (json.dumps(value), self._record.uid)
+            )
+
+    def _keep_config(self, values: dict[str, Any]) -> None:
+        with self._writer.turn:
+            self._require_open("config")
+            self._update("config", values)
+
+    def _assign(self, key: str, value: Any) -> None:
+        with self._writer.turn:
+            self._require_open("summary")
+            self._writer.once(lambda: self._writer.assign(key, value), lambda: self._assign(key, value))
+
+    def _summary_now(self) -> dict[str, Any]:
+        if self._finished:
+            return dict(super().summary)
+        with self._reading() as store:
+            self._writer.fold()
+            return history.summary_of(store, self._record.uid, self._writer.accounts, self._writer.definitions)
+
+    def start_capture(self) -> None:
+        """Keep what is printed from now on."""
+        self._resources.callback(Capture(self._keep_printed).close)
+
+    def _keep_printed(self, line: str) -> None:
+        with self._writer.turn:
+            if not self._finished:
+                self._keep_line("stdout", line)
+
+    def start_sampling(self, seconds: float) -> None:
+        """Sample the processor and the memory from now on."""
+        sampler = Sampler(seconds, self._keep_sample)
+        self._resources.callback(sampler.close)
+
+    def _keep_sample(self, now: float, cpu: float, memory: int) -> None:
+        statement = "INSERT OR REPLACE INTO samples (revision, n, step, seconds, cpu, memory) VALUES (?, ?, ?, ?, ?, ?)"
+        with self._writer.turn:
+            if not self._finished:
+                self._writer.beside(statement, (self._writer.where(), now, cpu, memory))
+
+    def _write_out(self) -> None:
+        if not self._finished and not self._ending:
+            self.flush()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Store]:
+        if self._finished:
+            with super()._reading() as store:
+                yield store
+            return
+        self._require_process()
+        with self._writer.turn:
+            if not self._finished:  # another thread may have, meanwhile
+                if not self._ending:
+                    self._writer.flush()
+                yield self._store
+                return
+        with super()._reading() as store:
+            yield store
+
+
+class Summary(Mapping[str, Any]):
+    """A summary: a mapping, computed over exactly the rows that are closed; ``summary[key] = value`` puts one in.
+
+    What is put in by hand holds until the key is logged in a later row.
+    """
+
+    def __init__(self, now: Callable[[], dict[str, Any]], assign: Callable[[str, Any], None]) -> None:
+        self._now, self._assign = now, assign
+
+    def __getitem__(self, key: str) -> Any:
+        return self._now()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise ArgumentTypeError("a key of summary", key, "a str")
+        if not is_text(key):
+            raise ArgumentError("a key of summary", key, "text without half a surrogate pair")
+        try:
+            kept = kept_value(value)
+        except Unkept:
+            raise LogValueError({key: value}) from None
+        self._assign(key, kept)
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Put in all values of a dict."""
+        for key, value in values.items():
+            self[key] = value
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a copy as a plain dict."""
+        return self._now()
+
+    def keys(self) -> Any:
+        """Return the keys there are now."""
+        return self._now().keys()
+
+    def values(self) -> Any:
+        """Return the values there are now."""
+        return self._now().values()
+
+    def items(self) -> Any:
+        """Return keys and values as they are now."""
+        return self._now().items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or `default`."""
+        return self._now().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._now()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __eq__(self, other: object) -> bool:
+        return self._now() == (dict(other) if isinstance(other, Mapping) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._now())

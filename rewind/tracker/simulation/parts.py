@@ -1,0 +1,316 @@
+"""The simulation of a tracked run: which `.replay` holds which of its steps, and the functions to replay it with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...engine.recording import Recording
+from ...engine.verify import Verification
+from ...errors import ArtifactError, MissingStepError, NondeterministicReplayError, TrackerError, UnsafeArtifactError
+from ...kernel import Turn
+from ...runs.branch import shortened
+from ...runs.load import load
+from ...runs.run import Run
+from ...runs.verify import failure
+from ...steps.source import describe
+from ...storage import replay_file
+from ...storage.journal import CUT_OFF, STILL, SUFFIX
+from ...storage.open import open_run
+from ..store import history as chain
+from ..store.database import Store
+from ..store.history import Span
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recording that is part of a run.
+
+    Attributes
+    ----------
+    uid, n : int
+        The revision that made it, and its number among those.
+    first : int
+        Step of the history at which its state 0 is.
+    origin : int
+        How many steps the whole simulation had made there: 0 but for one that goes on.
+    n_steps : int
+        Number of states it was to have.
+    file : str
+        Its name in ``simulations/``.
+    log_every : int or None
+    metrics : mapping of str to str or None or False
+        What was observed: the name of an attribute or key, None for the state itself, False for a function.
+    noise : str or None
+        How one that goes on draws; None for the first.
+    upto : int
+        The last step of the history that is seen.
+    made : float
+        When the revision began: another one may have the same file when this one was purged.
+    """
+
+    uid: int
+    n: int
+    first: int
+    origin: int
+    n_steps: int
+    file: str
+    log_every: int | None
+    metrics: Mapping[str, Any]
+    noise: str | None
+    upto: int
+    made: float
+
+
+def parts(store: Store, uid: int, upto: int = chain.END) -> list[Part]:
+    """Return the parts of the simulation that a revision sees, in order."""
+    found = []
+    for span in chain.spans(store, uid, upto):
+        found += _own(store, span)
+    return found
+
+
+def _own(store: Store, span: Span) -> list[Part]:
+    query = """SELECT revision, n, first, origin, n_steps, file, log_every, metrics, noise, began
+               FROM simulations JOIN revisions ON uid = revision WHERE revision = ? AND first <= ? ORDER BY n"""
+    rows = store.read(query, (span.uid, span.upto))
+    return [Part(*row[:7], json.loads(row[7]), row[8], span.upto, row[9]) for row in rows]  # type: ignore[call-arg]
+
+
+def last_step(store: Store, uid: int) -> int:
+    """Return the last step that a revision can be left at: of its last row, -1 where there is none.
+
+    A simulation that observes nothing logs a row at its end only: one that was cut off is as long as its recording.
+    """
+    last = chain.last_step(store, chain.spans(store, uid))
+    for part in parts(store, uid):
+        if not part.metrics and part.upto > last:
+            with contextlib.suppress(ArtifactError):
+                last = max(last, min(part.upto, part.first + recording_of(store.folder, part).n_steps - 1))
+    return last
+
+
+def simulation_digest(store: Store, uid: int) -> str | None:
+    """Return what stands for a revision's own recordings in its digest; None if it made none."""
+    own = _own(store, Span(uid, chain.END))
+    if not own:
+        return None
+    facts = [
+        [part.n, part.first, part.origin, part.n_steps, part.log_every, dict(part.metrics), part.noise] for part in own
+    ]
+    hashes = [_content_hash(store.folder, part) for part in own]
+    return hashlib.blake2b(json.dumps([facts, hashes], sort_keys=True).encode(), digest_size=32).hexdigest()
+
+
+def _content_hash(folder: str, part: Part) -> str | None:
+    try:
+        return replay_file.content_hash(recording_of(folder, part))
+    except FileNotFoundError:  # it was killed before the first block
+        return None
+
+
+def path_of(folder: str, part: Part) -> str:
+    """Return the path of the `.replay`; where that is not there its journal is beside it."""
+    return os.path.join(folder, "simulations", part.file)
+
+
+def _files(path: str) -> tuple[str, str]:
+    return path, path + SUFFIX
+
+
+def recording_of(folder: str, part: Part) -> Recording:
+    """Return what is in the file, or in its journal; nothing is run or unpickled."""
+    return open_run(path_of(folder, part)).recording
+
+
+# ---- functions
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The functions that a recording is replayed with: none of them is in a file."""
+
+    step_fn: Callable[..., Any]
+    observe: Mapping[str, Any]
+    codec: Any = None
+    allow_pickle: bool = False
+    proved: bool = False  # they are those that recorded it, in this process
+
+
+#: What this process recorded, by the path of the file, and when its revision began.
+_RECORDED: dict[str, tuple[float, Attached]] = {}
+
+
+def remember(folder: str, part: Part, attached: Attached) -> None:
+    """Keep the functions of a recording for as long as this process runs."""
+    _RECORDED[path_of(folder, part)] = part.made, attached
+
+
+def forget(folder: str, file: str) -> None:
+    """Forget the functions of a recording whose file is another one now."""
+    _RECORDED.pop(os.path.join(folder, "simulations", file), None)
+
+
+def functions_of(folder: str, part: Part, given: list[Attached]) -> Attached | None:
+    """Return the functions for a part: those it was recorded with here, else those that were given for its step."""
+    made, known = _RECORDED.get(path_of(folder, part), (None, None))
+    if known is not None and made == part.made:
+        return known
+    recorded = recording_of(folder, part).step if len(given) > 1 else {}
+    for name in ("source", "id"):
+        for one in reversed(given):
+            if recorded.get(name) is not None and describe(one.step_fn).get(name) == recorded[name]:
+                return one
+    return given[-1] if given else None
+
+
+def loaded(folder: str, part: Part, attached: Attached | None) -> Run[Any]:
+    """Return a part as a run, with the functions for it where they are known."""
+    path = path_of(folder, part)
+    if attached is None:
+        return load(path)
+    observed = {**{name: spec for name, spec in part.metrics.items() if spec is not False}, **attached.observe}
+    observe = {name: observed[name] for name in part.metrics if name in observed}
+    return load(
+        path, attached.step_fn, observe=observe or None, codec=attached.codec, allow_pickle=attached.allow_pickle
+    )
+
+
+class Simulation:
+    """The simulation that a revision sees, with the functions to replay it: every step of it, exactly.
+
+    Parameters
+    ----------
+    folder : str
+    ref : str
+        Of the run, for messages.
+    parts : list of Part
+    given : list of Attached
+    proved : set of str
+        Files whose states functions that were given were seen to give.
+    """
+
+    def __init__(self, folder: str, ref: str, found: list[Part], given: list[Attached], proved: set[str]) -> None:
+        self.folder, self.ref, self._given, self._proved = folder, ref, given, proved
+        # There is no recording where the process was killed before it had state 0.
+        self.parts = [part for part in found if any(map(os.path.exists, _files(path_of(folder, part))))]
+        self._runs: dict[str, Run[Any]] = {}
+
+    def begun_by(self, step: int) -> bool:
+        """Whether there is a state at a step of the history."""
+        return bool(self.parts) and self.parts[0].first <= step
+
+    def part_at(self, step: int) -> Part:
+        """Return the part that holds a step of the history."""
+        for part in reversed(self.parts):
+            if part.first <= step and (part.first < step or part.noise is None):
+                return part
+        if self.parts:
+            raise TrackerError(
+                f"the simulation of {self.ref} begins at step {self.parts[0].first}; there is no state {step}"
+            )
+        way = "run.record(step_fn, init_state, n_steps, seed) makes one"
+        raise TrackerError(f"{self.ref} has no simulation up to step {step}; {way}")
+
+    def run_of(self, part: Part) -> Run[Any]:
+        """Return a part as a run, as long as it was recorded."""
+        if part.file not in self._runs:
+            try:
+                self._runs[part.file] = loaded(self.folder, part, self.functions(part))
+            except UnsafeArtifactError as error:
+                way = "run.attach(step_fn, allow_pickle=True) allows it, for a run you or someone you trust made"
+                error.args = (f"{str(error).partition(' Pass allow_pickle')[0]} {way}",)
+                raise
+            except FileNotFoundError:
+                what = f"the simulation of {self.ref} was cut off before its first block was written"
+                raise TrackerError(f"{what}: there is no {path_of(self.folder, part)}") from None
+        return self._runs[part.file]
+
+    def functions(self, part: Part) -> Attached | None:
+        """Return the functions for a part."""
+        return functions_of(self.folder, part, self._given)
+
+    def at(self, step: int) -> tuple[Part, Run[Any], int]:
+        """Return the part that holds a step of the history, as a run that reaches it, and the step in that.
+
+        After the end of a part, or the step it was left at, the simulation stands still. One whose process was killed
+        goes on, by itself, to a step that was logged and whose block was not kept.
+        """
+        part = self.part_at(step)
+        seen = min(step, part.upto)  # after that comes a future that this run does not have
+        run = self.reaching(part, seen)
+        t = min(seen - part.first, run.n_steps - 1)
+        self._prove(part, run, t)
+        return part, run, t
+
+    def _prove(self, part: Part, run: Run[Any], t: int) -> None:
+        """Refuse a step function that does not give the stored states around step `t` again."""
+        attached, recording, step = self.functions(part), run._recording, run._trajectory.step
+        if attached is None or step is None or attached.proved or part.file in self._proved:
+            return
+        block = recording.grid.block_of(t) // recording.stride * recording.stride
+        for mismatch in Verification(recording, step, Turn()).here([(0, block)]):
+            if mismatch is not None:
+                raise failure(NondeterministicReplayError, mismatch, recording, step)
+        self._proved.add(part.file)
+
+    def end(self) -> int:
+        """Return the last step of the history that a state was recorded for; -1 where there is none."""
+        if not self.parts:
+            return -1
+        part = self.parts[-1]
+        return min(part.upto, part.first + recording_of(self.folder, part).n_steps - 1)
+
+    def n_states(self, step: int) -> int:
+        """Return how many states the whole simulation has up to a step of the history."""
+        part, _, t = self.at(step)
+        return part.origin + t + 1
+
+    def reaching(self, part: Part, step: int) -> Run[Any]:
+        """Return a part as a run that reaches a step of the history, where it was to come so far."""
+        run, t = self.run_of(part), min(step - part.first, part.n_steps - 1)
+        if t >= run.n_steps and (run._recording.stopped or "").startswith((CUT_OFF, STILL)):
+            try:
+                run = run.extend(t + 1)
+            except MissingStepError:
+                raise self.missing(f"step {step}", part) from None
+            self._runs[part.file] = run
+        return run
+
+    def state_at(self, step: int) -> Any:
+        """Return the state at a step of the history."""
+        part, run, t = self.at(step)
+        try:
+            return run.get(t)
+        except MissingStepError:
+            raise self.missing(f"step {step}", part) from None
+
+    def kept(self, step: int) -> Run[Any]:
+        """Return the newest part up to a step of the history, as a run that ends there."""
+        part, run, t = self.at(step)
+        if t + 1 == run.n_steps:
+            return run
+        try:
+            return Run(*shortened(run._trajectory, t + 1, observed=False))  # what was observed is in the history
+        except MissingStepError:
+            raise self.missing(f"step {step}", part) from None
+
+    def missing(self, what: str, part: Part) -> MissingStepError:
+        """Return what to raise where the step function of a part is not known."""
+        return MissingStepError.of_run(self.ref, what, recording_of(self.folder, part).step.get("id"))
+
+
+def damaged(folder: str, part: Part) -> str | None:
+    """Return what is wrong with the file of a part, None if it can be read."""
+    try:
+        recording_of(folder, part)
+    except FileNotFoundError:
+        return f"there is no {path_of(folder, part)}"
+    except ArtifactError as error:
+        return str(error)
+    return None

@@ -1,0 +1,134 @@
+"""The rows that a simulation logs: as it is recorded, for past rows when it is replayed, and whether it gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...engine.blocks import Grid
+from ...errors import HistoryMismatchError, MetricError, MissingStepError
+from ...metrics.metric import as_values, label
+from ...runs.run import Run
+from ..store import history as chain
+from ..store.database import Store
+from ..store.values import kept_value, restored, text
+from .parts import Part, Simulation
+
+_WINDOW = 1 << 18  # steps whose values are in memory at a time
+
+
+class Tap:
+    """What a sweep calls with the values of each block: logs those of every k-th step and of the block's end.
+
+    Parameters
+    ----------
+    add : callable
+        ``add(rows)``, with rows as `Writer.add_rows` takes them.
+    first, origin : int
+        As of a `Part`.
+    log_every : int or None
+    skip : bool
+        Whether state 0 was logged before: in a simulation that goes on.
+    """
+
+    def __init__(
+        self,
+        add: Callable[[list[tuple[int, dict[str, Any]]]], None],
+        first: int,
+        origin: int,
+        log_every: int | None,
+        skip: bool,
+    ) -> None:
+        self._add, self._first, self._origin, self._every, self._skip = add, first, origin, log_every, skip
+
+    def __call__(self, start: int, values: Mapping[str, Any]) -> None:
+        """Log the rows of a block whose first state is `start`."""
+        n = len(next(iter(values.values())))
+        rows = []
+        for i in logged_steps(start, start + n, self._origin, self._every, self._skip):
+            row = {name: kept_value(column[i - start]) for name, column in values.items()}
+            rows.append((self._first + i, row))
+        self._add(rows)
+
+
+def logged_steps(start: int, stop: int, origin: int, every: int | None, skip: bool) -> Iterator[int]:
+    """Yield the steps of a block that are logged: every k-th of the whole simulation, and the last."""
+    if every is not None:
+        yield from (i for i in range(start + -(start + origin) % every, stop - 1, every) if i or not skip)
+    if stop - 1 or not skip:
+        yield stop - 1
+
+
+def rows_of(part: Part, run: Run[Any], upto: int) -> Iterator[int]:
+    """Yield the steps of a recording that were logged, up to one."""
+    recording = run._recording
+    grid: Grid = recording.grid
+    for block in range(grid.n_blocks):
+        if grid.start(block) > upto:
+            return
+        for i in logged_steps(grid.start(block), grid.stop(block), part.origin, part.log_every, part.noise is not None):
+            if i <= upto:
+                yield i
+
+
+def values_at(run: Run[Any], metric: Any, steps: list[int], workers: int | None = None) -> Iterator[Any]:
+    """Yield what a metric gives at some steps, in order, as it is kept."""
+    at = 0
+    while at < len(steps):
+        low = steps[at]
+        end = at
+        while end < len(steps) and steps[end] < low + _WINDOW:
+            end += 1
+        found = run.series(metric, low, steps[end - 1] + 1, workers=workers)
+        if isinstance(found, dict):
+            raise MetricError(label(metric), low, "gave several fields; give one metric for each")
+        floats = found.dtype == np.float64
+        column = found if floats else as_values(label(metric), list(found), low)
+        yield from (kept_value(column[step - low]) for step in steps[at:end])
+        at = end
+
+
+def seen_until(simulation: Simulation, k: int) -> int:
+    """Return the last step of the history at which the `k`-th part is what is seen."""
+    part = simulation.parts[k]
+    later = simulation.parts[k + 1].first if k + 1 < len(simulation.parts) else chain.END
+    return min(part.upto, later)
+
+
+def require_replayed(store: Store, simulation: Simulation, uid: int) -> int:
+    """Return how many rows a simulation gives again; as `Revision.verify_history` says."""
+    history = chain.spans(store, uid)
+    n, ref = 0, chain.record_of(store, uid).ref
+    for k, part in enumerate(simulation.parts):
+        names = list(part.metrics)
+        last = min(seen_until(simulation, k), chain.last_step(store, history))
+        if not names or last < part.first:
+            continue
+        run = simulation.reaching(part, last)
+        _require_functions(simulation, part, run)
+        steps = list(rows_of(part, run, min(last - part.first, run.n_steps - 1)))
+        if not steps:
+            continue
+        columns = [values_at(run, name, steps) for name in names]
+        logged = chain.kept_rows(store, history, part.first, part.first + steps[-1] + 1)
+        at, row = -1, dict[str, Any]()
+        for i, *values in zip(steps, *columns, strict=True):
+            step = part.first + i
+            while at < step:
+                at, row = next(logged, (chain.END, {}))
+            for name, value in zip(names, values, strict=True):
+                there = row.get(name) if at == step else None
+                if text(there) != text(value):
+                    raise HistoryMismatchError(ref, step, name, restored(there), restored(value))
+            n += 1
+    return n
+
+
+def _require_functions(simulation: Simulation, part: Part, run: Run[Any]) -> None:
+    if run._trajectory.step is None:
+        raise simulation.missing("a check", part)
+    missing = [name for name in part.metrics if name not in run._trajectory.metrics]
+    if missing:
+        raise MissingStepError.of_metrics(simulation.ref, missing)

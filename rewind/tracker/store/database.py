@@ -1,0 +1,429 @@
+"""The folder of a tracker: an SQLite database, the simulations, the contents of artifacts; and a lock for each run.
+
+::
+
+    .rewind/
+        tracker.sqlite      all that is text: runs, revisions, rows, configs, artifacts' names, lines
+        simulations/        ID.REVISION.replay, or its journal while it is recorded
+        contents/ab/abcd..  files of artifacts, called by the blake2b of their bytes
+        locks/ID.lock       held by the process that writes to the run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ArgumentError, ArgumentTypeError, StoreDamagedError, StoreError, StoreVersionError
+from ...storage.files import flush_folder
+
+if TYPE_CHECKING:
+    import sqlite3
+
+VERSION = 1
+#: "rwnd": what ``file`` and other tools know the database by.
+APPLICATION = 0x72776E64
+#: Seconds a transaction waits for those of other processes.
+PATIENCE = 60.0
+DATABASE = "tracker.sqlite"
+
+# A revision is what one writer added: rows behind `parent_step` of its parent, which is another revision of the run or,
+# for the first one of a fork, of another run. It never changes when it is closed. What a revision sees is its own rows
+# and those of its parents up to where each was left.
+_SCHEMA = """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, project TEXT, entity TEXT, began REAL NOT NULL,
+    current INTEGER NOT NULL, removed INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE revisions (
+    uid INTEGER PRIMARY KEY, run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL,
+    parent INTEGER, parent_step INTEGER NOT NULL, name TEXT NOT NULL, notes TEXT, tags TEXT NOT NULL,
+    config TEXT NOT NULL, defined TEXT NOT NULL DEFAULT '{}', summary TEXT,
+    state TEXT NOT NULL, exit_code INTEGER, began REAL NOT NULL, ended REAL, pid INTEGER, host TEXT,
+    n_rows INTEGER, last_step INTEGER, rows_digest TEXT, parent_digest TEXT, simulation_digest TEXT, digest TEXT,
+    kept_rows INTEGER, kept_digest TEXT, limits TEXT,
+    UNIQUE (run, number)
+);
+CREATE INDEX revisions_parent ON revisions (parent);
+CREATE TABLE rows (
+    revision INTEGER NOT NULL, step INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (revision, step)
+) WITHOUT ROWID;
+CREATE TABLE marks (
+    revision INTEGER NOT NULL, step INTEGER NOT NULL, accounts TEXT NOT NULL, PRIMARY KEY (revision, step)
+) WITHOUT ROWID;
+CREATE TABLE assigned (
+    revision INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, key TEXT NOT NULL, value TEXT,
+    PRIMARY KEY (revision, n)
+) WITHOUT ROWID;
+CREATE TABLE backfilled (
+    revision INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (revision, name, step)
+) WITHOUT ROWID;
+CREATE TABLE artifacts (
+    uid INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL, digest TEXT NOT NULL,
+    manifest TEXT NOT NULL, metadata TEXT NOT NULL, began REAL NOT NULL, UNIQUE (name, version), UNIQUE (name, digest)
+);
+CREATE TABLE artifact_events (
+    revision INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL,
+    artifact INTEGER NOT NULL, aliases TEXT NOT NULL, PRIMARY KEY (revision, n)
+) WITHOUT ROWID;
+CREATE TABLE lines (
+    revision INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, stream TEXT NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (revision, n)
+) WITHOUT ROWID;
+CREATE TABLE samples (
+    revision INTEGER NOT NULL, n INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL, cpu REAL NOT NULL,
+    memory INTEGER NOT NULL, PRIMARY KEY (revision, n)
+) WITHOUT ROWID;
+CREATE TABLE simulations (
+    revision INTEGER NOT NULL, n INTEGER NOT NULL, first INTEGER NOT NULL, origin INTEGER NOT NULL,
+    n_steps INTEGER NOT NULL, file TEXT NOT NULL, log_every INTEGER, metrics TEXT NOT NULL, noise TEXT,
+    PRIMARY KEY (revision, n)
+) WITHOUT ROWID;
+"""
+#: Tables whose rows belong to a revision.
+OWNED = (
+    "rows", "marks", "assigned", "backfilled", "artifact_events", "lines", "samples", "simulations",
+)  # fmt: skip
+
+
+def folder_of(value: Any) -> str:
+    """Return the folder that was given as ``dir=``, else ``REWIND_DIR``, else ``./.rewind``, as an absolute path."""
+    if value is None:
+        value = os.environ.get("REWIND_DIR") or ".rewind"
+    try:
+        path = os.fsdecode(value)
+    except TypeError:
+        raise ArgumentTypeError("dir", value, "a path") from None
+    if "\0" in path:
+        raise ArgumentError("dir", path, "a path without NUL characters")
+    return os.path.abspath(os.path.expanduser(path))
+
+
+class Store:
+    """The database of a tracker's folder, through one connection; may be used by several threads, not by a fork.
+
+    Parameters
+    ----------
+    folder : str
+    write : bool
+        Whether it may be changed; then it is made where there is none.
+
+    Raises
+    ------
+    StoreError, StoreVersionError, StoreDamagedError
+        If it cannot be opened.
+    """
+
+    def __init__(self, folder: str, *, write: bool = False) -> None:
+        self.folder, self.path, self._write = folder, os.path.join(folder, DATABASE), write
+        self.turn = threading.RLock()
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        self._rests = False  # closed for a moment, while this process forks
+        self._reads = 0  # queries whose rows are not all read yet
+        if write:
+            self._make_folder()
+        elif not os.path.isfile(self.path):
+            raise StoreError("read", self.path, "there is no tracker here; rewind.init() makes one")
+        # SQLite would take a byte or two for an empty database. Asked for, not opened: see `_connected`.
+        if os.path.isfile(self.path) and 0 < os.path.getsize(self.path) < 512:
+            raise StoreDamagedError("read", self.path, "it is no SQLite database, or was cut off")
+        if self.path in _TAINTED:
+            problem = "this process was forked in the middle of a read of it. Fork behind the read, or use spawn"
+            raise StoreError("open", self.path, problem)
+        with self.turn, self._errors("open"):
+            _OPEN.add(self)  # before there is a connection: a fork looks here
+            try:
+                self._connection = self._connected()
+                self._prepare()
+                status = os.stat(self.path)
+                self._file = (status.st_dev, status.st_ino)
+            except BaseException as error:
+                self.close()
+                if isinstance(error, OSError) and not isinstance(error, StoreError):
+                    raise StoreError("open", self.path, error.strerror or str(error)) from None
+                raise
+
+    @property
+    def pid(self) -> int:
+        """The process that opened it."""
+        return self._pid
+
+    # ---- opening
+
+    def _make_folder(self) -> None:
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            if not os.path.exists(self.path):
+                flush_folder(os.path.dirname(self.folder))
+        except OSError as error:
+            raise StoreError("make", self.folder, error.strerror or str(error)) from None
+
+    def _connected(self) -> sqlite3.Connection:
+        import sqlite3
+
+        def connect(options: str) -> sqlite3.Connection:
+            from urllib.request import pathname2url
+
+            return sqlite3.connect(
+                f"file:{pathname2url(self.path)}?{options}",
+                uri=True,
+                timeout=PATIENCE,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+
+        # Opened by nothing else here: when a process closes a file, its POSIX locks on it are gone, those of SQLite,
+        # too, and then another process that leaves deletes the log that this one still writes to.
+        if self._write:
+            connection = connect("mode=rwc")
+            try:
+                # A commit does not wait for the disk, and a killed process loses nothing of it; `durable` waits.
+                connection.execute("PRAGMA synchronous = NORMAL")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+        connection = connect("mode=ro")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            # A reader of a database in WAL mode writes an index beside it, which a read-only folder does not let it.
+            # And where the writer was killed, the log may have to be taken up, which only somebody who may write does.
+            connection.close()
+            writable = os.access(self.folder, os.W_OK)
+            if "readonly" not in str(error) and ("unable to open" not in str(error) or writable):
+                raise
+            connection = connect("mode=rw" if writable else "immutable=1")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self) -> None:
+        connection = self.connection
+        connection.execute("PRAGMA foreign_keys = OFF")
+        # In one statement: another process may be making it.
+        query = "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version, "
+        found, application, n = connection.execute(query + "pragma_application_id").fetchone()
+        empty = n == 0
+        if self._write and empty and not found:
+            self._wal()
+            with self._immediate():
+                if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:  # nobody was faster
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+                    connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif empty and not found and not application:  # who was making it was killed, or is about to fill it
+            raise StoreError("read", self.path, "there is no tracker here yet; rewind.init() makes one")
+        elif application != APPLICATION:
+            raise StoreDamagedError("read", self.path, "it is a database, but no tracker's, or it was cut off")
+        elif found > VERSION:
+            raise StoreVersionError(self.path, found, VERSION)
+        if self._write:
+            self._wal()
+
+    def _wal(self) -> None:
+        import sqlite3
+        import time
+
+        end = time.monotonic() + PATIENCE
+        while True:  # this one change of mode does not wait for others by itself
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
+
+    # ---- use
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, of the process that made it."""
+        if os.getpid() != self._pid:
+            raise StoreError("use", self.path, f"process {self._pid} opened it, and this is a fork of that")
+        with self.turn:
+            if self._rests:
+                self._connection, self._rests = self._connected(), False
+            if self._connection is None:
+                raise StoreError("use", self.path, "it was closed")
+            return self._connection
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        with self.turn, self._errors("read"):
+            return self.connection.execute(sql, values).fetchall()
+
+    def each(self, sql: str, values: Sequence[Any] = (), many: int = 1000) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, some at a time."""
+        with self.turn, self._errors("read"):
+            cursor = self.connection.execute(sql, values)
+            self._reads += 1
+        try:
+            while True:
+                with self.turn, self._errors("read"):
+                    rows = cursor.fetchmany(many)
+                if not rows:
+                    return
+                yield from rows
+        finally:
+            with self.turn:
+                self._reads -= 1
+
+    @contextlib.contextmanager
+    def writing(self, doing: str = "write to") -> Iterator[sqlite3.Connection]:
+        """Enter a transaction: all that is executed in it, or nothing."""
+        with self.turn, self._errors(doing):
+            if self.connection.in_transaction:  # part of one that is entered already
+                yield self.connection
+                return
+            with self._immediate():
+                yield self.connection
+
+    @contextlib.contextmanager
+    def _immediate(self) -> Iterator[None]:
+        connection = self.connection
+        try:  # an interrupt may come right behind BEGIN
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let several reads see one state of the database."""
+        with self.turn, self._errors("read"):
+            if self.connection.in_transaction:
+                yield
+                return
+            try:
+                self.connection.execute("BEGIN")
+                yield
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("COMMIT")
+
+    def durable(self) -> None:
+        """Wait until what was committed is on the disk."""
+        with self.turn, self._errors("write to"):
+            self._require_there()
+            with contextlib.suppress(OSError):
+                fd = os.open(f"{self.path}-wal", os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+    def _require_there(self) -> None:
+        """Refuse to go on writing to a file that was deleted or replaced: nobody would ever see it."""
+        try:
+            status = os.stat(self.path)
+            here = (status.st_dev, status.st_ino)
+        except OSError:
+            here = None
+        if here != self._file:
+            raise StoreError("write to", self.path, "it was deleted or replaced while it was in use")
+
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Let transactions wait for those of others for a moment only."""
+        with self.turn:
+            self.connection.execute("PRAGMA busy_timeout = 20")
+            try:
+                yield
+            finally:
+                self.connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        import sqlite3
+
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(doing, error) from None
+        except UnicodeDecodeError as error:  # of a name that SQLite would tell, and that is damaged itself
+            raise StoreDamagedError(doing, self.path, f"it is damaged: {error}") from None
+
+    def _error(self, doing: str, error: sqlite3.Error) -> StoreError:
+        text = str(error)
+        damaged = ("malformed", "not a database", "no such table", "no such column", "disk image", "corrupt", "decode")
+        if any(word in text for word in damaged):
+            return StoreDamagedError(doing, self.path, f"it is damaged: {text}")
+        if "locked" in text or "busy" in text:
+            busy = StoreError(doing, self.path, f"another process held it for {PATIENCE:.0f} seconds ({text})")
+            busy.busy = True
+            return busy
+        elif "full" in text:
+            text = f"no space is left ({text})"
+        elif "readonly" in text:
+            text = f"it is read-only ({text})"
+        return StoreError(doing, self.path, text)
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        with self.turn:
+            connection, self._connection, self._rests = self._connection, None, False
+            if connection is not None and os.getpid() == self._pid:
+                with contextlib.suppress(Exception):
+                    connection.close()
+
+    # ---- forks
+
+    def _rest(self) -> None:
+        """Close the connection until it is needed again, unless somebody is in the middle of something."""
+        connection = self._connection
+        if connection is not None and os.getpid() == self._pid and not self._reads and not connection.in_transaction:
+            self._connection, self._rests = None, True
+            with contextlib.suppress(Exception):
+                connection.close()
+
+
+# A fork inherits what SQLite knows of its locks, not the locks: it takes those of its parent for its own, and writes
+# to a log that others delete. So no connection is open while this process forks, and each is opened anew behind it.
+_OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
+_FORKING = threading.Lock()
+_HELD: list[Store] = []
+_KEPT: list[Any] = []
+_TAINTED: set[str] = set()
+
+
+def _before_fork() -> None:
+    _FORKING.acquire()
+    for store in list(_OPEN):
+        store.turn.acquire()
+        _HELD.append(store)
+        store._rest()
+
+
+def _after_fork_in_parent() -> None:
+    while _HELD:
+        _HELD.pop().turn.release()
+    _FORKING.release()
+
+
+def _after_fork_in_child() -> None:
+    global _FORKING
+    _FORKING = threading.Lock()
+    for store in _HELD:
+        if store._connection is not None and store._pid != os.getpid():
+            # Never closed here: SQLite would act on files and locks that belong to the parent.
+            _KEPT.append(store._connection)
+            _TAINTED.add(store.path)
+        store.turn = threading.RLock()
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,417 @@
+"""What a revision sees: its own rows, and those of its parents up to the step each was left at. Nothing is copied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ...errors import StoreDamagedError
+from ..moment import Moment
+from .aggregates import Account, Accounts, Definitions, summarised
+from .database import Store
+from .values import restored, row_text
+
+#: A step behind every other.
+END = 1 << 62
+
+
+@dataclass(frozen=True)
+class Record:
+    """A revision as it stands in the database."""
+
+    uid: int
+    run: str
+    number: int
+    kind: str
+    parent: int | None
+    parent_step: int
+    name: str
+    notes: str | None
+    tags: list[str]
+    config: dict[str, Any]
+    defined: Definitions
+    summary: dict[str, Any] | None
+    state: str
+    exit_code: int | None
+    began: float
+    ended: float | None
+    pid: int | None
+    host: str | None
+    n_rows: int | None
+    last_step: int | None
+    rows_digest: str | None
+    parent_digest: str | None
+    simulation_digest: str | None
+    digest: str | None
+    kept_rows: int | None
+    kept_digest: str | None
+    limits: dict[str, Any] | None
+
+    @property
+    def ref(self) -> str:
+        """Name of the revision, ``ID@REV``."""
+        return f"{self.run}@{self.number}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it never changes again."""
+        return self.digest is not None
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Record))
+_JSON = {"tags", "config", "defined", "summary", "limits"}
+_MANY = 2000  # rows of a read
+#: Tables beside the rows whose `n` says in which order a revision wrote.
+_NUMBERED = ("lines", "samples", "assigned", "artifact_events")
+
+
+def records(store: Store, where: str, values: tuple[Any, ...] = ()) -> list[Record]:
+    """Return the revisions that fulfil a condition."""
+    found = []
+    for row in store.read(f"SELECT {_COLUMNS} FROM revisions WHERE {where}", values):
+        facts = {field.name: value for field, value in zip(fields(Record), row, strict=True)}
+        try:
+            for name in _JSON:
+                facts[name] = None if facts[name] is None else json.loads(facts[name])
+            facts["defined"] = Definitions(facts["defined"])
+        except (ValueError, TypeError, RecursionError) as error:
+            problem = f"a config, or the like, of {facts['run']}@{facts['number']} is damaged: {error}"
+            raise StoreDamagedError("read", store.path, problem) from None
+        found.append(Record(**facts))
+    return found
+
+
+def record_of(store: Store, uid: int) -> Record:
+    """Return one revision."""
+    found = records(store, "uid = ?", (uid,))
+    if not found:
+        raise StoreDamagedError("read", store.path, f"its revision {uid} is not there; rewind fsck says more")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A revision, and what is seen of it.
+
+    Attributes
+    ----------
+    uid : int
+    upto : int
+        The last step.
+    limits : mapping of str to int, optional
+        Of one that was forked while it grew: the last number in each table beside its rows, at that moment. What it
+        added at the step of the fork later is not seen. Of ``backfilled``: the names.
+    """
+
+    uid: int
+    upto: int
+    limits: Mapping[str, Any] | None = None
+
+
+def spans(store: Store, uid: int, upto: int = END) -> list[Span]:
+    """Return what the revision sees of itself and of its parents, the oldest first.
+
+    O(number of parents), whatever the number of rows.
+    """
+    found = store.read(
+        """WITH RECURSIVE chain(uid, parent, parent_step, limits, depth) AS (
+               SELECT uid, parent, parent_step, limits, 0 FROM revisions WHERE uid = ?
+               UNION ALL
+               SELECT r.uid, r.parent, r.parent_step, r.limits, depth + 1
+               FROM revisions r JOIN chain ON r.uid = chain.parent
+               WHERE r.uid < chain.uid  -- a damaged one could go in a circle
+           ) SELECT uid, parent_step, limits FROM chain ORDER BY depth""",
+        (uid,),
+    )
+    seen, limits = [], None
+    for one, left, text in found:
+        seen.append(Span(one, upto, limits))
+        upto = min(upto, left)
+        limits = None if text is None else json.loads(text)
+    return seen[::-1]
+
+
+def limits_of(store: Store, uid: int) -> dict[str, Any]:
+    """Return what there is beside the rows of a revision that grows: see `Span`."""
+    limits: dict[str, Any] = {}
+    for table in _NUMBERED:
+        ((limits[table],),) = store.read(f"SELECT coalesce(max(n), -1) FROM {table} WHERE revision = ?", (uid,))
+    names = store.read("SELECT DISTINCT name FROM backfilled WHERE revision = ? ORDER BY 1", (uid,))
+    return {**limits, "backfilled": [name for (name,) in names]}
+
+
+def beside(
+    store: Store, chain: Iterable[Span], table: str, columns: str, low: int = -1, high: int = END
+) -> list[tuple[Any, ...]]:
+    """Return what is seen of a table beside the rows, in order."""
+    found = []
+    for span in chain:
+        last = END if span.limits is None else span.limits[table]
+        query = f"SELECT {columns} FROM {table} WHERE revision = ? AND step BETWEEN ? AND ? AND n <= ? ORDER BY n"
+        found += store.read(query, (span.uid, low, min(span.upto, high - 1), last))
+    return found
+
+
+def texts(store: Store, chain: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
+    """Yield step and text of the rows from step `low` up to, not including, `high`."""
+    for span in chain:
+        last, at = min(span.upto, high - 1), low
+        while at <= last:  # by short reads: nobody knows when a user asks for the next row
+            query = "SELECT step, data FROM rows WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
+            some = store.read(query, (span.uid, at, last, _MANY))
+            yield from some
+            if len(some) < _MANY:
+                break
+            at = some[-1][0] + 1
+
+
+def backfilled(store: Store, chain: list[Span], low: int = 0, high: int = END) -> dict[int, dict[str, Any]]:
+    """Return what was computed for past rows, by step, as it is kept."""
+    found: dict[int, dict[str, Any]] = {}
+    for span in chain:
+        query = "SELECT step, name, value FROM backfilled WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step"
+        for step, name, value in store.each(query, (span.uid, low, min(span.upto, high - 1))):
+            if span.limits is not None and name not in span.limits["backfilled"]:
+                continue
+            found.setdefault(step, {})[name] = json.loads(value)
+    return found
+
+
+def _values(store: Store, step: int, text: str) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(text)
+    except ValueError:  # not what was written
+        problem = f"it is damaged: the row of step {step} cannot be read; rewind fsck says more"
+        raise StoreDamagedError("read", store.path, problem) from None
+    return row
+
+
+def kept_rows(store: Store, chain: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield step and values of the rows, as they are kept."""
+    more = backfilled(store, chain, low, high)
+    for step, data in texts(store, chain, low, high):
+        row = _values(store, step, data)
+        if step in more:
+            row |= more[step]
+        yield step, row
+
+
+def history(
+    store: Store, chain: list[Span], keys: Collection[str] | None, low: int, high: int
+) -> Iterator[dict[str, Any]]:
+    """Yield rows as a user gets them, ``_step`` first; with `keys` only these, and rows that have one of them."""
+    for step, row in kept_rows(store, chain, low, high):
+        if keys is None:
+            yield {"_step": step, **{key: restored(value) for key, value in row.items()}}
+        else:
+            found = {key: restored(row[key]) for key in keys if key in row}
+            if found or "_step" in keys:
+                yield {"_step": step, **found}
+
+
+def last_step(store: Store, chain: list[Span]) -> int:
+    """Return the step of the last row, -1 where there is none."""
+    for span in reversed(chain):
+        query = "SELECT max(step) FROM rows WHERE revision = ? AND step <= ?"
+        ((step,),) = store.read(query, (span.uid, span.upto))
+        if step is not None:
+            return int(step)
+    return -1
+
+
+# ---- summaries
+
+
+def accounts_at(store: Store, uid: int, upto: int = END) -> Accounts:
+    """Return the accounts of all rows that a revision sees up to a step, without those that were backfilled.
+
+    From the last mark before it, so at most `rows.MARK_ROWS` rows of each revision are read.
+    """
+    accounts, todo = Accounts(), []
+    for span in reversed(spans(store, uid, upto)):
+        query = "SELECT step, accounts FROM marks WHERE revision = ? AND step <= ? ORDER BY step DESC LIMIT 1"
+        mark = store.read(query, (span.uid, span.upto))
+        if mark:
+            ((step, text),) = mark
+            accounts = Accounts.from_json(json.loads(text), step)
+            todo.append((span, step + 1))
+            break
+        todo.append((span, 0))
+    for span, low in reversed(todo):
+        add_rows(accounts, ((step, _values(store, step, text)) for step, text in texts(store, [span], low)))
+    return accounts
+
+
+def add_rows(accounts: Accounts, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
+    """Enter rows, some at a time."""
+    some = []
+    for row in rows:
+        some.append(row)
+        if len(some) == 4096:
+            accounts.add(some)
+            some.clear()
+    accounts.add(some)
+
+
+def summary_of(
+    store: Store, uid: int, accounts: Accounts | None = None, defined: Definitions | None = None
+) -> dict[str, Any]:
+    """Return the summary over exactly the rows that a revision sees, as a user gets it."""
+    return {key: restored(value) for key, value in summary_kept(store, uid, accounts, defined).items()}
+
+
+def summary_kept(
+    store: Store, uid: int, accounts: Accounts | None = None, defined: Definitions | None = None
+) -> dict[str, Any]:
+    """Return the summary over exactly the rows that a revision sees, as JSON has it."""
+    chain = spans(store, uid)
+    if accounts is None:
+        accounts = accounts_at(store, uid)
+    if defined is None:
+        defined = record_of(store, uid).defined
+    computed: dict[str, list[tuple[int, Any]]] = {}
+    for step, values in sorted(backfilled(store, chain).items()):
+        for name, value in values.items():
+            computed.setdefault(name, []).append((step, value))
+    if computed:
+        both = Accounts(accounts)
+        both.last_step = accounts.last_step
+        for name, column in computed.items():
+            both[name] = _after(column, accounts.get(name))
+        accounts = both
+    assigned: dict[str, tuple[int, Any]] = {}
+    for key, step, value in beside(store, chain, "assigned", "key, step, value"):
+        assigned[key] = step, json.loads(value)
+    found: dict[str, Any] = json.loads(row_text(summarised(accounts, defined, assigned)))
+    return found
+
+
+def _after(column: list[tuple[int, Any]], logged: Account | None) -> Account:
+    """Return the account of values that were backfilled, and those logged under the same name behind them."""
+    account = Account()
+    account.add([value for _, value in column])
+    account.at = column[-1][0]
+    if logged is not None:
+        account.join(logged)
+    return account
+
+
+# ---- where it comes from
+
+
+def lineage(store: Store, uid: int) -> tuple[Moment, ...]:
+    """Return the moments it comes from: its parent, the parent of that, ... the root."""
+    found = store.read(
+        """WITH RECURSIVE chain(parent, parent_step, depth) AS (
+               SELECT parent, parent_step, 0 FROM revisions WHERE uid = ?
+               UNION ALL
+               SELECT r.parent, r.parent_step, depth + 1 FROM revisions r JOIN chain ON r.uid = chain.parent
+               WHERE r.parent IS NULL OR r.parent < r.uid  -- a damaged one could go in a circle
+           )
+           SELECT run, chain.parent_step, number FROM chain JOIN revisions r ON r.uid = chain.parent ORDER BY depth""",
+        (uid,),
+    )
+    return tuple(Moment(*row) for row in found)
+
+
+def run_row(store: Store, run_id: str) -> tuple[str | None, str | None, int, bool] | None:
+    """Return project, entity, current revision and whether it is removed of a run; None if there is none."""
+    found = store.read("SELECT project, entity, current, removed FROM runs WHERE id = ?", (run_id,))
+    return None if not found else (found[0][0], found[0][1], found[0][2], bool(found[0][3]))
+
+
+# ---- digests
+
+
+class RowsDigest:
+    """The digest of a revision's own rows, as they are added."""
+
+    def __init__(self) -> None:
+        self._hash, self.n = hashlib.blake2b(digest_size=32), 0
+
+    def add(self, rows: Collection[tuple[int, str]]) -> None:
+        """Enter steps and texts of rows."""
+        self._hash.update("".join([f"{step}\n{text}\n" for step, text in rows]).encode())
+        self.n += len(rows)
+
+    def text(self) -> str:
+        """Return the digest of all rows so far."""
+        return self._hash.copy().hexdigest()
+
+
+def rows_digest(store: Store, uid: int, upto: int = END) -> RowsDigest:
+    """Return the digest of a revision's own rows up to a step. O(number of rows)."""
+    digest, some = RowsDigest(), []
+    for row in texts(store, [Span(uid, upto)]):
+        some.append(row)
+        if len(some) == 4096:
+            digest.add(some)
+            some.clear()
+    digest.add(some)
+    return digest
+
+
+def parent_digest(store: Store, record: Record) -> str | None:
+    """Return what stands for the past of a revision: its parent's digest; if that grows still, of the part it has."""
+    if record.parent is None:
+        return None
+    parent = record_of(store, record.parent)
+    if parent.digest is not None:
+        return parent.digest
+    before = parent_digest(store, parent)
+    return open_digest(before, record.parent_step, rows_digest(store, parent.uid, record.parent_step).text())
+
+
+def open_digest(before: str | None, step: int, rows: str) -> str:
+    """Return what stands for a parent that grows still: for its own past and its rows up to a step."""
+    return _hashed(["open", before, step, rows])
+
+
+def revision_digest(store: Store, record: Record, rows: str, summary: dict[str, Any], simulation: str | None) -> str:
+    """Return the digest of a revision: over its rows, config, summary, artifacts, lines, simulation, and its past."""
+    own = (record.uid,)
+    events = """SELECT e.step, e.kind, a.name, a.version, a.digest, e.aliases FROM artifact_events e
+                JOIN artifacts a ON a.uid = e.artifact WHERE e.revision = ? ORDER BY e.n"""
+    facts: dict[str, Any] = {
+        "run": record.run,
+        "revision": record.number,
+        "kind": record.kind,
+        "state": record.state,
+        "exit_code": record.exit_code,
+        "parent": record.parent_digest,
+        "parent_step": record.parent_step,
+        "name": record.name,
+        "notes": record.notes,
+        "tags": record.tags,
+        "limits": record.limits,
+        "config": record.config,
+        "defined": record.defined,
+        "rows": rows,
+        "summary": summary,
+        "simulation": simulation,
+        "artifacts": store.read(events, own),
+        "assigned": store.read("SELECT step, key, value FROM assigned WHERE revision = ? ORDER BY n", own),
+        "backfilled": _digest_of(
+            store, "SELECT name, step, value FROM backfilled WHERE revision = ? ORDER BY 1, 2", own
+        ),
+        "lines": _digest_of(store, "SELECT step, stream, text FROM lines WHERE revision = ? ORDER BY n", own),
+        "samples": _digest_of(
+            store, "SELECT step, seconds, cpu, memory FROM samples WHERE revision = ? ORDER BY n", own
+        ),
+    }
+    return _hashed(facts)
+
+
+def _digest_of(store: Store, query: str, values: tuple[Any, ...]) -> str:
+    found = hashlib.blake2b(digest_size=32)
+    for row in store.each(query, values):
+        found.update((json.dumps(row) + "\n").encode())
+    return found.hexdigest()
+
+
+def _hashed(facts: Any) -> str:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()

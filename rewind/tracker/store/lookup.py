@@ -1,0 +1,115 @@
+"""Runs and revisions by what a user calls them: ids, ``ID@REV`` and moments; and what to say where there is none."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+
+from ...errors import MomentError, RunExistsError, RunNotFoundError
+from ..moment import Moment, asked_metric
+from ..simulation.parts import last_step
+from . import history
+from .database import DATABASE, Store
+from .history import END, Record
+
+
+def moment_of(folder: str, text: str | Moment) -> Moment:
+    """Return the moment that `text` is; of a value of another metric the error says at which steps it is had."""
+    try:
+        return Moment.parse(text)
+    except MomentError as error:
+        asked = asked_metric(text) if isinstance(text, str) else None
+        if isinstance(text, str) and asked is not None and os.path.isfile(os.path.join(folder, DATABASE)):
+            better = _step_metric_problem(folder, text, *asked)
+            if better is not None:
+                raise better from None
+        raise error from None
+
+
+def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value: str) -> MomentError | None:
+    """Return what to say of a moment at a value of a metric: at which steps it has that."""
+    store = Store(folder)
+    try:
+        row = history.run_row(store, run_id)
+        if row is None:
+            return None
+        steps, before, back = [], None, None
+        for found in history.history(store, history.spans(store, row[2]), [metric], 0, END):
+            now = found[metric]
+            if isinstance(now, (int, float)):
+                if before is not None and now < before and back is None:
+                    back = found["_step"]
+                if str(now) == value or (isinstance(now, float) and f"{now:g}" == value):
+                    steps.append(found["_step"])
+                before = now
+        if before is None:
+            return None
+        only = f"only _step is a place to rewind to; {metric!r}"
+        if back is not None:
+            return MomentError(text, f"{only} is not monotonic, it goes back at step {back}")
+        where = f"is {value} from step {steps[0]} to {steps[-1]}" if steps else f"is never {value}"
+        return MomentError(text, f"{only} {where}")
+    finally:
+        store.close()
+
+
+def taken(store: Store, run_id: str) -> RunExistsError:
+    """Return what to raise where an id is to be new, and is not."""
+    row = history.run_row(store, run_id)
+    removed = row is not None and row[3]
+    return RunExistsError(run_id, store.folder, removed=removed, purged=removed and _purged(store, run_id))
+
+
+def _purged(store: Store, run_id: str) -> bool:
+    """Whether only what others see of a run is left."""
+    return bool(store.read("SELECT 1 FROM revisions WHERE run = ? AND kept_digest IS NOT NULL", (run_id,)))
+
+
+def not_found(store: Store, run_id: str) -> RunNotFoundError:
+    """Return what to raise where there is no such run: it names the nearest."""
+    row = history.run_row(store, run_id)
+    if row is not None and row[3]:
+        return RunNotFoundError(run_id, (), store.folder, removed=True, purged=_purged(store, run_id))
+    ids = [row[0] for row in store.read("SELECT id FROM runs WHERE removed = 0 ORDER BY began DESC")]
+    near = get_close_matches(run_id, ids, 3, 0.5) or ids[:3]
+    return RunNotFoundError(run_id, near, store.folder)
+
+
+def current_of(store: Store, run_id: str) -> Record:
+    """Return the current revision of a run that was not removed."""
+    row = history.run_row(store, run_id)
+    if row is None or row[3]:
+        raise not_found(store, run_id)
+    return history.record_of(store, row[2])
+
+
+def revision_of(store: Store, run_id: str, number: int | None, removed: bool = False) -> Record:
+    """Return a revision of a run: the current one, or that with a number.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is none; a removed run is none.
+    """
+    row = history.run_row(store, run_id)
+    if row is None or (row[3] and not removed):
+        raise not_found(store, run_id)
+    if number is None:
+        return history.record_of(store, row[2])
+    found = history.records(store, "run = ? AND number = ?", (run_id, number))
+    if not found:
+        numbers = [n for (n,) in store.read("SELECT number FROM revisions WHERE run = ? ORDER BY 1", (run_id,))]
+        raise RunNotFoundError(f"{run_id}@{number}", (), store.folder, numbers)
+    return found[0]
+
+
+def revision_at(store: Store, moment: Moment) -> Record:
+    """Return the revision that a moment is of."""
+    return revision_of(store, moment.run_id, moment.revision)
+
+
+def require_step(store: Store, moment: Moment, parent: Record) -> None:
+    """Refuse a moment that comes after the last step of its revision."""
+    last = last_step(store, parent.uid)
+    if moment.step > last:
+        raise MomentError.beyond(str(moment), moment.step, last, growing=not parent.closed)

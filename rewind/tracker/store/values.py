@@ -1,0 +1,349 @@
+"""Values of a row, a config or a summary: what can be kept, and its text.
+
+A row is kept as JSON, which lacks a few things. They are an object with one key that says what it is: ``{"float":
+"nan"}``, ``{"int": "0x..."}``, ``{"complex": [re, im]}``, ``{"bytes": hex}``, ``{"ndarray": [dtype, shape, base64]}``,
+``{"dict": {...}}`` for a dict inside a list. No other object is in a row: a nested dict is dotted keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...errors import ArgumentError, ArgumentTypeError
+
+#: Types that are kept as they are; their values never change.
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+_DEPTH = 64
+_NAMES = 100_000  # of one call
+_BITS = 10_000  # of an integer written in decimal; Python does not read longer ones back
+_KINDS = "biufcSUmM"  # of arrays: all that is bytes and no object
+_NOT_FINITE = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
+_dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False).encode
+
+
+class Unkept(Exception):
+    """A value that cannot be kept."""
+
+
+def flattened(data: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, object]]:
+    """Return what a user logs with dotted keys for nested dicts, every value as it is kept; and what cannot be kept.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it has keys that are no text.
+    """
+    kept: dict[str, Any] = {}
+    problems: dict[str, object] = {}
+    _flatten("", data, kept, problems, ())
+    kept.pop("_step", None)  # the step is where the row stands
+    return kept, problems
+
+
+def _flatten(
+    prefix: str, data: Mapping[Any, Any], kept: dict[str, Any], problems: dict[str, object], above: tuple[int, ...]
+) -> None:
+    above = (*above, id(data))
+    for key, value in data.items():
+        if type(key) is not str and not isinstance(key, str):
+            raise ArgumentTypeError(f"a key of {prefix[:-1] or 'data'}", key, "a str")
+        name = prefix + key
+        if type(value) in _PLAIN:
+            kept[name] = value
+        elif isinstance(value, Mapping):
+            if len(kept) + len(problems) > _NAMES:
+                raise ArgumentError("the number of names in data", f"over {_NAMES:,}", "fewer")
+            if id(value) in above or len(above) >= _DEPTH:  # it holds itself
+                problems[name] = value
+            elif value:
+                _flatten(f"{name}.", value, kept, problems, above)
+            else:
+                kept[name] = {"dict": {}}
+        else:
+            try:
+                kept[name] = kept_value(value)
+            except Unkept:
+                problems[name] = value
+
+
+def kept_value(value: Any, depth: int = 0) -> Any:
+    """Return a value as it is kept: what JSON has, or an object of one key; nothing of it is the caller's.
+
+    Raises
+    ------
+    Unkept
+        If it is nothing of the kind.
+    """
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, np.generic):
+        plain = value.dtype.kind in "SU" or (value.dtype.kind in "biufc" and value.dtype.itemsize <= 16)
+        value = value.item() if plain else value
+        if isinstance(value, np.floating) and (float(value) == value or value != value):
+            value = float(value)  # a long double has no Python type
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
+    if isinstance(value, np.ndarray) or (_has_array(value) and not isinstance(value, (str, bytes))):
+        return _kept_array(value)
+    if isinstance(value, (bool, int, float, str)):  # subclasses, such as an IntEnum
+        if isinstance(value, str):
+            return str.__str__(value)  # of an Enum its value
+        return bool(value) if isinstance(value, bool) else next(t(value) for t in (int, float) if _is(value, t))
+    if isinstance(value, complex):
+        return {"complex": [_float(value.real), _float(value.imag)]}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"bytes": bytes(value).hex()}
+    if depth > _DEPTH:
+        raise Unkept
+    if isinstance(value, (list, tuple)):
+        return [inner(kept_value(item, depth + 1)) for item in value]
+    if isinstance(value, (set, frozenset)):
+        items = [inner(kept_value(item, depth + 1)) for item in value]
+        return sorted(
+            items, key=lambda item: (type(item).__name__, item if type(item) in (int, float, str) else text(item))
+        )
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"dict": {str(key): inner(kept_value(item, depth + 1)) for key, item in value.items()}}
+    raise Unkept
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind)
+
+
+def inner(kept: Any) -> Any:
+    """Return a kept value as it stands inside a list or an object: a number JSON lacks is an object there, too."""
+    if type(kept) is float:
+        return _float(kept)
+    if type(kept) is int and kept.bit_length() > _BITS:
+        return {"int": hex(kept)}
+    return kept
+
+
+def _float(value: float) -> Any:
+    return value if value - value == 0.0 else {"float": _NOT_FINITE[repr(value)]}
+
+
+def _has_array(value: Any) -> bool:
+    try:
+        return hasattr(value, "__array__")
+    except Exception:  # whatever its __getattr__ does
+        return False
+
+
+def _kept_array(value: Any) -> Any:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise Unkept  # what is under the mask is no value
+    try:
+        array = np.asarray(value)
+    except Exception:
+        raise Unkept from None
+    if array.dtype.kind not in _KINDS:
+        raise Unkept
+    if array.ndim == 0 and array.dtype.kind in "biufc" and array.dtype.itemsize <= 16:
+        item = array.item()
+        if not isinstance(item, np.generic):
+            return kept_value(item)
+    data = base64.b64encode(array.tobytes()).decode("ascii")
+    return {"ndarray": [array.dtype.str, list(array.shape), data]}
+
+
+# ---- text
+
+
+def _quoted(key: str) -> str:
+    found = _KEYS.get(key)
+    if found is None:
+        found = _dumps(key) + ":"
+        if len(_KEYS) < 10_000:
+            _KEYS[key] = found
+    return found
+
+
+_KEYS: dict[str, str] = {}
+
+
+def row_text(row: Mapping[str, Any]) -> str:
+    """Return the text of a row of kept values: what ``json.dumps`` gives without blanks, in a fraction of the time."""
+    parts = []
+    for key, value in row.items():
+        kind = type(value)
+        if kind is float and value - value == 0.0:
+            parts.append(_quoted(key) + repr(value))
+        elif kind is int and -(1 << 63) <= value < 1 << 63:
+            parts.append(_quoted(key) + repr(value))
+        else:
+            parts.append(_quoted(key) + _dumps(inner(value)))
+    return "{" + ",".join(parts) + "}"
+
+
+def text(kept: Any) -> str:
+    """Return the text of one kept value."""
+    return _dumps(inner(kept))
+
+
+def restored(kept: Any) -> Any:
+    """Return the value that a user gets, of what JSON gave: arrays are new and their own."""
+    kind = type(kept)
+    if kind in _PLAIN:
+        return kept
+    if kind is list:
+        return [restored(item) for item in kept]
+    ((name, value),) = kept.items()
+    return _RESTORE[name](value)
+
+
+def _array(value: list[Any]) -> Any:
+    dtype, shape, data = value
+    array = np.frombuffer(base64.b64decode(data), np.dtype(dtype)).reshape(shape).copy()
+    return array[()] if not shape else array
+
+
+_RESTORE: dict[str, Callable[[Any], Any]] = {
+    "float": float,
+    "int": lambda value: int(value, 16),
+    "complex": lambda value: complex(restored(value[0]), restored(value[1])),
+    "bytes": bytes.fromhex,
+    "ndarray": _array,
+    "dict": lambda value: {key: restored(item) for key, item in value.items()},
+}
+
+
+def plain_number(kept: Any) -> Any:
+    """Return a kept value if it is a number, numbers JSON lacks included; None for anything else."""
+    if type(kept) in (int, float, bool):
+        return kept
+    if type(kept) is dict and len(kept) == 1 and ("float" in kept or "int" in kept):
+        return restored(kept)
+    return None
+
+
+def restored_row(data: str) -> dict[str, Any]:
+    """Return a row as a user gets it, of its text."""
+    row: dict[str, Any] = json.loads(data)
+    for key, value in row.items():
+        if type(value) not in _PLAIN:
+            row[key] = restored(value)
+    return row
+
+
+_JSON_DEPTH = 80
+_TYPES = re.compile(r"[<>|=][biufcSUmM][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,2}\])?")
+_HEX = re.compile(r"-?0x[0-9a-f]+")
+
+
+def loads(text: str | bytes) -> Any:
+    """Return the value that JSON text stands for; one with NaN, Infinity or a key twice is a ValueError."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is not JSON")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    built = dict(pairs)
+    if len(built) != len(pairs):
+        raise ValueError("it has a key twice")
+    return built
+
+
+def row_of(text: str) -> dict[str, Any]:
+    """Return the kept values of a row.
+
+    Raises
+    ------
+    ValueError
+        If the text is no row that was logged; says why.
+    """
+    row = loads(text)
+    if type(row) is not dict:
+        raise ValueError("it is no object")
+    for key, value in row.items():
+        if type(value) not in _PLAIN:
+            require_kept(value, key)
+    if "_step" in row:
+        raise ValueError("it has a value for _step")
+    return row
+
+
+def require_kept(value: Any, where: str, depth: int = 0) -> None:
+    """Raise a ValueError if `value`, of JSON, is nothing that `values.kept_value` gives."""
+    if type(value) in _PLAIN:
+        return
+    if depth > _JSON_DEPTH:
+        raise ValueError(f"{where} is nested too deep")
+    if type(value) is list:
+        for item in value:
+            require_kept(item, where, depth + 1)
+        return
+    if type(value) is dict and len(value) == 1:
+        ((name, held),) = value.items()
+        if _is_kept(name, held, where, depth):
+            return
+    raise ValueError(f"{where} is no value that a row can hold")
+
+
+def _is_kept(name: str, held: Any, where: str, depth: int) -> bool:
+    if name == "float":
+        return held in ("nan", "inf", "-inf")
+    if name == "int":
+        return type(held) is str and _HEX.fullmatch(held) is not None
+    if name == "complex":
+        return type(held) is list and len(held) == 2 and all(type(part) is float or _is_odd(part) for part in held)
+    if name == "bytes":
+        bytes.fromhex(held if type(held) is str else "?")
+        return True
+    if name == "ndarray":
+        return _is_array(held)
+    if name == "dict" and type(held) is dict:
+        for item in held.values():
+            require_kept(item, where, depth + 1)
+        return True
+    return False
+
+
+def _is_odd(part: Any) -> bool:
+    return type(part) is dict and list(part) == ["float"] and part["float"] in ("nan", "inf", "-inf")
+
+
+def _is_array(held: Any) -> bool:
+    if type(held) is not list or len(held) != 3:
+        return False
+    dtype, shape, data = held
+    if type(dtype) is not str or not _TYPES.fullmatch(dtype) or type(data) is not str or type(shape) is not list:
+        return False
+    if len(shape) > 32 or not all(type(length) is int and 0 <= length < 1 << 40 for length in shape):
+        return False
+    size = 1
+    for length in shape:
+        size *= length
+    try:
+        return size * np.dtype(dtype).itemsize == len(base64.b64decode(data, validate=True))
+    except TypeError:  # numpy has no such type
+        return False
+
+
+def require_value(text: str, where: str) -> None:
+    """Raise a ValueError if `text` is no JSON of a kept value."""
+    require_kept(loads(text), where)
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is text that can be written as UTF-8."""
+    if type(value) is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,274 @@
+"""`Tracker`: the runs in a folder, for whoever reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import ArgumentError
+from ..runs.progress import ProgressOption
+from . import purge as removal
+from .fsck import Report, fsck
+from .moment import reference
+from .purge import Purged
+from .revision import Revision
+from .store import history
+from .store.database import DATABASE, Store, folder_of
+from .store.lookup import revision_of
+from .transfer.export import export
+from .transfer.import_ import import_bundle
+
+
+class Tracker:
+    """The tracked runs in a folder, for reading, checking, sending and removing.
+
+    Parameters
+    ----------
+    dir : str or path-like, optional
+        As for `init`.
+
+    Raises
+    ------
+    StoreError, StoreVersionError, StoreDamagedError
+        If there is none, or it cannot be read.
+
+    Examples
+    --------
+    ::
+
+        for run in rewind.Tracker().runs():
+            print(run.ref, run.status, run.summary)
+    """
+
+    def __init__(self, dir: str | os.PathLike[str] | None = None) -> None:
+        self._folder = folder_of(dir)
+        Store(self._folder).close()
+
+    @property
+    def dir(self) -> str:
+        """The folder."""
+        return self._folder
+
+    def runs(self, project: str | None = None, *, removed: bool = False) -> list[Revision]:
+        """Return all runs, each as its current revision, in the order they were begun.
+
+        Parameters
+        ----------
+        project : str, optional
+            Only those of a project.
+        removed : bool
+            Those that were removed, instead.
+        """
+        query = "SELECT current, project, entity FROM runs WHERE removed = ? ORDER BY began, id"
+        store = Store(self._folder)
+        try:
+            with store.snapshot():
+                rows = store.read(query, (int(removed),))
+                return [
+                    Revision(self._folder, history.record_of(store, uid), label, entity)
+                    for uid, label, entity in rows
+                    if project is None or label == project
+                ]
+        finally:
+            store.close()
+
+    def run(self, run_id: str) -> Revision:
+        """Return a run by its id: its current revision, or with ``ID@REV`` another.
+
+        Raises
+        ------
+        RunNotFoundError
+            If there is none; names the nearest.
+        """
+        name, number = reference(run_id)
+        store = Store(self._folder)
+        try:
+            record = revision_of(store, name, number, removed=True)
+            row = history.run_row(store, name)
+            assert row is not None
+            return Revision(self._folder, record, row[0], row[1])
+        finally:
+            store.close()
+
+    # ---- removing
+
+    def remove(self, run_id: str) -> None:
+        """Take a run out of the way: it is not listed any more and cannot be gone on with; nothing of it is lost.
+
+        Its id stays taken, and what was forked from it stays whole.
+
+        Parameters
+        ----------
+        run_id : str
+
+        Raises
+        ------
+        RunNotFoundError
+            If there is none; names the nearest.
+        RunBusyError
+            If it is being written.
+        StoreError
+            If the folder cannot be written.
+        """
+        removal.archive(self._folder, run_named(run_id), True)
+
+    def restore(self, run_id: str) -> None:
+        """Bring back a run that was removed.
+
+        Raises
+        ------
+        RunNotFoundError, RunBusyError, StoreError
+            As for `remove`.
+        TrackerError
+            If it was purged.
+        """
+        removal.archive(self._folder, run_named(run_id), False)
+
+    def purge(self, run_id: str, *, now: bool = True) -> Purged:
+        """Delete a run: its rows, lines, artifacts and simulations, as far as no other run sees them.
+
+        What was forked from it sees exactly what it saw: rows up to the step it was forked at, and all that is beside
+        them, stay until the last of these runs is purged, too.
+
+        Parameters
+        ----------
+        run_id : str
+            One that was removed, or was not.
+        now : bool
+            False only tells what would be deleted.
+
+        Returns
+        -------
+        purged : Purged
+            How much was deleted, and what stays for whom. If nothing stays, the id is free again.
+
+        Raises
+        ------
+        RunNotFoundError, RunBusyError, StoreError
+            As for `remove`.
+
+        Notes
+        -----
+        All or nothing in the database, and then the files: those that a crash leaves are named by `fsck` and deleted
+        by the next `purge`. The database does not shrink; it fills the room with what comes next.
+        """
+        return removal.purge(self._folder, run_named(run_id), now)
+
+    # ---- checking
+
+    def fsck(self, *, replay: Callable[[Revision], object] | None = None, progress: ProgressOption = None) -> Report:
+        """Check all there is: the database, every row, digest, summary, artifact and simulation. Nothing is changed.
+
+        Parameters
+        ----------
+        replay : callable, optional
+            ``replay(revision)`` is called for each revision that has a simulation, and gives it the step function, by
+            ``revision.attach(step_fn)``. Then its history is regenerated, and compared byte for byte.
+        progress : callable or bool, optional
+            As for `rewind.record`; counts revisions.
+
+        Returns
+        -------
+        report : Report
+            ``report.ok``, and what is wrong, with the first row where that is known.
+
+        Raises
+        ------
+        StoreError, StoreVersionError
+            If the folder cannot be read at all.
+
+        Notes
+        -----
+        O(rows, and bytes of artifacts and simulations): every row is read once, however many revisions see it; with
+        `replay`, once more for each that does.
+        """
+        return fsck(self._folder, replay=replay, progress=progress)
+
+    # ---- sending
+
+    def export(self, run_id: str, path: str | os.PathLike[str]) -> None:
+        """Write all of a run to one file: its revisions and those it comes from, simulations, artifacts, lines.
+
+        Parameters
+        ----------
+        run_id : str
+        path : str or path-like
+            Replaced if it is there; written whole or not at all.
+
+        Raises
+        ------
+        RunNotFoundError
+            If there is none; names the nearest.
+        RunBusyError
+            If it, or what it comes from, is being written.
+        TrackerError
+            If it was purged.
+        StoreError, StoreDamagedError, ArtifactError
+            If something of it cannot be read, or the file cannot be written.
+
+        Notes
+        -----
+        A zip file of JSON lines and of files as they are; the same run gives the same bytes. `import_file` reads it.
+        """
+        export(self._folder, run_named(run_id), path)
+
+    def import_file(self, path: str | os.PathLike[str]) -> list[str]:
+        """Add what `export` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        run_ids : list of str
+            The runs of which something is new here, the exported one first: empty if all of it was here. Runs that it
+            comes from are kept as removed ones: not listed, and seen by it.
+
+        Raises
+        ------
+        ArtifactFormatError, ArtifactIntegrityError, ArtifactVersionError
+            If the file is damaged or altered, or of a later version. Every digest is computed again, and nothing is
+            unpickled or run; nothing has changed here.
+        RunExistsError
+            If there is another run of that id.
+        TrackedArtifactError
+            If there is another artifact of that name and version.
+        RunBusyError
+            If the run is being written here.
+        ArtifactIOError, StoreError
+            If it cannot be read, or the folder cannot be written.
+        """
+        return import_bundle(self._folder, path)
+
+    def __iter__(self) -> Iterator[Revision]:
+        return iter(self.runs())
+
+    def __getitem__(self, run_id: str) -> Revision:
+        return self.run(run_id)
+
+    def __len__(self) -> int:
+        return len(self.runs())
+
+    def __repr__(self) -> str:
+        return f"<Tracker {self._folder}: {len(self)} runs>"
+
+
+def run_named(run_id: str) -> str:
+    """Return a run's id; a revision cannot be removed or sent by itself.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If it is none.
+    """
+    name, number = reference(run_id)
+    if number is not None:
+        raise ArgumentError("the run", run_id, "a run id without a revision: it is all of the run")
+    return name
+
+
+def is_tracker(path: Any) -> bool:
+    """Whether a path is the folder of a tracker."""
+    return os.path.isfile(os.path.join(path, DATABASE))

@@ -1,0 +1,4 @@
+"""Tracked runs in one file: export, import and merge.
+
+May import what the tracker may.
+"""

@@ -1,0 +1,772 @@
+"""Layouts: which states are plain columns, that they come back with their types, and that no file lies with one."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import subprocess
+import sys
+import textwrap
+import tracemalloc
+import types
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from rewind.errors import StateClassError, StateError
+from rewind.state import classes as records
+from rewind.state import layout as layouts
+from rewind.state.digest import digest
+from rewind.state.layout import MAX_COLUMNS, MAX_DEPTH, Layout, Misfit
+
+T = TypeVar("T")
+
+
+@dataclass
+class Agent:
+    x: Any = 0.0
+    tags: Any = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    x: Any
+    y: Any = None
+
+
+@dataclass(slots=True)
+class Slots:
+    x: Any
+    y: Any = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrozenSlots:
+    x: Any
+    y: Any = 0
+
+
+@dataclass
+class Inherited(Agent):
+    z: Any = 1
+    shared: ClassVar[int] = 7
+
+
+@dataclass(kw_only=True)
+class Picky:
+    """Refuses to be made in any way but one; restoring a state must not make it."""
+
+    n: Any
+    seed: dataclasses.InitVar[int] = 3
+    hidden: Any = field(default=5, init=False, repr=False, compare=False)
+
+    def __post_init__(self, seed: int) -> None:
+        raise AssertionError("made")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AssertionError("set")
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any = None
+
+
+Point = collections.namedtuple("Point", "x y")
+
+
+class Outer:
+    @dataclass
+    class Inner:
+        x: Any
+
+
+def picky(n: object) -> Picky:
+    new = object.__new__(Picky)
+    object.__setattr__(new, "n", n)
+    object.__setattr__(new, "hidden", 5)
+    return new
+
+
+def types_of(value: Any) -> Any:
+    """All that a value is besides its numbers: types, dtypes, orders in memory, keys."""
+    if isinstance(value, np.ndarray):
+        return type(value), value.dtype, value.shape, value.flags.f_contiguous, value.flags.c_contiguous
+    if isinstance(value, dict):
+        return dict, [(key, types_of(item)) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return type(value), [types_of(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return type(value), [types_of(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    return type(value)
+
+
+def must_have(state: Any) -> Layout:
+    layout = Layout.of(state)
+    assert layout is not None
+    return layout
+
+
+def check_round_trip(state: Any) -> Layout:
+    """A state comes back from its own row: by the layout itself, and by the one read from JSON."""
+    layout = must_have(state)
+    text = json.dumps(layout.to_json())
+    again = Layout.from_json(json.loads(text))
+    assert json.dumps(again.to_json()) == text
+    assert again.columns == layout.columns
+    row = layout.encode(state)
+    for column, values in zip(layout.columns, row, strict=True):
+        assert values.shape == column.shape
+        assert values.dtype == column.dtype or (column.dtype.itemsize == 0 and values.dtype.kind == "S")
+    for one in (layout, again):
+        back = one.decode(row)
+        assert digest(back) == digest(state)
+        assert types_of(back) == types_of(state)
+        assert [a.tobytes() for a in one.encode(back)] == [a.tobytes() for a in row]
+    names = [column.name for column in layout.columns]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert not any(other.startswith(name + "/") for other in names), "a dataset cannot be a group as well"
+    return layout
+
+
+STATES = {
+    "int": 5,
+    "largest int": (1 << 63) - 1,
+    "smallest int": -(1 << 63),
+    "bool": True,
+    "float": -0.0,
+    "nan": float("nan"),
+    "complex": complex(-0.0, float("-inf")),
+    "text": "año 🦊\0",
+    "empty text": "",
+    "bytes": b"\0\xff\0\0",
+    "none": None,
+    "array": np.arange(6, dtype=">i2").reshape(2, 3),
+    "0-d array": np.array(3.5),
+    "fortran array": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "empty array": np.zeros((0, 4), "i4"),
+    "numpy scalar": np.float32(0.1),
+    "numpy bool": np.bool_(True),
+    "numpy text": np.str_("añ"),
+    "numpy void": np.zeros((), [("a", "f8"), ("b", "U2")])[()],
+    "datetime scalar": np.datetime64("2024-02-29", "D"),
+    "not a time": np.timedelta64("NaT", "s"),
+    "31 axes": np.zeros((1,) * 31),
+    "empty dict": {},
+    "empty list": [],
+    "empty tuple": (),
+    "dict": {"b": 1, "a": 2.0, "c": "x"},
+    "list of floats": [0.1, -0.0, float("nan")],
+    "list of mixed": [1, 2.0, True, None, "x", b"y", 1j],
+    "tuple in list in dict": {"a": [(1, 2.0), (3, 4.0)], "b": ([],)},
+    "lists of lists": [[[1, 2], [3, 4], [5, 6]], [[7, 8], [9, 10], [11, 12]]],
+    "packed text": ["", "a\0", "äöü", "\0\0"],
+    "packed bytes": (b"", b"\0", b"abc"),
+    "packed bools": [True, False, True],
+    "packed complex": [1j, -0.0 + 0j],
+    "packed arrays": [np.zeros((2, 3)), np.ones((2, 3))],
+    "packed numpy scalars": [np.int8(1), np.int8(-1)],
+    "packed agents": [Agent(1.0, [1, 2]), Agent(2.0, [3, 4])],
+    "list of nothing": [None, None],
+    "list of empty arrays": [np.zeros(0), np.zeros(0)],
+    "arrays of two shapes": [np.zeros(2), np.zeros(3)],
+    "dataclass": Agent(1, ["x", 2.0]),
+    "frozen": Frozen(np.arange(3), {"k": 1}),
+    "slots": Slots(1.5, "y"),
+    "frozen slots": FrozenSlots(b"x", None),
+    "inherited": Inherited(1, [], np.int64(3)),
+    "picky": picky(3.0),
+    "namedtuple": Pair(1, (2.0,)),
+    "old namedtuple": Point(np.zeros(2), [1]),
+    "class in a class": Outer.Inner(1),
+    "odd keys": {"a/b": 1, "..": 2, "key0": 3, "key1": 4, "": 5, "ü": 6, "a b": 7, "-x": 8, ".": 9, "a": 10, "A": 11},
+    "long keys": {"x" * 100: 1, "x" * 101: 2, "x" * 64: 3, "x" * 65: 4},
+    "keys like text columns": {"value": "v", "length": 3, "real": 1j},
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
+def test_a_state_comes_back_with_its_types(state):
+    check_round_trip(state)
+
+
+plain = (
+    st.booleans()
+    | st.integers(-(1 << 63), (1 << 63) - 1)
+    | st.floats()
+    | st.complex_numbers()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.none()
+)
+arrays = hnp.arrays(
+    st.sampled_from(["f8", "i4", ">u2", "?", "c8", "M8[s]", "S3", "f2"]),
+    hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
+)
+keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+leaves = plain | arrays | st.builds(np.float32, st.floats(width=32)) | st.builds(np.int16, st.integers(-99, 99))
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(keys, inner, max_size=4)
+        | st.builds(Agent, inner, st.lists(inner, max_size=2))
+        | st.builds(Pair, inner, inner)
+        | st.builds(FrozenSlots, inner, inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(trees)
+def test_any_tree_comes_back_with_its_types(state):
+    check_round_trip(state)
+
+
+@given(st.lists(st.floats() | st.just(0.5), min_size=2, max_size=6), st.sampled_from([list, tuple]))
+def test_a_list_of_numbers_takes_one_column(values, kind):
+    layout = check_round_trip(kind(values))
+    assert [(c.name, c.shape) for c in layout.columns] == [("state", (len(values),))]
+
+
+def test_columns_have_names_that_every_tool_accepts():
+    layout = must_have(STATES["odd keys"])
+    assert [column.name for column in layout.columns] == [
+        "key0",
+        "key1",
+        "key2",
+        "key3",
+        "key4",
+        "key5",
+        "key6",
+        "key7",
+        "key8",
+        "a",
+        "A",
+    ]
+    layout = must_have(STATES["long keys"])
+    assert [column.name for column in layout.columns] == ["key0", "key1", "x" * 64, "key3"]
+
+
+def test_columns_say_where_their_values_are():
+    state = {"agents": [Agent(1.0, "a"), Agent(2.0, "b")], "p": (1, 2.0), "m": np.zeros(3, [("z", "c8"), ("a/b", "?")])}
+    layout = must_have(state)
+    assert [(c.name, c.dtype.str, c.shape) for c in layout.columns] == [
+        ("agents/x", "<f8", (2,)),
+        ("agents/tags/value", "|S0", (2,)),
+        ("agents/tags/length", "<i8", (2,)),
+        ("p/0", "<i8", ()),
+        ("p/1", "<f8", ()),
+        ("m/z/real", "<f4", (3,)),
+        ("m/z/imag", "<f4", (3,)),
+        ("m/part2", "|u1", (3,)),
+    ]
+
+
+# ---- what is no layout
+
+
+class WithState:
+    def __init__(self) -> None:
+        self.x = 1
+
+
+@dataclass
+class OwnState:
+    x: int = 1
+
+    def __getstate__(self) -> Any:
+        return {"x": -self.x}
+
+
+@dataclass
+class OwnNew:
+    x: int = 1
+
+    def __new__(cls, x: int = 1) -> OwnNew:
+        return object.__new__(cls)
+
+
+@dataclass
+class OwnReduce:
+    x: int = 1
+
+    def __reduce__(self) -> Any:
+        return OwnReduce, (self.x,)
+
+
+class Base:
+    __slots__ = ("secret",)
+
+
+@dataclass
+class SecretSlot(Base):
+    x: int = 1
+
+
+class Sub(Pair):
+    pass
+
+
+class MyInt(int):
+    pass
+
+
+class MyArray(np.ndarray):
+    pass
+
+
+@dataclass
+class Box(Generic[T]):
+    x: Any = 1
+
+
+def with_extra() -> Agent:
+    agent = Agent()
+    agent.extra = 1  # type: ignore[attr-defined]
+    return agent
+
+
+def with_one_for_another() -> Agent:
+    agent = with_extra()
+    del agent.x  # the class still has its default
+    return agent
+
+
+def without_a_slot() -> Slots:
+    slots = Slots(1, 2)
+    del slots.y
+    return slots
+
+
+def with_secret() -> SecretSlot:
+    state = SecretSlot()
+    state.secret = 5
+    return state
+
+
+def nested(levels: int) -> Any:
+    state: Any = 1
+    for _ in range(levels):
+        state = {"a": state}
+    return state
+
+
+NO_LAYOUT = {
+    "an object": WithState(),
+    "a dataclass with its own state": OwnState(),
+    "a dataclass with its own new": OwnNew(),
+    "a dataclass with its own reduce": OwnReduce(),
+    "an attribute that is no field": with_extra(),
+    "an attribute in place of a field": with_one_for_another(),
+    "a field that is missing": without_a_slot(),
+    "a slot that is no field": with_secret(),
+    "a subclass of a namedtuple": Sub(1, 2),
+    "a subclass of int": MyInt(1),
+    "a subclass of ndarray": np.zeros(2).view(MyArray),
+    "a generic class that remembers its parameter": Box[int](1),
+    "an ordered dict": collections.OrderedDict(a=1),
+    "a set": {1},
+    "keys that are no text": {1: 2},
+    "keys that JSON cannot hold": {"\ud800": 1},
+    "an int of 65 bits": 1 << 63,
+    "an array of objects": np.array([None]),
+    "long doubles": np.zeros(2, np.longdouble),
+    "a record array": np.zeros(2, [("a", "f8")]).view(np.recarray),
+    "records in a plain array": np.zeros(2, np.dtype((np.record, [("a", "f8")]))),
+    "titles": np.zeros(2, np.dtype([(("t", "a"), "f8")])),
+    "32 axes": np.zeros((1,) * 32),
+    "a masked array": np.ma.zeros(2),
+    "too many columns": {f"k{i}": i for i in range(MAX_COLUMNS + 1)},
+    "too deep": nested(MAX_DEPTH + 1),
+    "a function": len,
+}
+
+
+@pytest.mark.parametrize("state", NO_LAYOUT.values(), ids=NO_LAYOUT.keys())
+def test_a_state_with_anything_else_in_it_has_no_layout(state):
+    assert Layout.of(state) is None
+    assert Layout.of({"inside": [state]}) is None
+
+
+def test_the_limits_are_reached_and_not_missed():
+    assert len(must_have({f"k{i}": i for i in range(MAX_COLUMNS)}).columns) == MAX_COLUMNS
+    check_round_trip(nested(MAX_DEPTH))
+
+
+SHARED = [1]
+ARRAY = np.zeros(2)
+ALIASES = {
+    "a list": [SHARED, SHARED],
+    "an array": {"a": ARRAY, "b": ARRAY},
+    "a dataclass": [(a := Agent()), a],
+    "a dict": {"a": (d := {"k": 1}), "b": [d]},
+    "far apart": {"a": [{"b": ARRAY}], "c": (Frozen(ARRAY),)},
+}
+
+
+@pytest.mark.parametrize("state", ALIASES.values(), ids=ALIASES.keys())
+def test_one_mutable_object_at_two_places_has_no_layout(state):
+    assert Layout.of(state) is None
+
+
+def test_what_cannot_change_may_be_at_two_places():
+    text, pair = "x" * 100, (1, 2)
+    check_round_trip([text, text, pair, pair, np.float64(1.0)])
+    scalar = np.int64(7)
+    check_round_trip({"a": scalar, "b": scalar})
+
+
+MISFITS = {
+    "int": (1, [1.0, True, None, "1", 1 << 63, np.int64(1), MyInt(1)]),
+    "float": (1.0, [1, np.float64(1.0), None]),
+    "text": ("x", [b"x", None, "\ud800", "x" * 65_537]),
+    "bytes": (b"x", ["x", bytearray(b"x"), b"x" * 65_537]),
+    "none": (None, [0, False]),
+    "array": (
+        np.zeros((2, 3)),
+        [np.zeros((3, 2)), np.zeros((2, 3), "f4"), np.zeros((2, 3), order="F"), np.zeros((2, 3)).view(MyArray), 0.0],
+    ),
+    "array of text": (np.zeros(1, "U1"), [np.array([0xD800], "u4").view("U1"), np.array([0x110000], "u4").view("U1")]),
+    "0-d array": (np.zeros(()), [np.float64(0), 0.0]),
+    "numpy scalar": (np.float64(1), [1.0, np.float32(1), np.zeros(())]),
+    "dict": (
+        {"a": 1, "b": 2},
+        [{"a": 1}, {"b": 2, "a": 1}, {"a": 1, "b": 2, "c": 3}, collections.OrderedDict(a=1, b=2)],
+    ),
+    "list": ([1, 2.0], [[1], (1, 2.0), [1, 2.0, 3], [2.0, 1]]),
+    "packed list": ([1.0, 2.0], [[1.0], (1.0, 2.0), [1.0, 2], [1.0, np.float64(2)], []]),
+    "packed arrays": ([np.zeros(2), np.zeros(2)], [[np.zeros(2), np.zeros(3)], [ARRAY, ARRAY]]),
+    "dataclass": (
+        Agent(),
+        [Inherited(), Frozen(0.0, []), with_extra(), with_one_for_another(), {"x": 0.0, "tags": []}],
+    ),
+    "slots": (Slots(1, 2), [without_a_slot(), Slots(1, 2.0)]),
+    "namedtuple": (Pair(1, 2), [(1, 2), Sub(1, 2), Point(1, 2), Pair(1, None)]),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_a_state_outside_its_layout_is_a_misfit(name):
+    first, others = MISFITS[name]
+    layout = must_have(first)
+    for other in others:
+        with pytest.raises(Misfit):
+            layout.encode(other)
+    layout.encode(first)
+
+
+@given(trees, trees)
+def test_a_layout_encodes_a_state_exactly_or_not_at_all(first, other):
+    layout = must_have(first)
+    try:
+        row = layout.encode(other)
+    except Misfit:
+        return
+    assert digest(layout.decode(row)) == digest(other)
+
+
+def test_decoding_makes_new_objects_each_time():
+    layout = must_have({"a": np.zeros(2), "l": [1.0, 2.0], "d": Agent()})
+    row = layout.encode({"a": np.zeros(2), "l": [1.0, 2.0], "d": Agent()})
+    one, two = layout.decode(row), layout.decode(row)
+    one["a"][0] = 7
+    one["l"][0] = 7.0
+    one["d"].tags.append(7)
+    assert digest(two) == digest({"a": np.zeros(2), "l": [1.0, 2.0], "d": Agent()})
+    assert two["a"].flags.owndata and two["a"].flags.writeable
+
+
+# ---- classes
+
+
+def test_a_local_class_is_refused_with_advice():
+    @dataclass
+    class Local:
+        x: int = 1
+
+    class LocalPair(NamedTuple):
+        x: int = 1
+
+    for state in (Local(), [LocalPair()]):
+        with pytest.raises(StateError, match="top level of a module, or pass codec="):
+            Layout.of(state)
+
+
+def test_a_class_that_was_replaced_under_its_name_is_refused(monkeypatch):
+    state = Agent()
+    monkeypatch.setattr(sys.modules[__name__], "Agent", Inherited)
+    with pytest.raises(StateError, match="cannot be found again by its name"):
+        Layout.of(state)
+
+
+def test_a_class_with_other_fields_is_not_the_class_of_the_file():
+    tree = must_have(Agent()).to_json()
+    tree["dataclass"].reverse()
+    with pytest.raises(StateClassError):
+        Layout.from_json(tree).require_classes()
+
+
+NAMES = [
+    ("not_imported_anywhere:Thing", "from not_imported_anywhere import Thing"),
+    ("not.imported:Outer.Inner", "from not.imported import Outer"),
+    ("json.tool:Thing", "from json.tool import Thing"),
+    ("__main__:Nobody", "define or import Nobody in your own script"),
+    ("os:path", "from os import path"),
+    ("os:path.join", "from os import path"),
+    ("builtins:dict", "from builtins import dict"),
+    (":", ""),
+    ("", ""),
+    (f"{__name__}:Agent.x", ""),
+    (f"{__name__}:STATES.keys", ""),
+    (f"{__name__}:<locals>.Agent", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "advice"), NAMES)
+@pytest.mark.parametrize("kind", ["dataclass", "namedtuple"])
+def test_a_class_that_is_not_imported_is_named_with_its_import(name, advice, kind):
+    before = set(sys.modules)
+    layout = Layout.from_json({kind: [["x", "float"]], "class": name})
+    for use in (layout.require_classes, lambda: layout.decode([np.array(1.0)])):
+        with pytest.raises(StateClassError) as caught:
+            use()
+        assert isinstance(caught.value, ImportError)
+        assert advice in str(caught.value)
+    assert set(sys.modules) == before
+
+
+class Trap(types.ModuleType):
+    """A module that runs code when anything is asked of it, as a lazily imported one does."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"asked for {name}")
+
+
+class TrapInstance:
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"asked for {name}")
+
+
+def test_looking_for_a_class_runs_nothing(monkeypatch):
+    lazy = types.ModuleType("lazy_module")
+    exec("def __getattr__(name):\n    raise AssertionError(name)\nclass Empty:\n    pass", lazy.__dict__)
+    lazy.__dict__["instance"] = TrapInstance()
+    monkeypatch.setitem(sys.modules, "lazy_module", lazy)
+    monkeypatch.setitem(sys.modules, "trap_module", Trap("trap_module"))
+    monkeypatch.setitem(sys.modules, "trap_instance", TrapInstance())
+    for name in ("lazy_module:Thing", "lazy_module:Empty.x", "lazy_module:instance.x", "lazy_module:instance",
+                 "trap_module:Thing", "trap_instance:Thing"):  # fmt: skip
+        with pytest.raises(StateClassError):
+            records.find_class(name, "dataclass", ("x",))
+
+
+def test_a_class_of_a_module_that_traps_questions_is_still_found(monkeypatch):
+    trap = Trap("trap_module")
+    object.__getattribute__(trap, "__dict__")["Agent"] = Agent
+    monkeypatch.setitem(sys.modules, "trap_module", trap)
+    assert records.find_class("trap_module:Agent", "dataclass", ("x", "tags")) is Agent
+
+
+def test_restoring_a_state_runs_no_code_of_its_class():
+    layout = must_have(picky(1))
+    back = layout.decode(layout.encode(picky(2)))
+    assert type(back) is Picky and back.n == 2
+
+
+def test_a_layout_in_another_process_asks_for_the_import_and_then_works(tmp_path):
+    (tmp_path / "shapes.py").write_text("import dataclasses\n@dataclasses.dataclass\nclass Shape:\n    n: int = 3\n")
+    script = textwrap.dedent("""
+        import sys
+        from rewind.state.layout import Layout
+        from rewind.errors import StateClassError
+        layout = Layout.from_json({"dataclass": [["n", "int"]], "class": "shapes:Shape"})
+        try:
+            layout.require_classes()
+        except StateClassError as error:
+            assert "from shapes import Shape" in str(error), error
+        assert "shapes" not in sys.modules
+        import numpy, shapes
+        print(layout.decode([numpy.array(7)]))
+    """)
+    path = [str(tmp_path), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sys; sys.path[:0] = {path!r}\n{script}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "Shape(n=7)\n", done.stderr
+
+
+# ---- layouts out of files
+
+HOSTILE = [
+    [],
+    1,
+    1.5,
+    True,
+    "x",
+    "int ",
+    {},
+    {"dict": 1},
+    {"dict": [1]},
+    {"dict": [["a"]]},
+    {"dict": [["a", "int", 1]]},
+    {"dict": [["a", "int"], ["a", "int"]]},
+    {"dict": [[1, "int"]]},
+    {"dict": [[["a"], "int"]]},
+    {"dict": [["a", "nope"]]},
+    {"dict": {"ab": 1}},
+    {"dict": "ab"},
+    {"list": 1},
+    {"list": "xy"},
+    {"list": [], "tuple": []},
+    {"list": "int", "length": -1},
+    {"list": "int", "length": 1.0},
+    {"list": "int", "length": True},
+    {"list": "int", "length": 1 << 70},
+    {"list": None, "length": 5},
+    {"list": {"list": []}, "length": 1 << 39},
+    {"list": {"dtype": "<f8", "shape": [0]}, "length": 1 << 39},
+    {"tuple": {"dict": []}, "length": 1 << 39},
+    {"dtype": "O"},
+    {"dtype": "O", "shape": [1]},
+    {"dtype": "<f8", "shape": [-1]},
+    {"dtype": "<f8", "shape": 3},
+    {"dtype": "<f8", "shape": [1.5]},
+    {"dtype": "<f8", "shape": ["1"]},
+    {"dtype": "<f8", "shape": [1 << 41]},
+    {"dtype": "<f8", "shape": [1] * 32},
+    {"dtype": "<f8", "shape": [2], "order": "K"},
+    {"dtype": "<f8", "order": "F", "x": 1},
+    {"dtype": {"fields": [], "itemsize": 1 << 30}, "shape": [1 << 39]},
+    {"dtype": {"fields": [["a", "|u1", [], 0]], "itemsize": 1 << 30}, "shape": []},
+    {"dtype": {"fields": [["a", "<f8", [0], 0]], "itemsize": 64}, "shape": [1 << 39]},
+    {"dataclass": [["x", "int"]]},
+    {"dataclass": [["x", "int"]], "class": 5},
+    {"dataclass": [[1, "int"]], "class": "a:b"},
+    {"dataclass": 5, "class": "a:b"},
+    {"dataclass": [["x"]], "class": "a:b"},
+    {"namedtuple": [], "class": "a:b", "z": 1},
+    {"class": "a:b"},
+    {"length": 3},
+    {"shape": [3]},
+    {"dict": [], "list": []},
+    {"list": [{"list": [{"dict": [["a", []]]}]}]},
+    {"list": [{"dtype": "<i8"}] * 501},
+]
+
+
+@pytest.mark.parametrize("tree", HOSTILE, ids=lambda tree: repr(tree)[:60])
+def test_json_that_is_no_layout_is_a_value_error(tree):
+    with pytest.raises(ValueError):
+        Layout.from_json(tree)
+
+
+def test_a_layout_nested_without_end_is_a_value_error():
+    for wrap in (lambda t: {"list": [t]}, lambda t: {"list": t, "length": 2}, lambda t: {"dict": [["a", t]]}):
+        tree: Any = "int"
+        for _ in range(400):
+            tree = wrap(tree)
+        with pytest.raises(ValueError):
+            Layout.from_json(tree)
+
+
+words = st.sampled_from(
+    [
+        "int",
+        "float",
+        "str",
+        "dict",
+        "list",
+        "tuple",
+        "dtype",
+        "shape",
+        "order",
+        "length",
+        "class",
+        "dataclass",
+        "C",
+        "<f8",
+        "U",
+        "|V9",
+        "<M8[s]",
+        "fields",
+        "itemsize",
+        "a:b",
+        "F",
+        "",
+        "x/y",
+    ]
+)
+numbers = st.integers(-2, 40) | st.sampled_from([1 << 31, 1 << 39, 1 << 62, 1 << 80])
+any_json = st.recursive(
+    st.none() | st.booleans() | numbers | st.floats(allow_nan=False) | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=15,
+)
+real_trees = st.sampled_from([must_have(state).to_json() for state in STATES.values()])
+
+
+@st.composite
+def mutated(draw):
+    """The JSON of a real layout with one place changed."""
+    tree = json.loads(json.dumps(draw(real_trees)))
+    places: list[tuple[Any, Any]] = []
+
+    def visit(node: Any) -> None:
+        for key, item in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+            places.append((node, key))
+            visit(item)
+
+    visit(tree)
+    if not places:
+        return draw(any_json)
+    node, key = draw(st.sampled_from(places))
+    if draw(st.booleans()):
+        node[key] = draw(any_json)
+    else:
+        del node[key]
+    return tree
+
+
+@given(any_json | mutated())
+def test_any_json_is_a_layout_or_a_value_error_and_promises_no_more_than_it_stores(tree):
+    try:
+        layout = Layout.from_json(tree)
+    except ValueError:
+        return
+    size = sum(column.dtype.itemsize * int(np.prod(column.shape, dtype=object)) for column in layout.columns)
+    if size > 1 << 16:
+        return
+    row = [np.zeros(c.shape, c.dtype if c.dtype.itemsize else "S1") for c in layout.columns]
+    tracemalloc.start()
+    try:
+        layout.decode(row)
+    except StateClassError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 200 * size + 2_000_000
+
+
+def test_the_names_of_the_limits_are_what_a_file_can_hold():
+    from rewind.storage.hdf5.container import MAX_JSON_DEPTH, MAX_OBJECTS, MAX_PATH_DEPTH
+    from rewind.storage.hdf5.messages import MAX_RANK, MAX_STRING
+
+    assert layouts.MAX_RANK + 1 == MAX_RANK
+    assert layouts.MAX_DEPTH + 4 < MAX_PATH_DEPTH
+    assert 2 * MAX_COLUMNS < MAX_OBJECTS
+    assert layouts.MAX_DEPTH * 3 + 8 * 3 + 3 <= MAX_JSON_DEPTH
+    from rewind.state.columns import MAX_TEXT
+
+    assert MAX_TEXT <= MAX_STRING

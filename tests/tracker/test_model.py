@@ -1,0 +1,259 @@
+"""Random sequences of log, define, rewind, fork, resume and finish: the store against a model in plain dicts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+
+import pytest
+from helpers.tracker_model import Model
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+import rewind
+from rewind.storage import locks
+from rewind.tracker.store import writer as writing
+
+pytestmark = pytest.mark.once
+
+KEYS = ["x", "y", "loss/a", "loss/b", "_hidden", "t.u", "_step", "ä"]
+NUMBERS = [0.0, -0.0, 1.0, 1, True, 0.1, 1e16, -1e16, 1e308, -1e308, 5e-324, float("nan"), float("inf"), -float("inf")]
+NUMBERS += [2**53 + 1, 2**63, -(2**63) - 1, 10**400, -(1 << 11_000), 7, 7, 7, 2.5, 2.5]
+plain = st.sampled_from([*NUMBERS, "text", "", "\ud800", None, [1, "two", [float("nan")]], {}])
+row = st.dictionaries(st.sampled_from(KEYS), plain | st.dictionaries(st.sampled_from(["u", "v"]), plain), max_size=3)
+steps = st.none() | st.integers(-2, 4)  # from the current one
+share = st.floats(0, 1)
+
+
+def same(a, b):
+    """Compare as text: a NaN is a NaN, 1 is not 1.0, and 0.0 is not -0.0."""
+    return shown(a) == shown(b)
+
+
+def shown(value):
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    return hex(value) if type(value) is int else repr(value)
+
+
+class Tracked:
+    """A revision, and what it should be."""
+
+    def __init__(self, ref, model, config, lineage):
+        self.ref, self.model, self.config, self.lineage = ref, model, config, lineage
+        self.digest = self.run = None
+
+
+class Machine(RuleBasedStateMachine):
+    many_rows, mark_rows = 1000, 4096
+
+    def __init__(self):
+        super().__init__()
+        self.before = writing.MANY_ROWS, writing.MARK_ROWS, locks._PAUSE
+        writing.MANY_ROWS, writing.MARK_ROWS, locks._PAUSE = self.many_rows, self.mark_rows, 0.0
+        self.folder = tempfile.mkdtemp(prefix="rewind-model-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.all: list[Tracked] = []
+
+    def teardown(self):
+        try:
+            for one in self.all:
+                if one.run is not None:
+                    self.end(one, 0)
+            for one in self.all:
+                self.check(one)
+        finally:
+            for one in self.all:
+                if one.run is not None:
+                    one.run.finish()
+            writing.MANY_ROWS, writing.MARK_ROWS, locks._PAUSE = self.before
+            shutil.rmtree(self.folder)
+
+    # ---- what there is
+
+    def ids(self):
+        return list(dict.fromkeys(one.ref.split("@")[0] for one in self.all))
+
+    def of(self, run_id):
+        return [one for one in self.all if one.ref.split("@")[0] == run_id]
+
+    def opened(self):
+        return [one for one in self.all if one.run is not None]
+
+    def pick(self, some, where):
+        return some[min(int(where * len(some)), len(some) - 1)]
+
+    def add(self, run, model, config, lineage):
+        number = 1 + len(self.of(run.id))
+        assert run.revision == number
+        one = Tracked(f"{run.id}@{number}", model, config, lineage)
+        one.run = run
+        self.all.append(one)
+        assert (run.step, run.starting_step) == (model.step, model.step)
+        self.check(one)
+
+    def end(self, one, code):
+        one.run.finish(code)
+        one.model.close()
+        one.run, one.digest = None, one.run.digest
+        assert one.digest
+
+    def check(self, one):
+        seen = one.run or rewind.Tracker(self.folder).run(one.ref)
+        expected = [{"_step": step, **values} for step, values in sorted(one.model.rows.items())]
+        assert same(seen.history(), expected)
+        assert same(dict(seen.summary), one.model.summary())
+        assert same(dict(seen.config), one.config)
+        assert seen.last_step == max(one.model.rows, default=-1)
+        assert [str(moment) for moment in seen.lineage] == one.lineage
+        assert seen.digest == one.digest
+        if one.run is not None:
+            assert one.run.step == one.model.step
+
+    # ---- what happens
+
+    @initialize(config=st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)))
+    def begin_first(self, config):
+        run = rewind.init("model", dir=self.folder, id="r0", config=config)
+        self.add(run, Model(), config, [])
+
+    @rule(config=st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)))
+    def begin(self, config):
+        run = rewind.init("model", dir=self.folder, id=f"r{len(self.ids())}", config=config)
+        self.add(run, Model(), config, [])
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share, calls=st.lists(st.tuples(row, steps, st.sampled_from([None, True, False])), max_size=8))
+    def log(self, where, calls):
+        one = self.pick(self.opened(), where)
+        for data, step, commit in calls:
+            step = None if step is None else one.model.step + step
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rewind.DroppedWarning)
+                one.run.log(data, step, commit)
+            one.model.log(data, step, commit)
+            assert one.run.step == one.model.step
+        if not where * 64 % 1 < 0.3:  # more often it is looked at behind more rows
+            self.check(one)
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share, n=st.integers(1, 12), value=st.sampled_from(NUMBERS))
+    def log_many(self, where, n, value):
+        one = self.pick(self.opened(), where)
+        for i in range(n):
+            one.run.log({"x": value, "i": i})
+            one.model.log({"x": value, "i": i})
+
+    @precondition(lambda self: self.opened())
+    @rule(
+        where=share,
+        name=st.sampled_from(["x", "loss/*", "loss/a", "*", "t.u", "i"]),
+        kinds=st.lists(st.sampled_from(["min", "max", "mean", "first", "last"]), min_size=1, unique=True)
+        | st.just(["none"]),
+    )
+    def define(self, where, name, kinds):
+        one = self.pick(self.opened(), where)
+        one.run.define_metric(name, summary=",".join(kinds), overwrite=True)
+        one.model.defined[name] = kinds
+        self.check_order_free(one)
+
+    def check_order_free(self, one):
+        # A dict of kinds has them in the order of the documentation, whatever was asked for first.
+        order = ["min", "max", "mean", "first", "last", "none"]
+        one.model.defined = {name: sorted(kinds, key=order.index) for name, kinds in one.model.defined.items()}
+        self.check(one)
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share, key=st.sampled_from(["x", "best", "loss/a"]), value=st.sampled_from([1, 2.5, "good", [1]]))
+    def assign(self, where, key, value):
+        one = self.pick(self.opened(), where)
+        one.run.summary[key] = value
+        model = one.model
+        model.assigned.append((model.step if model.open is not None else model.step - 1, key, value))
+        self.check(one)
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share, key=st.sampled_from("abcd"), value=st.integers(0, 2))
+    def configure(self, where, key, value):
+        one = self.pick(self.opened(), where)
+        if one.config.get(key, value) != value:
+            with pytest.raises(rewind.ConfigError):
+                one.run.config[key] = value
+        one.run.config.update({key: value}, allow_val_change=True)
+        one.config = {**one.config, key: value}
+        self.check(one)
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share, code=st.integers(0, 1))
+    def finish(self, where, code):
+        one = self.pick(self.opened(), where)
+        self.end(one, code)
+        self.check(one)
+
+    def closed(self, run_id):
+        """Finish a run that is open."""
+        if self.of(run_id)[-1].run is not None:
+            self.end(self.of(run_id)[-1], 0)
+
+    @rule(where=share, config=st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)))
+    def resume(self, where, config):
+        run_id = self.pick(self.ids(), where)
+        self.closed(run_id)
+        parent = self.of(run_id)[-1]
+        last = max(parent.model.rows, default=-1)
+        run = rewind.init("model", dir=self.folder, id=run_id, resume="must", config=config)
+        self.add(run, parent.model.left_at(last), {**parent.config, **config}, self.behind(parent, last))
+
+    def behind(self, parent, step):
+        return [f"{parent.ref}?_step={step}", *parent.lineage]
+
+    @rule(where=share, which=share, at=share, named=st.booleans())
+    def rewind(self, where, which, at, named):
+        run_id = self.pick(self.ids(), where)
+        self.closed(run_id)
+        parent = self.pick(self.of(run_id), which)
+        last = max(parent.model.rows, default=-1)
+        step = round(at * (last + 1)) - 1
+        run = rewind.init(dir=self.folder, id=run_id if named else None, resume_from=f"{parent.ref}?_step={step}")
+        self.add(run, parent.model.left_at(step), parent.config, self.behind(parent, step))
+
+    @rule(which=share, at=share)
+    def fork(self, which, at):
+        parent = self.pick(self.all, which)
+        last = max(parent.model.rows, default=-1)
+        step = round(at * (last + 1)) - 1
+        run = rewind.init(dir=self.folder, id=f"r{len(self.ids())}", fork_from=f"{parent.ref}?_step={step}")
+        self.add(run, parent.model.left_at(step), parent.config, self.behind(parent, step))
+        assert run.forked_from == run.lineage[0]
+        if parent.run is not None:  # what it puts in its summary from now on belongs behind the fork
+            parent.run.log({"i": -1})
+            parent.model.log({"i": -1})
+
+    @rule(which=share, beyond=st.integers(1, 3))
+    def refuse(self, which, beyond):
+        parent = self.pick(self.all, which)
+        step = max(parent.model.rows, default=-1) + beyond
+        with pytest.raises(rewind.MomentError, match="past the end"):
+            rewind.init(dir=self.folder, fork_from=f"{parent.ref}?_step={step}")
+        self.check(parent)
+
+    @rule(which=share)
+    def look(self, which):
+        self.check(self.pick(self.all, which))
+
+
+class Often(Machine):
+    many_rows, mark_rows = 3, 5
+
+
+def few(examples):
+    return settings(max_examples=max(1, settings.default.max_examples * examples // 100), stateful_step_count=25)
+
+
+Machine.TestCase.settings, Often.TestCase.settings = few(10), few(20)
+TestStoreIsTheModel = Machine.TestCase
+TestStoreThatWritesAndMarksAllTheTimeIsTheModel = Often.TestCase
