@@ -27,8 +27,12 @@ LINKING = [*PAGES, *MORE, *(f"docs/decisions/{name}" for name in DECISIONS)]
 LINKING += ["docs/decisions/README.md", "examples/README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 
 
+def text_of(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
 def code_blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    return re.findall(r"^```python\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -59,7 +63,7 @@ def test_the_readme_has_at_most_80_lines():
 
 def test_every_link_of_the_pages_leads_somewhere():
     for page in LINKING:
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        for target in re.findall(r"\]\(([^)#]+)\)", text_of(page)):
             assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), (page, target)
 
 
@@ -76,3 +80,27 @@ def test_the_readme_names_the_two_commands_that_ci_runs():
     text = (ROOT / "README.md").read_text()
     assert len(re.findall(r"^    python3 -m venv .*pytest", text, re.MULTILINE)) == 1
     assert len(re.findall(r"^    python3 -m venv .*examples/\w+\.py$", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("page", sorted(set(LINKING)))
+def test_every_path_that_a_page_names_is_there(page):
+    named = re.findall(r"`(?:python )?((?:rewind|tests|benchmarks|examples|docs)/[\w./-]*)(?:::\w+)?`", text_of(page))
+    missing = [path for path in named if not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_every_test_that_the_laws_name_is_there():
+    path, found = "", 0
+    for word in re.findall(r"`([^`\n]+)`", text_of("docs/laws.md")):
+        file, _, test = word.partition("::")
+        if test:
+            path, found = file or path, found + 1
+            assert f"def {test}(" in (ROOT / path).read_text(), word
+        elif file.startswith("tests/") and file.endswith(".py"):
+            path = file
+    assert found > 30
+
+
+def test_the_laws_are_numbered_without_gaps():
+    numbers = re.findall(r"^## (\d+)\. ", text_of("docs/laws.md"), re.MULTILINE)
+    assert numbers == [str(n) for n in range(1, 15)]

@@ -1,4 +1,4 @@
-"""The laws of DESIGN.md section 1, for every state that is hard to record, against a plain loop."""
+"""The laws of docs/laws.md, for every state that is hard to record, against a plain loop."""
 
 from __future__ import annotations
 
