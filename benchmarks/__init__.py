@@ -7,7 +7,7 @@ A file has `CLAIMS`, ``measure(options) -> {key: Figure}`` and, where instructio
 block_size)``, functions to be compared of which the first is the reference.
 """
 
-#: The files about searches, passes and workers: a table of their own.
+#: The files about searches, statistics and workers: a table of their own.
 MOMENTS = ("first_nan", "bisect_nan", "stats_pass", "two_workers", "task_overhead")
 
 #: The files, in the order of the table.

@@ -1,4 +1,4 @@
-"""The C and Cython files beside this one, compiled when needed, into a folder that is gone when the process ends."""
+"""The C and Cython files beside this one, compiled when needed, into a folder that is removed when the process ends."""
 
 import atexit
 import ctypes

@@ -1,7 +1,7 @@
 """Put what ``python -m benchmarks --json PATH`` has measured into the page: ``python -m benchmarks.page PATH``.
 
-The page is ``docs/performance.md``; only what stands between two marks changes, and only where PATH has what belongs
-there: the figures of `MOMENTS` have marks of their own.
+The page is ``docs/performance.md``; only the text between two comments changes, and only if PATH has the figures
+that belong there; those of `MOMENTS` have comments of their own.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Recording the README's dataclass step with ``normalvariate`` takes half the time of running it.
+"""Recording a dataclass step with ``normalvariate`` takes half the time of running it.
 
 ``random.Random.normalvariate`` is Python; `rewind.FastRandom` answers it in C, with the same bits. What is left is the
 making of a dataclass object at each step.

@@ -1,4 +1,4 @@
-"""Recording the README's integer walk costs less than running it, and so it does with exact statistics of every state.
+"""Recording an integer walk costs less than running it, and so it does with exact statistics of every state.
 
 The bare loop is ``for _ in range(n): x = step(x, rng)`` with ``random.Random``; it pays for the loop and the call in
 byte code, the recording calls the step from C. The step itself is the same Python in both.

@@ -1,4 +1,4 @@
-"""The README's search for the step where a run went wrong takes no longer than 1.5 times the bare loop up to there.
+"""A search for the step where a run went wrong takes no longer than 1.5 times the bare loop up to there.
 
 ``next(t for t in range(n) if math.isnan(run.get(t).value))``, with a NaN that comes late.
 """

@@ -1,6 +1,6 @@
-"""Statistics of two metrics in one pass take little more than those of one; a histogram and 50 lags are cheap.
+"""Statistics of two metrics from one replay take little more than those of one; a histogram and 50 lags are cheap.
 
-The pass replays the steps once, whatever is asked of them. The step is the cheapest there is in Python.
+The steps are replayed once, whatever is asked of them. The step is the cheapest there is in Python.
 """
 
 import rewind

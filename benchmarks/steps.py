@@ -9,7 +9,7 @@ import rewind
 
 
 def walk(x, rng):
-    """The README's integer walk."""
+    """The integer walk."""
     return x + (1 if rng.random() < 0.5 else -1)
 
 
@@ -42,7 +42,7 @@ RARE = 4.5
 
 
 def fragile(state, rng):
-    """The README's step with a dataclass state, which goes wrong now and then."""
+    """A step with a dataclass state, which goes wrong now and then."""
     noise = rng.normalvariate(0.0, 1.0)
     return State(math.nan if noise > RARE else 0.99 * state.value + noise)
 

@@ -1,7 +1,7 @@
 """Two workers take little more than half as long as one: processes for a Python step, threads for a native one.
 
-Wall time, unlike elsewhere, and that of starting the workers, too: that work is shared is seen on the wall alone. Where
-others use the machine, two workers do not get two cores: the note says how many they got. A block is run without the
+Wall time, unlike elsewhere, with the time to start the workers: only wall time shows that work is shared. If others use
+the machine, two workers do not get two cores: the note says how many they got. A block is run without the
 GIL and added up with it, so that threads wait for each other where blocks take as little time as those of a cheap step.
 """
 

@@ -59,7 +59,7 @@ def main(path):
     for t in (bad - 2, bad - 1, bad):
         print(f"  step {t:,}: value {run.get(t).value:.4f}")
 
-    # 3. Fork just before, on the SAME noise: the repaired step meets the very draw that broke the run.
+    # 3. Branch just before, on the SAME noise: the repaired step meets the very draw that broke the run.
     repaired = never_below(-0.95)
     same = run.branch(bad - 1, noise="same", step_fn=repaired)
     before, after, last = (same[t].value for t in (0, 1, -1))

@@ -1,4 +1,4 @@
-"""The quickstart: a million steps of a random walk in about three kilobytes.
+"""The shortest example: a million steps of a random walk in about three kilobytes.
 
 python examples/random_walk.py [FILE]
 """
@@ -23,8 +23,8 @@ def main(path):
     print(f"step 842,137     x = {x}")
 
     # Another future from there. The run itself stays as it is.
-    fork = run.branch(842_137, mutate=lambda state: state + 100)
-    print(f"forked there     x = {fork[0]}, and {fork[-1]} at the end instead of {run[-1]}")
+    branch = run.branch(842_137, mutate=lambda state: state + 100)
+    print(f"branched there   x = {branch[0]}, and {branch[-1]} at the end instead of {run[-1]}")
 
     # Statistics over all states: exact, rounded once.
     stats = run.stats(lambda state: state)

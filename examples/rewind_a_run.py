@@ -1,6 +1,6 @@
 """A tracked epidemic goes wrong, is rewound to the day before with its people, and goes on with another parameter.
 
-Not the chart alone goes back: the run, its rows, its summary and the town with everybody in it. What came behind is
+Everything goes back: the run, its rows, its summary, and the town with everybody in it. What came after that day is
 archived, and the same future again gives the archived rows byte for byte.
 
     python examples/rewind_a_run.py [FOLDER]

@@ -126,7 +126,8 @@ def test_the_source_archive_holds_what_a_build_needs(source, tmp_path):
     assert code == 0, output
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "tests/conftest.py"}
+    needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
+    needed.add("tests/conftest.py")
     files = ["_core.pyx", "_core.pyi", "kernel/core.py", "kernel/_sums.pyx", "kernel/_sums.h", "errors.py", "py.typed"]
     needed |= {f"rewind/{name}" for name in files} | {"tests/golden/streams.json"}
     assert needed <= names, sorted(needed - names)

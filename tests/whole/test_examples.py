@@ -62,7 +62,7 @@ def test_the_quickstart_says_these_very_words(output):
     # Integers and rational results rounded once: the same on every machine.
     lines = output.splitlines()
     assert "over all states  mean 341.86647, variance 212269.3494790886" in lines
-    assert "forked there     x = 19, and -23 at the end instead of 381" in lines
+    assert "branched there   x = 19, and -23 at the end instead of 381" in lines
     assert number(r"saved +([\d,]+) bytes", output) < 3000
     assert lines[-2:] == [
         "loaded           step 842,137 is the same: True",
