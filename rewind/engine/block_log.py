@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,11 +14,12 @@ from ..metrics.table import COLUMNS, INTEGER, MetricTable, vector_row
 from ..state.checkpoints import Checkpoints, stack
 from ..state.codec import Row
 from ..state.columns import Array
+from ..state.frozen import frozen
 from .blocks import thinned_stride
 from .recording import Recording
 
 
-@dataclass(frozen=True)
+@frozen
 class BlockDone:
     """What a finished block adds to a recording.
 
@@ -42,7 +43,7 @@ class BlockDone:
     ahead: tuple[Moments, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Stop:
     """Where and why a sweep ended early.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ..errors import StepRangeError
 from ..kernel import default_block_size
+from ..state.frozen import frozen
 
 __all__ = ["Grid", "default_block_size"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Grid:
     """The blocks of a run.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +13,7 @@ from ..metrics.metric import as_values
 from ..state.codec import Row, StateCodec
 from ..state.columns import Array
 from ..state.copies import dataclass_fields
+from ..state.frozen import frozen
 from ..steps.step import Step
 from .blocks import Grid
 from .queries import CONDITION, Test
@@ -34,7 +33,7 @@ class Fork(NamedTuple):
     n_steps: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Values:
     """What is kept of a fork: a metric at every `every`-th step, as float64 of shape (n, *shape)."""
 
@@ -60,7 +59,7 @@ class Values:
         return np.concatenate(kept)
 
 
-@dataclass(frozen=True)
+@frozen
 class Event:
     """What is kept of a fork: whether a test holds at any of its steps."""
 
@@ -193,6 +192,8 @@ def wilson(hits: int, n: int, confidence: float) -> tuple[float, float]:
     ----------
     .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
+    from statistics import NormalDist  # with decimals and fractions: as slow to import as all of the engine
+
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share, square = hits / n, z * z / n
     middle = share + square / 2

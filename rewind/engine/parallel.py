@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any, NoReturn, Protocol
 
 from .transport import Parcel, delivered, do
@@ -203,6 +202,8 @@ class _Effort:
     def _collect(self) -> None:
         if not self.under_way:
             return
+        from concurrent.futures import FIRST_COMPLETED, wait  # with logging, which a run on one thread does without
+
         done, _ = wait(list(self.under_way), GLANCE, FIRST_COMPLETED)
         if not done and self.crew.look_after is not None:
             self.crew.look_after(self.crew.executor)

@@ -11,6 +11,7 @@ from ..kernel import Place
 from ..metrics.table import MetricTable
 from ..state.checkpoints import Checkpoints
 from ..state.columns import Array
+from ..state.frozen import frozen
 from .blocks import Grid
 from .rng import set_state
 
@@ -23,7 +24,7 @@ class Ancestor:
     branch_point: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Origin:
     """Where a run came from.
 
@@ -67,7 +68,7 @@ class Origin:
         return begin
 
 
-@dataclass(frozen=True)
+@frozen
 class Recording:
     """Everything that is kept of a run.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..state.checkpoints import stack
 from ..state.codec import Row, StateCodec
 from ..state.columns import Array
 from ..state.copies import dataclass_fields
+from ..state.frozen import frozen
 from ..steps.memory import rows_of
 from ..steps.step import Step
 from .block_log import BlockDone, Log
@@ -49,7 +50,7 @@ class SelfCheckFailed(Exception):
         super().__init__(str(mismatch))
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` is told of each.
 

@@ -10,18 +10,17 @@ import contextlib
 import pickle
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 from ..errors import TransferError
+from ..state.frozen import frozen
 
 _MAIN = b"__main__"
 
 
-@dataclass(frozen=True)
+@frozen
 class Load:
     """What one piece of work takes along: what all pieces share, what is its own, and how both were pickled.
 
@@ -39,7 +38,7 @@ class Load:
         return len(self.common) + len(self.own) + len(self.names)
 
 
-@dataclass(frozen=True)
+@frozen
 class Outcome:
     """What came of a piece: `n` answers, pickled where `way` says so, and what was raised behind them, if anything."""
 
@@ -200,6 +199,8 @@ def _done(answers: Iterator[Any], way: str, clock: Callable[[], float], began: f
 
 def _portable(error: Exception, by_value: bool) -> bytes:
     """Return an exception and its cause, and where it was raised, pickled; what cannot be is told by its text."""
+    import traceback
+
     where = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     pair = [error, error.__cause__]
     for i, one in enumerate(pair):

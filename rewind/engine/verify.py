@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random as global_random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from ..kernel import Turn
 from ..state.codec import Row
 from ..state.difference import first_difference
+from ..state.frozen import frozen
 from ..steps.memory import Form, table
 from ..steps.step import Step
 from .recording import Recording
@@ -28,7 +28,7 @@ TRACE = 2048
 NATIVE_TASK = 64
 
 
-@dataclass(frozen=True)
+@frozen
 class Mismatch:
     """A block that is not reproduced: where, in which field, both values.
 

@@ -6,13 +6,13 @@ As in :mod:`.moments`, what is added up are integers: a product of two doubles i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
 from ..kernel import fold, rounded
 from ..state.columns import Array
+from ..state.frozen import frozen
 from .moments import UNIT
 
 # Values are cut, as in K. Ozaki, T. Ogita, S. Oishi, S. M. Rump, "Error-free transformations of matrix multiplication
@@ -23,7 +23,7 @@ _PART = 1 << 11  # values: the sum of so many products is an integer of 53 bits
 _WINDOW = 500  # binades cut at a time, so that no slice is subnormal
 
 
-@dataclass(frozen=True)
+@frozen
 class Lagged:
     """Exact lagged products of a scalar metric over a stretch of a run, up to a lag of `max_lag` steps.
 

@@ -14,7 +14,6 @@ or 0. Numbers are doubles, as in the tables of metrics.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,18 +37,18 @@ _LEVELS = {"or": 1, "and": 2, "not": 3, "+": 5, "-": 5, "*": 6, "/": 6} | dict.f
 _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _ATOM = 3, 4, 5, 6, 7, 8
 _KINDS = {1: "logic", 2: "logic", 3: "logic", 4: "compare", 5: "arithmetic", 6: "arithmetic", 7: "sign"}
 
-_SPACE = re.compile(r"\s*")
-_OPENS = re.compile(r"\s*\(")
+_SPACE = r"\s*"
+_OPENS = r"\s*\("
 _DIGITS = "[0-9](?:_?[0-9])*"
-_TOKEN = re.compile(
+_TOKEN = (
     rf"(?P<number>(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?)"
     r"|(?P<name>[^\W\d][\w.]*)"
     r"|`(?P<quoted>[^`]*)`"
     r"|(?P<foreign>=>|=<|<>|===|=(?!=)|&&?|\|\|?|!(?!=)|\*\*|//|%)"
     r"|(?P<symbol>[<>=!]=|[-+*/<>()\[\],])"
 )
-_RUN = re.compile(r"[\w.]*")
-_BARE = re.compile(r"[^\W\d][\w.]*")
+_RUN = r"[\w.]*"
+_BARE = r"[^\W\d][\w.]*"
 #: What others write, and what is written here.
 _FOREIGN = {"=": "==", "===": "==", "=<": "<=", "=>": ">=", "<>": "!="} | {
     "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not",
@@ -195,11 +194,11 @@ class _Parser:
     def advance(self) -> _Token:
         """Go on by one token and return the one that was passed."""
         passed = self.before = self.token
-        at = _SPACE.match(self.text, passed.end).end()  # type: ignore[union-attr]
+        at = re.compile(_SPACE).match(self.text, passed.end).end()  # type: ignore[union-attr]
         self.token = _Token("end", "", len(self.text))
         if at == len(self.text):
             return passed
-        match = _TOKEN.match(self.text, at)
+        match = re.compile(_TOKEN).match(self.text, at)
         if match is None:
             if self.text[at] == "`":
                 raise self.error("'`' is never closed", at)
@@ -208,7 +207,7 @@ class _Parser:
         if kind == "foreign":
             advice = f"; write {_FOREIGN[found]}" if found in _FOREIGN else "; there are + - * / and abs()"
             raise self.error(f"{found!r} has no meaning in a condition{advice}", at)
-        if kind == "number" and (rest := _RUN.match(self.text, match.end())) and rest[0]:
+        if kind == "number" and (rest := re.compile(_RUN).match(self.text, match.end())) and rest[0]:
             raise self.error(f"{show(found + rest[0])} is no number", at)
         self.token = _Token(kind, found, at)
         return passed
@@ -237,7 +236,7 @@ class _Parser:
                 self.pending.append(_Pending(_NOT, ["not"], token.at))
             elif token.text == "(":
                 self.pending.append(_Pending(0, ["("], token.at))
-            elif token.kind == "name" and _OPENS.match(self.text, token.end):
+            elif token.kind == "name" and re.compile(_OPENS).match(self.text, token.end):
                 self.function()
             else:
                 break
@@ -288,6 +287,8 @@ class _Parser:
     def unknown(self, name: str) -> str:
         rest = self.text[self.token.at : self.token.at + 64]
         close = [known for known in self.shapes if "-" in known and rest.startswith(known)]
+        import difflib
+
         close = close or difflib.get_close_matches(name[:64], self.shapes, 1)
         what = f"there is no metric {show(name)}" + (f"; did you mean {quoted(close[0])}?" if close else "")
         if not self.shapes:
@@ -404,7 +405,7 @@ class _Parser:
 def quoted(name: str) -> str:
     """Return a metric's name as a condition writes it."""
     words = {*_LEVELS, *FUNCTIONS}
-    bare = _BARE.fullmatch(name) and name not in words and name.lower() not in CONSTANTS
+    bare = re.fullmatch(_BARE, name) and name not in words and name.lower() not in CONSTANTS
     return name if bare else f"`{name}`"
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..state.columns import Array
+from ..state.frozen import frozen
 
 #: What is expected of the edges of a histogram.
 EDGES = "the edges of its bins, at least 2 increasing numbers, such as np.linspace(0, 1, 11)"
 
 
-@dataclass(frozen=True)
+@frozen
 class Histogram:
     """How many values of a scalar metric there are in each bin; every value is counted once.
 

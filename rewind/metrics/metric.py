@@ -14,7 +14,7 @@ from ..state.classes import class_fields, class_kind
 from ..state.codec import StateCodec
 from ..state.columns import Array
 
-_NAME = re.compile(r"[^\W\d][\w.-]{0,63}")
+_NAME = r"[^\W\d][\w.-]{0,63}"
 
 #: What a user may give: a callable, None (the state itself), or the name of an attribute or key of the state.
 Metric = Any
@@ -43,7 +43,7 @@ def resolve(metrics: Mapping[str, Metric], init_state: Any, codec: StateCodec) -
     for name, metric in metrics.items():
         if not isinstance(name, str):
             raise ArgumentTypeError("a name in observe", name, "a str")
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise ArgumentError(
                 "a name in observe", name, "letters, digits, '_', '.' and '-', at most 64, a letter first"
             )

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from typing import Any
 
 import numpy as np
 
 from ..kernel import comoments, fold, merged_comoments, rounded
 from ..state.columns import Array
+from ..state.frozen import frozen
 
 #: A value is an integer times 2**-UNIT, a square one times 2**-(2 * UNIT).
 UNIT = 1074
 EPS = 2.0**-53
 
 
-@dataclass(frozen=True)
+@frozen
 class ScalarMoments:
     """Exact moments of a scalar metric.
 
@@ -151,7 +152,7 @@ def _low_zeros(number: int) -> int:
     return (number & -number).bit_length() - 1 if number else 4 * UNIT
 
 
-@dataclass(frozen=True)
+@frozen
 class VectorMoments:
     """Moments of a metric with several components, merged in block order by the pairwise update of [1]_.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from ..errors import MetricError, show
 from ..kernel import Tally
 from ..state.columns import Array
+from ..state.frozen import frozen
 from .metric import MetricFunction, as_values
 from .moments import Moments, ScalarMoments, VectorMoments
 from .statistics import Stats
@@ -171,7 +171,7 @@ COLUMNS = ("mean", "m2", "min", "max", "argmin", "argmax", "last", "nan_count")
 INTEGER = frozenset({"argmin", "argmax", "nan_count"})
 
 
-@dataclass(frozen=True)
+@frozen
 class MetricTable:
     """What one metric gave over a run.
 

@@ -7,14 +7,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..engine.parallel import Crew, Lost, ShutDown, Work
 from ..errors import ArgumentError, ArgumentTypeError, TransferError, WorkersLostError
+from ..state.frozen import frozen
 from ..steps.step import Step
 from .arguments import integer
 from .progress import ProgressOption, reporter
@@ -84,6 +82,14 @@ def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | N
         If `executor` is none of these, or both are given.
     """
     _require_option(executor, workers)
+    if executor is None and workers is None:
+        yield None
+        return
+    from concurrent.futures import (
+        ProcessPoolExecutor,
+        ThreadPoolExecutor,
+    )  # sockets and all: only where there are workers
+
     if workers is not None:
         n = int(workers)
         if n > 1 and step.runs_itself:  # without the GIL
@@ -107,6 +113,8 @@ def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | N
 
 def end_with_parent() -> None:
     """See to it that this process, a worker, ends when the one that started it is gone, even by a SIGKILL."""
+    from multiprocessing import parent_process
+
     parent = parent_process()
     if parent is None:
         return
@@ -125,6 +133,8 @@ def break_if_stuck(executor: Any) -> None:
     leaves half of it there, and the pool waits for the other half as long as anybody could still write it: this process
     could, and so could the other workers.
     """
+    from concurrent.futures import ProcessPoolExecutor
+
     if not isinstance(executor, ProcessPoolExecutor):
         return
     workers = list((getattr(executor, "_processes", None) or {}).values())
@@ -144,7 +154,7 @@ STEPS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Execution:
     """Who does a long pass, and who is told of it: the options ``executor=``, ``workers=`` and ``progress=``."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import ArgumentError
 from ..metrics.metric import Metric
 from ..state.codec import UserCodec
+from ..state.frozen import frozen
 from ..storage.journal_writer import DURABILITIES
 from .progress import ProgressOption
 from .signals import Signals
@@ -18,7 +18,7 @@ Durability = Literal["block", "1s", "none"]
 OnSignal = Literal["checkpoint"] | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Options:
     """The keyword arguments of `record`, as they were given: each is checked where it is used."""
 

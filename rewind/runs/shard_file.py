@@ -277,8 +277,8 @@ def _pair(value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-_HEX = re.compile(r"-?0x[0-9a-f]{1,1200}")  # the squares of 2**62 doubles have 1065 digits
-_REAL = re.compile(r"-?(?:0x[01](?:\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}|inf)|nan(?::[0-9a-f]{16})?")
+_HEX = r"-?0x[0-9a-f]{1,1200}"  # the squares of 2**62 doubles have 1065 digits
+_REAL = r"-?(?:0x[01](?:\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}|inf)|nan(?::[0-9a-f]{16})?"
 _NAN = struct.pack("<d", math.nan)
 _INTEGERS = ("argmin", "argmax", "nan_count", "first_nan")
 
@@ -294,7 +294,7 @@ def float_text(x: float) -> str:
 
 
 def _float(text: Any) -> float:
-    if type(text) is not str or _REAL.fullmatch(text) is None:
+    if type(text) is not str or re.fullmatch(_REAL, text) is None:
         raise Odd(f"{show(text)} is no double")
     if text.startswith("nan:"):
         x = struct.unpack(">d", bytes.fromhex(text[4:]))[0]
@@ -325,7 +325,7 @@ def _integers(text: Any, n: int) -> Array:
 
 
 def _exact(text: Any) -> int:
-    if type(text) is not str or _HEX.fullmatch(text) is None:
+    if type(text) is not str or re.fullmatch(_HEX, text) is None:
         raise Odd(f"{show(text)} is no exact sum")
     return int(text, 16)
 

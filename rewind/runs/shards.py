@@ -16,7 +16,7 @@ A part is JSON, and reading one runs nothing: see :mod:`.parts`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..engine.verify import Verification
 from ..errors import ArgumentError, NondeterminismError, NondeterministicReplayError, ShardError, StepError, show
 from ..metrics.metric import Metric
 from ..metrics.statistics import Stats, Sums
+from ..state.frozen import frozen
 from .arguments import integer
 from .executors import STEPS, Execution, ExecutorOption
 from .progress import ProgressOption
@@ -38,7 +39,7 @@ from .verify import failure, meddler_of, not_reproduced
 __all__ = ["MAX_SHARDS", "Merged", "Part", "is_part", "load", "merge", "save", "stats", "verify"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Merged:
     """What the parts of a pass give together.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from .codec import Row, StateCodec
 from .columns import Array
 from .copies import IMMUTABLE
+from .frozen import frozen
 from .layout import PlainLeaf
 from .spilled import SpilledColumn, SpilledRow
 
 
-@dataclass(frozen=True)
+@frozen
 class Checkpoints:
     """The stored states of a run; row ``i`` is the state at step ``i * stride * block_size``.
 

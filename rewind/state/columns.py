@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .digest import digest
+from .frozen import frozen
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,14 +27,14 @@ MAX_TEXT = 65_536
 
 
 # No timedelta without a unit, which numpy 2.5 warns of.
-_DTYPE = re.compile(r"[<>|]([biufcSUV][0-9]{1,10}|M8|[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\])")
+_DTYPE = r"[<>|]([biufcSUV][0-9]{1,10}|M8|[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\])"
 
 
 class UnsupportedDtype(Exception):
     """A dtype that no plain column can hold, such as object or long double."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Part:
     """One plain array of a dtype: ``split(a)`` gives it, ``merge(target, plain)`` puts it back.
 
@@ -190,7 +190,7 @@ def dtype_from_json(text: Any, depth: int = 0) -> np.dtype[Any]:
     """
     try:
         if isinstance(text, str):
-            if not _DTYPE.fullmatch(text):  # numpy also knows "f8,i4", "a10" and other spellings
+            if not re.fullmatch(_DTYPE, text):  # numpy also knows "f8,i4", "a10" and other spellings
                 raise ValueError("not a name")
             dtype = np.dtype(text)
             if dtype.str != text:

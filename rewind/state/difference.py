@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import show
 from .digest import Walk
+from .frozen import frozen
 from .reduction import Parts
 from .tokens import array_objects, element_bytes, has_objects
 
 __all__ = ["Difference", "first_difference"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference:
     """The first field in which a state differs from the recorded one.
 

@@ -11,7 +11,6 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from ..errors import StateClassError, StateError
 from .classes import class_fields, class_kind, find_class, only_fields
 from .columns import MAX_TEXT, Array, Part, UnsupportedDtype, as_restored, dtype_from_json, dtype_to_json, merged, parts
+from .frozen import frozen
 
 #: A layout with more columns, or deeper, is kept as pickles: a file with so many datasets helps nobody.
 MAX_COLUMNS = 500
@@ -301,7 +301,7 @@ def _words(tree: Any) -> str:
     return f"a {kind} of {tree.get('length', len(tree[kind]))}"
 
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _PLAIN_DTYPES = {"bool": "u1", "int": "<i8", "float": "<f8", "complex": "<f8"}
 PLAIN_TYPES: dict[type, str] = {
     bool: "bool",
@@ -318,7 +318,7 @@ class Misfit(Exception):
     """A state that is not of this layout; its checkpoint is pickled instead."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Column:
     """One plain column: its name in the file, and the dtype and shape of one row (``S0`` means: as wide as needed)."""
 
@@ -638,4 +638,4 @@ def _join(name: str, key: str, i: int) -> str:
 
 def _piece(key: str, stand_in: str, i: int) -> str:
     """Return `key` where it may be a name in a file and looks like no stand-in, else the stand-in number `i`."""
-    return key if _NAME.fullmatch(key) and not re.fullmatch(rf"{stand_in}[0-9]+", key) else f"{stand_in}{i}"
+    return key if re.fullmatch(_NAME, key) and not re.fullmatch(rf"{stand_in}[0-9]+", key) else f"{stand_in}{i}"

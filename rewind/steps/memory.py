@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..errors import ArgumentError, ArgumentTypeError, StateError, show
 from ..state.checkpoints import Checkpoints
 from ..state.codec import Row, StateCodec
 from ..state.columns import Array, parts
+from ..state.frozen import frozen
 from ..state.layout import ArrayLeaf, PlainLeaf
 
 #: The numbers a typed first argument of a step points to.
@@ -33,7 +34,7 @@ _TAKEN = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Form:
     """How the states of a run lie in memory, for steps that are not Python. Equal forms take the same states.
 

@@ -325,7 +325,7 @@ _SIZES = {
     ("Py_ssize_t", "ssize_t", "ptrdiff_t", "intptr_t", "npy_intp", "intp"), ctypes.sizeof(ctypes.c_ssize_t)
 )
 #: The numbers a first argument may point to, by the names they have in C and numba.
-_QUALIFIERS = re.compile(r"\b(const|volatile|restrict|__restrict|struct|signed)\b")
+_QUALIFIERS = r"\b(const|volatile|restrict|__restrict|struct|signed)\b"
 
 
 def _read(name: str, signature: str) -> tuple[bool, str]:
@@ -358,7 +358,7 @@ def _read(name: str, signature: str) -> tuple[bool, str]:
 
 def _word(text: str) -> str:
     """Return a C type without qualifiers and with single spaces."""
-    return re.sub(r"\s*\*\s*", "*", " ".join(_QUALIFIERS.sub(" ", text).split()))
+    return re.sub(r"\s*\*\s*", "*", " ".join(re.compile(_QUALIFIERS).sub(" ", text).split()))
 
 
 class CompiledStep(Step):

@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 4 << 30  # the file is read into memory; a sparse file of terab
 
 _PIECE = 1 << 22
 _TEMPORARY = ".rewind.tmp-"
-_LEFTOVER = re.compile(r"\.rewind\.tmp-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{16}")
+_LEFTOVER = r"\.rewind\.tmp-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{16}"
 _LEFT_SECONDS = 3600
 _CLOEXEC_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -204,7 +204,7 @@ def _clear_leftovers(folder: str) -> None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            found = _LEFTOVER.fullmatch(entry.name)
+            found = re.fullmatch(_LEFTOVER, entry.name)
             if found is None or found[1] != _host() or entry.stat().st_mtime > time.time() - _LEFT_SECONDS:
                 continue
             try:

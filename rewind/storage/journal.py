@@ -18,6 +18,7 @@ from ..engine.block_log import Growth
 from ..engine.recording import Recording
 from ..errors import ArtifactError, ArtifactFormatError, ArtifactIOError, ArtifactVersionError, show
 from ..state.codec import Row, StateCodec, UserCodec, row_bytes
+from ..state.frozen import frozen
 from ..state.spilled import SpilledRow
 from . import frames, replay_file
 from .files import open_regular, path_text
@@ -54,7 +55,7 @@ CUT_OFF = "the recording program was cut off"
 STILL = "the recording is still going on"
 
 
-@dataclass(frozen=True)
+@frozen
 class Owner:
     """The process that writes a journal, and what it was asked for.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
 
 from ..engine.recording import Recording
 from ..errors import ArtifactError, ArtifactIntegrityError, ArtifactNotFoundError, UnfinishedRecordingWarning
 from ..state.codec import UserCodec
+from ..state.frozen import frozen
 from . import journal, replay_file
 from .files import path_text
 from .journal import Found
 
 
-@dataclass(frozen=True)
+@frozen
 class Opened:
     """What was found at a path: a recording, and the file or the journal it is from."""
 

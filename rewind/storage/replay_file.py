@@ -7,7 +7,7 @@ import hmac
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..metrics.table import COLUMNS
 from ..state.checkpoints import Checkpoints
 from ..state.codec import UserCodec
 from ..state.columns import Array
+from ..state.frozen import frozen
 from ..state.spilled import SpilledColumn, pieces
 from .files import MAX_FILE_BYTES, read_file, write_file, write_file_by
 from .hdf5.container import Container, load_json
@@ -247,7 +248,7 @@ def _signature(arrays: Mapping[str, Array], meta: Mapping[str, Any], key: bytes)
 # ---- file -> recording
 
 
-@dataclass(frozen=True)
+@frozen
 class File:
     """A file as it was read: its recording, its size, and whether it has a seal and a signature (checked or not)."""
 

@@ -27,7 +27,7 @@ _META = {
     *("format_version", "n_steps", "block_size", "stride", "seed", "backend", "params", "layout", "codec", "metrics"),
     *("metric_order", "origin", "tail_digest", "complete", *HINTS),
 }
-_SIGNATURE = re.compile("[0-9a-f]{64}")
+_SIGNATURE = "[0-9a-f]{64}"
 _MAX_STEPS = 1 << 62
 #: Most rows believed where no array bounds them: states without a single number in them.
 _MAX_EMPTY_ROWS = 10_000_000
@@ -119,7 +119,7 @@ class _Schema:
         recording = replace(
             recording, checkpoints=self.checkpoints(-(-n_blocks // stride), user), metrics=self.metrics(recording.grid)
         )
-        if "signature" in meta and not _SIGNATURE.fullmatch(_text(meta["signature"])):
+        if "signature" in meta and not re.fullmatch(_SIGNATURE, _text(meta["signature"])):
             raise _Odd("signature")
         if unknown := [*sorted(self.arrays), *sorted(meta.keys() - _META)]:
             raise _Odd(f"unexpected {', '.join(unknown[:3])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import concurrent.futures
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -169,14 +170,14 @@ class Forward(Backward):
 @pytest.fixture(autouse=True)
 def waiting_makes_it_go(monkeypatch):
     """`wait`, as the library calls it, lets fake executors do a piece."""
-    real = parallel.wait
+    real = concurrent.futures.wait
 
     def wait(futures: Any, timeout: float | None = None, return_when: str = "ALL_COMPLETED") -> Any:
         for executor in Backward.made:
             executor.go()
         return real(futures, timeout, return_when)
 
-    monkeypatch.setattr(parallel, "wait", wait)
+    monkeypatch.setattr(concurrent.futures, "wait", wait)
     yield
     Backward.made.clear()
 

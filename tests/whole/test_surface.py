@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import doctest
 import importlib
 import inspect
+import os
 import pathlib
 import pickle
+import pydoc
 import re
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -32,13 +37,45 @@ EXCEPTIONS = {
 # ---- names
 
 
-def test_all_is_sorted_and_is_what_is_exported():
-    assert rewind.__all__ == sorted(rewind.__all__)
-    assert all(getattr(rewind, name) is not None for name in rewind.__all__)  # the tracker comes when it is asked for
-    submodules = {name for name, thing in vars(rewind).items() if inspect.ismodule(thing)}
-    public = {name for name in vars(rewind) if not name.startswith("_")} | {"__version__"}
-    public -= {"TYPE_CHECKING"}
-    assert set(rewind.__all__) == public - submodules
+def test_the_public_names_are_sorted_and_dir_shows_them_and_nothing_else():
+    assert dir(rewind) == rewind.__all__ == sorted(rewind.__all__)
+    assert all(getattr(rewind, name) is not None for name in rewind.__all__)
+    assert not hasattr(rewind, "run"), "a later issue gives this name its meaning"
+
+
+def test_type_checkers_see_the_names_that_are_loaded_on_first_use():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        alias.asname: f"{node.module}:{alias.name}"
+        for branch in tree.body
+        if isinstance(branch, ast.If)
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname is not None and node.module is not None
+    }
+    homes = {name: f"{module}:{name}" for name, module in rewind._HOMES.items()}
+    homes["__version__"] = homes["__version__"].replace("__version__", "VERSION")
+    assert seen == homes
+
+
+def test_no_public_name_hides_a_module():
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert not modules & set(rewind.__all__)
+
+
+def test_help_is_one_screen_that_says_what_there_is():
+    shown = pydoc.plain(pydoc.render_doc(rewind)).splitlines()
+    assert len(shown) <= 50 and max(map(len, shown)) <= 120
+    text = "\n".join(shown)
+    assert all(name in text for name in ("record", "Recorder", "load", "resume", "init", "native_step", "errors"))
+
+
+def test_importing_the_package_loads_none_of_it():
+    program = "import sys; before = set(sys.modules); import rewind; print(*sorted(set(sys.modules) - before))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["rewind"]
 
 
 def test_every_exported_name_is_there_and_a_star_gives_them_all():

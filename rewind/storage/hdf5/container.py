@@ -23,7 +23,7 @@ MAX_NAME = 200
 
 # Any printable text without "/". Left out are control characters, and the invisible and direction-changing ones that
 # make two names look alike; U+D800..DFFF cannot come out of UTF-8.
-_NAME = re.compile(
+_NAME = (
     "[ -.0-~\u00a1-\u00ac\u00ae-\u061b\u061d-\u180d\u180f-\u1fff\u2010-\u2027\u2030-\u205f\u2070-\ud7ff\ue000-\ufefe"
     "\uff00-\ufff8\ufffc\ufffd\U00010000-\U000dffff]+"
 )
@@ -50,7 +50,7 @@ class Container:
 
 def is_name(name: str) -> bool:
     """Return whether `name` may be one part of an array's path."""
-    return len(name) <= MAX_NAME and name not in (".", "..") and _NAME.fullmatch(name) is not None
+    return len(name) <= MAX_NAME and name not in (".", "..") and re.fullmatch(_NAME, name) is not None
 
 
 def assemble(
@@ -102,7 +102,7 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
     n_items = unescaped.count(b'"') // 2
     if n_items <= MAX_JSON_ITEMS:
-        bare = _STRING.sub(b"", unescaped)
+        bare = re.compile(_STRING).sub(b"", unescaped)
         n_items = sum(map(bare.count, (b",", b":", b"[", b"{")))
     if n_items > MAX_JSON_ITEMS:
         raise ArtifactFormatError(f"its metadata holds {n_items:,} values; the limit is {MAX_JSON_ITEMS:,}", path)
@@ -120,7 +120,7 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     return value
 
 
-_STRING = re.compile(rb'"[^"]*"?')  # where no quote is escaped; it never goes back, whatever the text
+_STRING = rb'"[^"]*"?'  # where no quote is escaped; it never goes back, whatever the text
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 

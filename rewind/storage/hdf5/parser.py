@@ -13,11 +13,11 @@ from __future__ import annotations
 import bisect
 import math
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...state.frozen import frozen
 from .container import MAX_OBJECTS, MAX_PATH_DEPTH
 from .messages import (
     UNDEFINED,
@@ -49,7 +49,7 @@ _ALLOWED = _NEEDED | {Kind.FILL_VALUE, Kind.PIPELINE}  # the fill value is never
 _DEFLATE_RATIO = 1040  # zlib's best is 1032
 
 
-@dataclass(frozen=True)
+@frozen
 class Piece:
     """Rows ``start`` to ``stop`` of a dataset, stored in ``size`` bytes at ``address``."""
 
@@ -58,7 +58,7 @@ class Piece:
     stored: memoryview
 
 
-@dataclass(frozen=True)
+@frozen
 class Dataset:
     """A dataset as its header describes it; nothing of it is decoded yet."""
 

@@ -17,8 +17,8 @@ SEAL_BYTES = 512  # the smallest user block HDF5 allows
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _OPENING = b'{"rewind":'
-_LINE = re.compile(rb'\{"rewind":([0-9]{1,9}),"bytes":([0-9]{1,18}),"blake2b":"([0-9a-f]{64})"\}\n')
-_VERSION = re.compile(rb'\{"rewind":([0-9]{1,9})[,}]')
+_LINE = rb'\{"rewind":([0-9]{1,9}),"bytes":([0-9]{1,18}),"blake2b":"([0-9a-f]{64})"\}\n'
+_VERSION = rb'\{"rewind":([0-9]{1,9})[,}]'
 
 
 def seal(body: bytes | memoryview) -> bytes:
@@ -59,10 +59,10 @@ def check_seal(data: bytes, path: object = None) -> bool:
         if data[SEAL_BYTES : SEAL_BYTES + 8] == SIGNATURE:
             raise ArtifactIntegrityError("the seal in its first 512 bytes is damaged", path)
         raise ArtifactFormatError(_describe(data), path)
-    version = _VERSION.match(data)
+    version = re.compile(_VERSION).match(data)
     if version and int(version[1]) > SEAL_VERSION:
         raise ArtifactVersionError(int(version[1]), SEAL_VERSION, path)
-    line = _LINE.match(data)
+    line = re.compile(_LINE).match(data)
     if line is None:
         raise ArtifactIntegrityError("the seal in its first line cannot be read", path)
     n_bytes = int(line[2])

@@ -1,0 +1,87 @@
+"""`frozen` classes are dataclasses whose fields are set once, as ``dataclass(frozen=True)`` would make them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from rewind.state.frozen import frozen
+
+
+def declare(decorator: Any, name: str) -> Any:
+    @decorator
+    class Made:
+        x: int
+        y: list[int] = field(default_factory=list)
+        note: str = field(default="", repr=False, compare=False)
+
+        def total(self) -> int:
+            return self.x + sum(self.y)
+
+    Made.__name__ = Made.__qualname__ = name
+    return Made
+
+
+Ours, Theirs = declare(frozen, "Ours"), declare(dataclass(frozen=True), "Theirs")
+WAYS = [((1,), {}), ((1, [2]), {}), ((), {"x": 3, "note": "n"}), ((0, [1], "z"), {})]
+
+
+@pytest.mark.parametrize(("values", "named"), WAYS)
+def test_it_is_made_shown_and_taken_apart_as_a_dataclass(values, named):
+    ours, theirs = Ours(*values, **named), Theirs(*values, **named)
+    assert repr(ours).replace("Ours", "Theirs") == repr(theirs)
+    assert dataclasses.asdict(ours) == dataclasses.asdict(theirs) and ours.total() == theirs.total()
+    assert dataclasses.astuple(dataclasses.replace(ours, x=9)) == dataclasses.astuple(dataclasses.replace(theirs, x=9))
+
+
+def test_fields_that_do_not_count_are_left_out_of_equality():
+    assert Ours(1, [2], "a") == Ours(1, [2], "b") != Ours(1, [3]) and Ours(1) != Theirs(1)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Ours(1))
+
+
+@frozen
+class Pair:
+    a: int
+    b: float = 0.0
+
+
+def test_it_has_the_hash_of_its_fields_and_survives_pickle_and_copy():
+    pair = Pair(1, 2.0)
+    assert {pair: 1}[Pair(1, 2.0)] == 1
+    assert pickle.loads(pickle.dumps(pair)) == pair == copy.deepcopy(pair) == copy.copy(pair)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_nothing_can_be_set_again_or_deleted(name):
+    for pair in (Pair(1), pickle.loads(pickle.dumps(Pair(1)))):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(pair, name, 5)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            delattr(pair, name)
+        assert pair == Pair(1)
+
+
+@pytest.mark.parametrize(("values", "named"), [((), {}), ((1, 2.0, 3), {}), ((1,), {"c": 1}), ((1,), {"a": 1})])
+def test_wrong_arguments_are_a_type_error_the_first_time_and_later(values, named):
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            frozen(type("New", (), {"__annotations__": {"a": int, "b": float}, "b": 0.0}))(*values, **named)
+        with pytest.raises(TypeError):
+            Pair(*values, **named)
+
+
+def test_a_subclass_that_is_not_decorated_is_made_as_its_base():
+    @frozen
+    class Base:
+        a: int
+
+    class Sub(Base):
+        pass
+
+    assert Sub(1).a == 1 and Base(2).a == 2 and repr(Sub(3)).endswith("Sub(a=3)")
