@@ -226,7 +226,7 @@ class Span(NamedTuple):
 
     def has_infinity(self) -> Array:
         """Whether it may be infinite."""
-        return np.isinf(self.low) | np.isinf(self.high)
+        return np.asarray(np.isinf(self.low) | np.isinf(self.high))
 
 
 class Odds(NamedTuple):

@@ -138,7 +138,7 @@ def _has_array(value: Any) -> bool:
 
 
 def _kept_array(value: Any) -> Any:
-    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
         raise Unkept  # what is under the mask is no value
     try:
         array = np.asarray(value)
