@@ -141,6 +141,16 @@ def element_bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return raw
 
 
+def without_padding(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array with zeros where long doubles have whatever was in memory; one of another dtype as it is."""
+    if array.dtype.char not in "gG" or _LONGDOUBLE_BYTES != 10:
+        return array
+    array = array.copy()
+    raw = array.reshape(-1).view(np.uint8).reshape(-1, np.dtype(np.longdouble).itemsize)
+    (raw[:, 10:] if array.dtype.isnative else raw[:, :-10])[...] = 0
+    return array
+
+
 def _plain_bytes(array: np.ndarray[Any, Any]) -> Any:
     dtype = array.dtype
     if array.nbytes < _SHORT_ARRAY and dtype.isnative and sys.byteorder == "little" and dtype.char not in "gG":

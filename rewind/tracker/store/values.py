@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, ArgumentTypeError
+from ...state.tokens import without_padding
 
 #: Types that are kept as they are; their values never change.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -150,7 +151,7 @@ def _kept_array(value: Any) -> Any:
         item = array.item()
         if not isinstance(item, np.generic):
             return kept_value(item)
-    data = base64.b64encode(array.tobytes()).decode("ascii")
+    data = base64.b64encode(without_padding(array).tobytes()).decode("ascii")
     return {"ndarray": [array.dtype.str, list(array.shape), data]}
 
 
