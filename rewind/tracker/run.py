@@ -284,11 +284,12 @@ class TrackedRun(Simulating):
         code = 0 if exit_code is None else integer("exit_code", exit_code)
         if not -(1 << 31) <= code < 1 << 31:
             raise ArgumentError("exit_code", exit_code, "an exit code, such as 0 or 1")
-        if self._finished:
-            return
-        self._require_process()
+        if not self._finished:
+            self._require_process()
         with self._writer.turn:
-            if not self._finished:
+            if self._finished:
+                self._let_go()  # Ctrl-C may have come in the middle of it
+            else:
                 self._writer.once(lambda: self._end(code), lambda: self.finish(code))
 
     def _end(self, code: int) -> None:
@@ -300,6 +301,10 @@ class TrackedRun(Simulating):
         self._record = history.record_of(self._store, self._record.uid)
         self._store.durable()
         self._finished = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give back what only a run that is not finished needs; a second call does nothing."""
         self._store.close()
         self._lock.release()
 

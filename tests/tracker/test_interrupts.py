@@ -10,6 +10,7 @@ import pytest
 
 import rewind
 from rewind.tracker.store import writer as writing
+from rewind.tracker.store.lock import is_held
 
 pytestmark = pytest.mark.once
 
@@ -87,6 +88,7 @@ def test_an_interrupt_at_any_line_loses_no_row_and_mixes_none(tmp_path, monkeypa
         if not raised:
             break
         interrupted += 1
+        assert run._store._connection is None and not is_held(str(tmp_path), run.id), n
         rows = run.history()
         assert [row["_step"] for row in rows] == list(range(len(rows)))
         values = [row["x"] for row in rows]

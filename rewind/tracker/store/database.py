@@ -374,10 +374,11 @@ class Store:
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         with self.turn:
-            connection, self._connection, self._rests = self._connection, None, False
-            if connection is not None and os.getpid() == self._pid:
+            # Forgotten when it is closed, not before: Ctrl-C may come in between, and the next call goes on here.
+            if self._connection is not None and os.getpid() == self._pid:
                 with contextlib.suppress(Exception):
-                    connection.close()
+                    self._connection.close()
+            self._connection, self._rests = None, False
 
     # ---- forks
 
