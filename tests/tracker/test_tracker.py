@@ -465,7 +465,15 @@ def test_second_writer_is_told_the_number_of_the_first(begin):
 
 @posix
 def test_fork_that_outlives_its_killed_parent_does_not_keep_the_run(begin):
-    code = KILLED.replace("os.kill(", "if os.fork() == 0:\n    sys.stdin.read()\n    os._exit(0)\nos.kill(")
+    fork = """
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, b"here")
+    sys.stdin.read()
+    os._exit(0)
+os.read(read, 4)  # a parent that is killed sooner leaves a fork that has not yet let go of the lock
+"""
+    code = KILLED.replace("os.kill(", fork + "os.kill(")
     process = subprocess.Popen([sys.executable, "-c", code, begin.dir], stdin=subprocess.PIPE)
     try:
         assert process.wait() == -signal.SIGKILL
