@@ -317,12 +317,13 @@ def test_a_copy_of_the_stream_does_not_recurse():
 
 
 FORKED = """
-import os, sys
+import os, sys, warnings
 from rewind.tracker.lines import Capture, Sampler
 kept = []
 capture, sampler = Capture(kept.append), Sampler(60, lambda *facts: None)
 print("parent")
 sys.stdout.flush()
+warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)  # that is what it is about
 with capture._turn:  # a thread that the child does not have may hold it
     child = os.fork()
     if child == 0:
