@@ -13,6 +13,7 @@ import threading
 
 import pytest
 from helpers.plain import bytes_of, loop, walk
+from helpers.programs import without_source
 
 import rewind
 from rewind.runs.signals import Caught, Signals
@@ -384,7 +385,7 @@ def sent(folder, number, on_signal):
     program = textwrap.dedent(PROGRAM).replace("ON_SIGNAL", f"on_signal={on_signal!r}")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-c", without_source(program)],
         cwd=folder,
         env=env,
         stdin=subprocess.PIPE,

@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import pytest
 from helpers.plain import HAZARDS, Counting, bytes_of, deep, digest, in_place, loop, noisy, text, walk
+from helpers.programs import without_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -666,7 +667,7 @@ sys.stdin.readline()
 def another_process(program, *argv):
     """A process that has said that it holds what it shall; it ends when its input does."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program, *map(str, argv)]
+    command = [sys.executable, "-c", without_source(program), *map(str, argv)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True) as child:
         try:
             assert child.stdout.readline() == "holding\n"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from helpers.plain import loop
+from helpers.programs import without_source
 
 import rewind
 from rewind.runs import progress
@@ -648,7 +649,7 @@ def test_the_functions_of_a_run_that_was_purged_are_not_those_of_another_with_it
         with rewind.init(id="b", dir={folder!r}) as run:
             run.record(two, 0, 20, 1, observe={{"x": None}}, block_size=5)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
+    subprocess.run([sys.executable, "-c", without_source(textwrap.dedent(program))], check=True)
     with rewind.init(dir=folder, resume_from="b?_step=13") as run:
         with pytest.raises(rewind.MissingStepError):
             _ = run.state

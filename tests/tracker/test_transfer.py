@@ -12,6 +12,7 @@ import sys
 import zipfile
 
 import pytest
+from helpers.programs import without_source
 from helpers.tracked_family import attach, copied, execute, killed, made_once, open_bytes, seen, step
 
 import rewind
@@ -214,7 +215,7 @@ def step(x, rng):
 run = rewind.init("p", dir={folder!r}, id="killed")
 run.record(step, 0, 100, seed=1, observe={{"x": None}}, log_every=2, block_size=5)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert subprocess.run([sys.executable, "-c", without_source(code)], check=False).returncode == 9
     rewind.Tracker(folder).export("killed", tmp_path / "file")
     assert rewind.Tracker(folder).run("killed").status == "crashed"
     import_bundle(there, tmp_path / "file")
