@@ -205,7 +205,7 @@ def test_memory_order_strides_and_base_of_an_array_do_not_count() -> None:
 
 def test_padding_is_not_part_of_a_value() -> None:
     dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
-    a, b = (np.frombuffer(bytes([fill]) * dtype.itemsize * 3, dtype).copy() for fill in (0, 255))
+    a, b = (np.full(dtype.itemsize * 3, fill, np.uint8).view(dtype) for fill in (0, 255))
     for array in (a, b):
         array["a"], array["b"] = 1, [1.0, 2.0, 3.0]
     assert a.tobytes() != b.tobytes()
