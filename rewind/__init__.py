@@ -17,9 +17,12 @@
 ``help(rewind.record)``, ``help(rewind.Run)`` and so on say more; ``rewind --help`` is the same in the shell.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as type checkers read it; typing itself takes longer to load than this module
 
 #: The public names by the module they are in, which is imported when one of them is first used.
 _PUBLIC = {
@@ -61,6 +64,8 @@ _HOMES = {name: module for module, names in _PUBLIC.items() for name in names.sp
 _HOMES["__version__"] = _HOMES.pop("VERSION")
 
 if TYPE_CHECKING:  # the same names, for those who read and do not run
+    from typing import Any
+
     from . import errors as errors
     from .engine.divergence import Divergence as Divergence
     from .engine.recording import Ancestor as Ancestor
