@@ -11,8 +11,8 @@ cdef struct Pool:
     uint32_t hash_const
 
 
-# What numpy keeps behind ``bitgen_t.state`` of a PCG64. This is private to numpy, and its compiler decides which half
-# of a 128-bit number comes first; find_layout() asks the numpy that runs.
+# What ``bitgen_t.state`` of a PCG64 points to. This is private to numpy, and its compiler decides which half of a
+# 128-bit number comes first; _find_layout() looks at the numpy that runs.
 cdef struct Pcg64:
     uint64_t* number  # state, then increment
     int has_uint32

@@ -15,7 +15,7 @@ __all__ = [
     "advance_observed",
     "MISSING",
     "Turn",
-    "Marks",
+    "Snapshots",
     "Place",
     "copied_record",
     "rounds_twice",
@@ -62,7 +62,7 @@ MISSING: object
 
 def copied_record(value: Any, fields: tuple[str, ...]) -> Any: ...
 
-class Marks:
+class Snapshots:
     def __init__(
         self, blocks: BlockRng, n_blocks: int, per_block: int, every: int, copy: Callable[[Any], Any]
     ) -> None: ...
@@ -77,7 +77,7 @@ class Place:
     state: Any
     step_fn: Any
     blocks: BlockRng
-    marks: Marks | None
+    snapshots: Snapshots | None
     def __init__(
         self,
         blocks: BlockRng,

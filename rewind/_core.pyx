@@ -1,7 +1,8 @@
 # cython: language_level=3, binding=True, embedsignature=False
 """Compiled kernel: the twin of ``kernel/core.py``, with the same names, the same order and the same bits.
 
-Only :mod:`rewind.kernel` imports either of them. What runs per step and per block is here, and nothing else.
+Only :mod:`rewind.kernel` imports either of them. What runs per step and per block is here, and nothing else. As in
+the other compiled modules, a docstring that only names the file of the twin is the twin's: setup.py writes it there.
 """
 
 cimport cython
@@ -37,7 +38,7 @@ __all__ = [
     "advance_observed",
     "MISSING",
     "Turn",
-    "Marks",
+    "Snapshots",
     "Place",
     "copied_record",
     "rounds_twice",
@@ -48,23 +49,7 @@ __all__ = [
 
 
 def default_block_size(n_steps):
-    """Return the smallest whole number whose square is at least `n_steps`.
-
-    Parameters
-    ----------
-    n_steps : int
-        Number of states of a run, of any size.
-
-    Returns
-    -------
-    block_size : int
-        ``ceil(sqrt(n_steps))``, by integer arithmetic.
-
-    Examples
-    --------
-    >>> default_block_size(1_000_000), default_block_size(1_000_001)
-    (1000, 1001)
-    """
+    """As in ``core.py``."""
     root = math.isqrt(n_steps)
     return root + (root * root < n_steps)
 
@@ -165,35 +150,7 @@ cdef object drawn_integer(const Pool* pool):
 
 
 def block_integer(seed, key):
-    """Return the 128-bit integer at the address `key` below `seed`.
-
-    Parameters
-    ----------
-    seed : int
-        Non-negative, of any size.
-    key : tuple of int
-        Non-negative integers, of any size.
-
-    Returns
-    -------
-    integer : int
-        The little-endian integer of
-        ``numpy.random.SeedSequence(entropy=seed, spawn_key=key).generate_state(4, numpy.uint32)``.
-
-    Raises
-    ------
-    ValueError
-        If `seed` or an integer of `key` is negative.
-
-    Notes
-    -----
-    The mixing is that of [1]_, as in numpy.
-
-    References
-    ----------
-    .. [1] M. E. O'Neill, "Developing a seed_seq Alternative", 2015,
-       https://www.pcg-random.org/posts/developing-a-seed_seq-alternative.html
-    """
+    """As in ``core.py``."""
     cdef Pool pool
     cdef bytes raw
     cdef const unsigned char* word
@@ -283,7 +240,7 @@ cdef bitgen_t* bitgen_of(object bit_generator) except NULL:
 
 
 cdef Pcg64* pcg_of(object bit_generator) except? NULL:
-    """Return the private state, NULL unless all of it lies inside the object: then no look at it can go astray."""
+    """Return the private state, NULL unless all of it lies inside the object, where reading it is safe."""
     cdef Pcg64* pcg = <Pcg64*>bitgen_of(bit_generator).state
     if not lies_in(bit_generator, <size_t>pcg, sizeof(Pcg64)):
         return NULL
@@ -326,7 +283,7 @@ def _find_layout(make):
             pcg_seed(pcg, layout, &pool)
             if bit_generator.state != make(np.random.SeedSequence(entropy=seed, spawn_key=(j,))).state:
                 return UNKNOWN
-    except Exception:  # whatever this numpy lacks, its public way is left
+    except Exception:  # whatever this numpy lacks, there is its public interface
         return UNKNOWN
     return layout
 
@@ -380,7 +337,7 @@ cdef void mt_seed(Mt* mt, const Pool* pool) noexcept nogil:
 
 
 cdef class Standing:
-    """Where the rng of a `BlockRng` stands, for its seed sequence."""
+    """As in ``core.py``."""
 
     @property
     def block(self):
@@ -397,39 +354,7 @@ cdef class BlockRng:
     """BlockRng(seed, backend)
 --
 
-    One rng, pointed in place to the first draw of any block.
-
-    Parameters
-    ----------
-    seed : int
-        Master seed, non-negative, of any size.
-    backend : {"python", "numpy"}
-        Whether `rng` is a ``random.Random`` or a ``numpy.random.Generator`` over ``PCG64``.
-
-    Attributes
-    ----------
-    rng : FastRandom or FastGenerator
-        The one object `start` returns, undefined before the first `start`.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no such `backend`.
-    ValueError
-        If `seed` is negative.
-
-    Notes
-    -----
-    Not to be shared between threads.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> blocks = BlockRng(7, "numpy")
-    >>> sequence = np.random.SeedSequence(entropy=7, spawn_key=(3,))
-    >>> blocks.start(3).random() == np.random.Generator(np.random.PCG64(sequence)).random()
-    True
-    """
+    As in ``core.py``."""
 
     def __cinit__(self, seed, backend):
         self.seed = operator.index(seed)
@@ -453,18 +378,7 @@ cdef class BlockRng:
             raise ArgumentError("backend", backend, "'python' or 'numpy'")
 
     def start(self, uint64_t j):
-        """Point `rng` to the first draw of block `j` and return it.
-
-        Parameters
-        ----------
-        j : int
-            Index of the block, ``0 <= j < 2**64``.
-
-        Returns
-        -------
-        rng : FastRandom or FastGenerator
-            Always the same object. Numbers it had buffered are dropped.
-        """
+        """As in ``core.py``."""
         cdef Pool pool
         if self.start_nogil(j):
             return self.rng
@@ -581,34 +495,7 @@ cdef object run_on(object step_fn, object state, object rng, Py_ssize_t n, Py_ss
 
 
 def advance(step_fn, state, rng, Py_ssize_t n, Py_ssize_t t, bint none_allowed):
-    """Return the state `n` steps after `state`.
-
-    Parameters
-    ----------
-    step_fn : callable
-        Called as ``state = step_fn(state, rng)``.
-    state : object
-        The state at step `t`.
-    rng : object
-        Handed to every call.
-    n, t : int
-        Number of calls, and step of `state`.
-    none_allowed : bool
-        Whether None is a state.
-
-    Returns
-    -------
-    state : object
-        The state at step ``t + n``.
-
-    Raises
-    ------
-    StepError
-        From the exception of the call that failed, with the step of the state that call was given.
-        What is not an ``Exception``, such as ``KeyboardInterrupt``, comes through untouched.
-    StepReturnError
-        If a call returned None and None is no state.
-    """
+    """As in ``core.py``."""
     return run_on(step_fn, state, rng, n, t, none_allowed)
 
 
@@ -623,21 +510,7 @@ cdef class Values:
     """Values(capacity)
 --
 
-    What a metric gives over a block: doubles, until something else comes.
-
-    Parameters
-    ----------
-    capacity : int
-        Number of values it has room for at first.
-
-    Examples
-    --------
-    >>> values = Values(4)
-    >>> values.append(2), values.append(0.5)
-    (None, None)
-    >>> values.take()
-    array([2. , 0.5])
-    """
+    As in ``core.py``."""
 
     cdef double[::1] room
     cdef double* data
@@ -653,7 +526,7 @@ cdef class Values:
         return 0
 
     def append(self, value):
-        """Add one value."""
+        """As in ``core.py``."""
         self.add(value)
 
     cdef inline int add(self, value) except -1:
@@ -697,13 +570,7 @@ cdef class Values:
         return 0
 
     def take(self):
-        """Return the values and be empty again.
-
-        Returns
-        -------
-        values : ndarray of float64, shape (n,), or list
-            An array, valid until the next `append`, if all were real numbers; else what was appended.
-        """
+        """As in ``core.py``."""
         cdef Py_ssize_t n = self.n
         objects, self.objects, self.n = self.objects, None, 0
         return np.asarray(self.room)[:n] if objects is None else objects
@@ -791,33 +658,7 @@ def advance_observed(
     metrics,
     buffers,
 ):
-    """Return the state `n_steps` after `state`, having appended the metrics of `n_states` states to `buffers`.
-
-    Parameters
-    ----------
-    step_fn, state, rng, t, none_allowed
-        As for `advance`.
-    n_states : int
-        Number of states to observe, `state` the first of them.
-    n_steps : int
-        Number of calls of `step_fn`: `n_states`, or one less for a block no other follows.
-    names, metrics : sequence
-        Name and function of each metric. None for a function means the state itself.
-    buffers : sequence of Values or list
-        Where the values of each metric go.
-
-    Returns
-    -------
-    state : object
-        The state at step ``t + n_steps``.
-
-    Raises
-    ------
-    MetricError
-        From the exception of the metric that failed.
-    StepError, StepReturnError
-        As from `advance`.
-    """
+    """As in ``core.py``."""
     attributes = tuple([attribute_of(metric) for metric in metrics])
     return watch(
         step_fn, state, rng, n_states, n_steps, t, none_allowed, tuple(names), tuple(metrics), attributes,
@@ -850,7 +691,7 @@ cdef unsigned long n_forks = 0
 
 
 def _forked():
-    """Take the turns from threads that are not in this process, which is a fork; a step that forks keeps its own."""
+    """As in ``core.py``."""
     global n_forks
     cdef unsigned long me = PyThread_get_thread_ident()
     cdef PyThread_type_lock lock
@@ -859,18 +700,18 @@ def _forked():
     while seat != &seats:
         if seat.owner != me:
             lock = PyThread_allocate_lock()
-            if lock != NULL:  # the old one is left alone: whoever waited for it may have been half way through
+            if lock != NULL:  # the old one is left alone: a thread may have been in the middle of waiting for it
                 seat.lock = lock
-            seat.owner = 0  # and a new thread may have the number of an old one
+            seat.owner = 0  # a new thread may have the number of an old one
         seat = seat.after
 
 
 def _before_a_fork():
-    """Wait for modules of this package that other threads import, at the first save, say: a fork keeps them half."""
+    """As in ``core.py``."""
     package = __name__.partition(".")[0] + "."
     for name, module in list(sys.modules.items()):
         if name.startswith(package) and getattr(getattr(module, "__spec__", None), "_initializing", False):
-            with contextlib.suppress(Exception):  # that thread is told
+            with contextlib.suppress(Exception):  # the thread that imports it gets the error
                 importlib.import_module(name)
 
 
@@ -882,11 +723,7 @@ cdef class Turn:
     """Turn()
 --
 
-    Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays.
-
-    A context manager, for as often as the same thread wants. It is C, so that no Ctrl-C comes between taking the turn
-    and being bound to give it back.
-    """
+    As in ``core.py``."""
 
     cdef Seat seat
     cdef Py_ssize_t depth
@@ -914,7 +751,7 @@ cdef class Turn:
             self.leave()
 
     def is_mine(self):
-        """Return whether this thread has its turn."""
+        """As in ``core.py``."""
         return self.seat.owner == PyThread_get_thread_ident()
 
     cdef bint take(self):
@@ -934,7 +771,7 @@ cdef class Turn:
 
 
 class _Missing:
-    """What `Place.get` returns where it has no quick answer."""
+    """As in ``core.py``."""
 
     def __repr__(self):
         return "MISSING"
@@ -947,26 +784,7 @@ cdef frozenset PLAIN = frozenset({bool, int, float, complex, str, bytes, type(No
 
 
 def copied_record(value, tuple fields):
-    """Return a copy of an instance all of whose attributes are `fields` and hold plain values, else None.
-
-    Parameters
-    ----------
-    value : object
-        Of a class whose instances are made by ``object.__new__``.
-    fields : tuple of str
-
-    Returns
-    -------
-    copy : object or None
-
-    Examples
-    --------
-    >>> class Point: pass
-    >>> point = Point()
-    >>> point.x = 1.5
-    >>> copied_record(point, ("x",)).x, copied_record(point, ("x", "y")), copied_record(point, ())
-    (1.5, None, None)
-    """
+    """As in ``core.py``."""
     cdef PyTypeObject* kind = Py_TYPE(value)
     cdef PyObject* attributes = PyObject_GenericGetDict(<PyObject*>value, NULL)
     cdef PyObject* part
@@ -997,7 +815,7 @@ def copied_record(value, tuple fields):
 
 
 cdef bint parts_held(PyObject* pointer, fields_of, int depth) except -1:
-    """Whether somebody beside `pointer` may have hold of a mutable part of it; unknown objects may be held by anybody."""
+    """Return whether other code may refer to a mutable part of `pointer`; to an unknown object it always may."""
     cdef object value = <object>pointer, kind = type(value)
     cdef PyObject* part
     cdef PyObject* key
@@ -1044,25 +862,11 @@ cdef bint part_held(PyObject* part, fields_of, int depth) except -1:
     return parts_held(part, fields_of, depth + 1)
 
 
-cdef class Marks:
-    """Marks(blocks, n_blocks, per_block, every, copy)
+cdef class Snapshots:
+    """Snapshots(blocks, n_blocks, per_block, every, copy)
 --
 
-    Extra checkpoints in memory: a state and where the generator stands, every few steps of a block.
-
-    Parameters
-    ----------
-    blocks : BlockRng
-        The kind of generator.
-    n_blocks, per_block, every : int
-        Number of blocks, of marks in each, and of steps from one to the next.
-    copy : callable
-        ``copy(state)`` gives a private copy, or None where a copy inside a block may lose something.
-
-    Notes
-    -----
-    Once a state does not fit, no more marks are taken; those there are stay good.
-    """
+    As in ``core.py``."""
 
     cdef readonly Py_ssize_t every
     cdef readonly Py_ssize_t per_block
@@ -1092,13 +896,13 @@ cdef class Marks:
         return self.n
 
     cdef Py_ssize_t next_from(self, Py_ssize_t offset) noexcept:
-        """Return the offset in a block of the first mark behind `offset`."""
+        """Return the offset in a block of the first snapshot after `offset`."""
         return (offset // self.every + 1) * self.every
 
     cdef int take(
         self, Py_ssize_t block, Py_ssize_t offset, PyObject* state, fields_of, BlockRng blocks
     ) except -1:
-        """Keep `state`, which has one owner if nobody but the pass has hold of it; else a copy were another object."""
+        """Keep `state`, unless it has a second owner: what that one refers to would not be the copy."""
         cdef Py_ssize_t i = block * self.per_block + offset // self.every - 1
         if not self.open or offset // self.every > self.per_block or self.states[i] is not None:
             return 0
@@ -1118,7 +922,7 @@ cdef class Marks:
         return 0
 
     cdef Py_ssize_t before(self, Py_ssize_t block, Py_ssize_t offset):
-        """Return the offset of the last mark at or before `offset`, 0 where there is none."""
+        """Return the offset of the last snapshot at or before `offset`, 0 where there is none."""
         cdef Py_ssize_t m = min(offset // self.every, self.per_block)
         while m > 0 and self.states[block * self.per_block + m - 1] is None:
             m -= 1
@@ -1135,48 +939,10 @@ cdef class Place:
     """Place(blocks, grid, stride, restored, codec, fields_of, bind, runs_itself, none_allowed, first=None, turn=None)
 --
 
-    A place in a run: step `t`, its live state, and the rng as it stands there.
-
-    At the first step of a block the state is the checkpoint as it is restored, never what the step before returned.
-
-    Parameters
-    ----------
-    blocks : BlockRng
-        Of its own.
-    grid : Grid
-        The blocks of the run: its ``n_steps``, ``block_size`` and ``origin``.
-    stride : int
-        Blocks from one stored state to the next.
-    restored : list or callable
-        The stored states where they may be shared, or ``restored(i)``, which makes the `i`-th anew.
-    codec : StateCodec
-        How states are kept: its ``again`` restores a live state as a checkpoint would, ``copy`` copies it, ``encode``
-        and ``same`` tell whether it was changed, and ``user`` is None where a plain number or text is its own copy.
-    fields_of : callable
-        ``fields_of(type)``: the fields, if instances can be copied by `copied_record`, else None.
-    bind : callable
-        ``bind()`` gives ``step_fn(state, rng)`` for one block.
-    runs_itself : bool
-        Whether what `bind` gives has ``advance(state, rng, n, t)`` instead.
-    none_allowed : bool
-        Whether None is a state.
-    first : callable or None
-        ``first(place)`` is called when the first block is entered.
-    turn : Turn, optional
-        Taken by `get`; of other places, too, if one thread at a time is to move any of them.
-
-    Attributes
-    ----------
-    t, block, stop : int
-        Step, block and the step behind the block; `t` is negative where a step raised.
-    state : object
-        The live state.
-    marks : Marks or None
-        Extra checkpoints, taken and used on the way.
-    """
+    As in ``core.py``."""
 
     cdef readonly BlockRng blocks
-    cdef public Marks marks
+    cdef public Snapshots snapshots
     cdef public Py_ssize_t t
     cdef readonly Py_ssize_t block
     cdef readonly Py_ssize_t stop
@@ -1218,7 +984,7 @@ cdef class Place:
         return (self.origin + t) // self.block_size - self.origin // self.block_size
 
     cdef Py_ssize_t base(self, Py_ssize_t block) noexcept:
-        """Return where a block begins; of a first block that is cut short, where it would."""
+        """As ``_base`` in ``core.py``."""
         return (self.origin // self.block_size + block) * self.block_size - self.origin
 
     cdef int stand(self, Py_ssize_t block) except -1:
@@ -1229,17 +995,17 @@ cdef class Place:
         return 0
 
     def enter(self, Py_ssize_t block, state):
-        """Stand at the first step of `block`, with `state` there."""
+        """As in ``core.py``."""
         self.t = -1
         self.blocks.start(self.origin // self.block_size + block)
         self.stand(block)
         self.state, self.parked = state, None
         if block == 0 and self.first is not None:
-            self.first(self)  # until it is through there is no place to go on from
+            self.first(self)  # until it returns there is no place to go on from
         self.t = max(self.base(block), 0)
 
     def restore(self, Py_ssize_t block):
-        """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
+        """As in ``core.py``."""
         cdef Py_ssize_t stored = block - block % self.stride
         self.t = -1
         if type(self.restored) is list:
@@ -1250,7 +1016,7 @@ cdef class Place:
             self.cross()
 
     def cross(self):
-        """Run to the first step of the next block, and take its state as it would be restored."""
+        """As in ``core.py``."""
         self.go(self.stop - self.t)
         self.enter(self.block + 1, self.codec.again(self.state))
 
@@ -1260,46 +1026,38 @@ cdef class Place:
         return run_on(self.step_fn, state, self.blocks.rng, n, t, self.none_allowed)
 
     def run(self, Py_ssize_t n):
-        """Go `n` steps on the stream of this block, the step into the next block included."""
+        """As in ``core.py``."""
         self.go(n)
 
     cdef int go(self, Py_ssize_t n) except -1:
         cdef Py_ssize_t t = self.t, stop = t + n, base, piece
         state = self.state
         self.state, self.t = None, -1  # a step that raises leaves no place to go on from
-        if self.marks is not None and self.marks.open and t >= 0:
+        if self.snapshots is not None and self.snapshots.open and t >= 0:
             base = self.base(self.block)
             while True:
-                piece = min(stop, base + self.marks.next_from(t - base))
+                piece = min(stop, base + self.snapshots.next_from(t - base))
                 if piece == stop:
                     break
                 state = self.steps(state, piece - t, t)
                 t = piece
-                self.marks.take(self.block, t - base, <PyObject*>state, self.fields_of, self.blocks)
+                self.snapshots.take(self.block, t - base, <PyObject*>state, self.fields_of, self.blocks)
         self.state = self.steps(state, stop - t, t)
         self.t = stop
         return 0
 
     def observe(self, names, metrics, values, Py_ssize_t n_states, Py_ssize_t n_steps):
-        """Append what `metrics` give for the next `n_states` states of this block to `values`, and go `n_steps` steps.
-
-        Parameters
-        ----------
-        names, metrics, values
-            As ``names``, ``metrics`` and ``buffers`` of `advance_observed`.
-        n_states, n_steps : int
-            As there.
-        """
+        """As in ``core.py``."""
         cdef Py_ssize_t t = self.t, last = t + n_states, end = t + n_steps, piece, base
         cdef tuple labels = tuple(names), functions = tuple(metrics), targets = tuple(values)
         attributes = tuple([attribute_of(metric) for metric in functions])
         state, rng = self.state, self.blocks.rng
         step_fn = self.single if self.runs_itself else self.step_fn
         self.state, self.t = None, -1
-        if self.marks is not None and self.marks.open and t >= 0:
+        if self.snapshots is not None and self.snapshots.open and t >= 0:
             base = self.base(self.block)
             while True:
-                piece = base + self.marks.next_from(t - base)
+                piece = base + self.snapshots.next_from(t - base)
                 if piece >= end:
                     break
                 state = watch(
@@ -1307,31 +1065,14 @@ cdef class Place:
                     targets,
                 )
                 t = piece
-                self.marks.take(self.block, t - base, <PyObject*>state, self.fields_of, self.blocks)
+                self.snapshots.take(self.block, t - base, <PyObject*>state, self.fields_of, self.blocks)
         self.state = watch(
             step_fn, state, rng, last - t, end - t, t, self.none_allowed, labels, functions, attributes, targets
         )
         self.t = end
 
     def search(self, cond, Py_ssize_t n_states, Py_ssize_t n_steps):
-        """Return the first of the next `n_states` steps of this block at which ``cond(state)`` holds, -1 if none does.
-
-        The place stays at the step that is found; else it goes `n_steps` steps.
-
-        Parameters
-        ----------
-        cond : callable
-            Not asked of a state behind the one that is found.
-        n_states, n_steps : int
-            As for `advance_observed`.
-
-        Raises
-        ------
-        ConditionError
-            From the exception of `cond`; the place stays at the state it was given.
-        StepError, StepReturnError
-            As from `advance`.
-        """
+        """As in ``core.py``."""
         cdef vectorcallfunc call, ask = way_to_call(cond)
         cdef PyObject* args[3]
         cdef Py_ssize_t t = self.t, last = t + n_states, end = t + n_steps
@@ -1369,7 +1110,7 @@ cdef class Place:
         raise StepReturnError(t)
 
     def single(self, state, rng):
-        """Return the next state of a step function that runs by itself."""
+        """As in ``core.py``."""
         try:
             return self.step_fn.advance(state, rng, 1, 0)
         except StepError as error:
@@ -1377,7 +1118,7 @@ cdef class Place:
         raise cause
 
     def seek(self, Py_ssize_t t):
-        """Go to step `t`: forward from here where no stored checkpoint is nearer. At most stride*block_size steps."""
+        """As in ``core.py``."""
         self.travel(t)
 
     cdef int travel(self, Py_ssize_t t) except -1:
@@ -1386,16 +1127,16 @@ cdef class Place:
             self.start_over()
         if self.parked is not None:
             self.unpark()
-        if not 0 <= self.t <= t < self.stop or self.marks is not None:
+        if not 0 <= self.t <= t < self.stop or self.snapshots is not None:
             block = self.block_of(t)
             stored = block - block % self.stride
-            if self.marks is not None:
+            if self.snapshots is not None:
                 base = self.base(block)
-                offset = self.marks.before(block, t - base)
+                offset = self.snapshots.before(block, t - base)
                 if offset and not (self.block == block and base + offset <= self.t <= t):
                     self.t = -1
                     self.stand(block)
-                    self.state = self.marks.restore(
+                    self.state = self.snapshots.restore(
                         block, offset, self.origin // self.block_size + block, self.blocks
                     )
                     self.t = base + offset
@@ -1408,14 +1149,14 @@ cdef class Place:
         return 0
 
     cdef int start_over(self) except -1:
-        """Forget a place that a fork copied: a thread that is not here may have been half way, with numpy's lock."""
+        """As ``_start_over`` in ``core.py``."""
         self.forks = n_forks
         self.t, self.state, self.parked = -1, None, None
         self.blocks = BlockRng(self.blocks.seed, "python" if self.blocks.block_seed is None else "numpy")
         return 0
 
     def park(self):
-        """Note what the state is, if somebody else may change it before this place moves on: a step, its own array."""
+        """As in ``core.py``."""
         cdef PyObject* state = <PyObject*>self.state
         if self.t < 0 or <object>Py_TYPE(self.state) in PLAIN:
             return
@@ -1426,18 +1167,14 @@ cdef class Place:
                 self.t = -1
 
     cdef int unpark(self) except -1:
-        """Leave this place if its state was changed since `park`."""
+        """As ``_unpark`` in ``core.py``."""
         parked, self.parked = self.parked, None
         if self.t >= 0 and not self.codec.same(parked, self.codec.encode(self.state)):
             self.t = -1
         return 0
 
     def get(self, t):
-        """Return a private copy of the state at step `t`, or `MISSING`.
-
-        `MISSING` if `t` is no plain int from 0 to ``n_steps - 1``, if a step asks its own run (it is its turn), or if
-        `t` lies behind in the same block: then copies of the block may serve.
-        """
+        """As in ``core.py``."""
         cdef Py_ssize_t step
         if type(t) is not int:
             return MISSING
@@ -1447,14 +1184,17 @@ cdef class Place:
             return MISSING
         if not 0 <= step < self.n_steps:
             return MISSING
-        if step < self.t and self.marks is None and self.block_of(step) == self.block:
+        if step < self.t and self.snapshots is None and self.block_of(step) == self.block:
             return MISSING  # should another thread move it meanwhile, the way is longer, and as good
         if not self.turn.take():
             return MISSING
         try:
             if (
-                0 <= self.t < step < self.stop and self.marks is None and self.parked is None and self.forks == n_forks
-            ):  # a scan: what most questions are
+                0 <= self.t < step < self.stop
+                and self.snapshots is None
+                and self.parked is None
+                and self.forks == n_forks
+            ):  # one step after another: what most questions are
                 self.go(step - self.t)
             else:
                 self.travel(step)
@@ -1465,7 +1205,7 @@ cdef class Place:
                     self.kind, self.fields = type(self.state), self.fields_of(type(self.state))
                 if self.fields is not None:
                     copy = copied_record(self.state, self.fields)
-                    if copy is not None:  # its parts are plain, so nobody can change them but by way of it
+                    if copy is not None:  # its parts are plain, and can only be changed through it
                         if Py_REFCNT(<PyObject*>self.state) > 1:
                             self.park()
                         return copy
@@ -1480,12 +1220,5 @@ cdef class Place:
 
 
 def rounds_twice(double a, double b, double c):
-    """Return whether ``a * b - c`` is zero with the product rounded before the difference is.
-
-    Examples
-    --------
-    >>> a = 1 + 2**-27  # a * a has 55 bits; a fused multiply-add would leave 2**-54
-    >>> rounds_twice(a, a, 1 + 2**-26)
-    True
-    """
+    """As in ``core.py``."""
     return a * b - c == 0.0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingStepError
-from ..kernel import MISSING, BlockRng, Marks, Place, Turn, Values
+from ..kernel import MISSING, BlockRng, Place, Snapshots, Turn, Values
 from ..state.checkpoints import Checkpoints
 from ..state.codec import Row, StateCodec, row_bytes
 from ..state.copies import dataclass_fields
@@ -33,13 +33,15 @@ class Cursor(Place):
     ----------
     recording : Recording
     step : Step
-    marks : Marks, optional
+    snapshots : Snapshots, optional
         Extra checkpoints in memory.
     turn : Turn, optional
         Shared with the cursors of which one thread at a time is to move any.
     """
 
-    def __init__(self, recording: Recording, step: Step, marks: Marks | None = None, turn: Turn | None = None) -> None:
+    def __init__(
+        self, recording: Recording, step: Step, snapshots: Snapshots | None = None, turn: Turn | None = None
+    ) -> None:
         self.recording, self.step, self.grid = recording, step, recording.grid
         checkpoints = recording.checkpoints
         super().__init__(
@@ -55,7 +57,7 @@ class Cursor(Place):
             recording.origin.begin(recording.backend),
             turn,
         )
-        self.marks = marks
+        self.snapshots = snapshots
 
     @property
     def rng(self) -> Any:
@@ -162,14 +164,14 @@ class Reader:
         Without it only the stored states are to be had.
     step_id : str or None
         What to ask for where it is missing.
-    marks : Marks, optional
+    snapshots : Snapshots, optional
         Extra checkpoints in memory, taken by the sweep.
     """
 
     def __init__(
-        self, recording: Recording, step: Step | None, step_id: str | None, marks: Marks | None = None
+        self, recording: Recording, step: Step | None, step_id: str | None, snapshots: Snapshots | None = None
     ) -> None:
-        self.recording, self.step, self._step_id, self.marks = recording, step, step_id, marks
+        self.recording, self.step, self._step_id, self.snapshots = recording, step, step_id, snapshots
         self.turn = Turn()
         self._cursor: Cursor | None = None
         self._copied: tuple[int, list[Any]] = -1, []
@@ -199,7 +201,7 @@ class Reader:
             return lambda t: MISSING
         with self.turn:  # the lock of a cached_property, in Python 3.11, stays locked in a fork
             if self._cursor is None:
-                self._cursor = Cursor(self.recording, self.step, self.marks, self.turn)
+                self._cursor = Cursor(self.recording, self.step, self.snapshots, self.turn)
             return self._cursor.get
 
     def get(self, t: int) -> Any:

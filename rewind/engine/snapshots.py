@@ -1,8 +1,8 @@
-"""Extra checkpoints in memory: how many a budget holds, and which states may be kept inside a block.
+"""Snapshots: how many a budget of memory holds, and which states may be kept inside a block.
 
 A checkpoint at the start of a block is what storing a state leaves of it, in the recording and in every replay alike. A
-mark is a copy of the live state inside a block. It may stand for that state only where copying loses nothing: no views,
-no object at two places, nothing that is not looked at. Where a state has more to it, there are no marks.
+snapshot is a copy of the live state inside a block. It may stand for that state only where copying loses nothing: no
+views, no object at two places, nothing that is not looked at. Where a state has more to it, there are no snapshots.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError
-from ..kernel import BlockRng, Marks
+from ..kernel import BlockRng, Snapshots
 from ..state.codec import StateCodec
 from ..state.copies import _size, inner_copy
 from ..steps.step import Step
@@ -18,11 +18,13 @@ from .blocks import Grid
 
 #: Bytes of a generator's state.
 _GENERATOR = {"numpy": 40, "python": 2504}
-_LEAST = 8  # steps from one mark to the next
+_LEAST = 8  # steps from one snapshot to the next
 
 
-def marks_within(budget: int, step: Step, codec: StateCodec, state: Any, grid: Grid, backend: str) -> Marks | None:
-    """Return room for as many marks as `budget` bytes hold, evenly spread; None where there is no use in any."""
+def snapshots_within(
+    budget: int, step: Step, codec: StateCodec, state: Any, grid: Grid, backend: str
+) -> Snapshots | None:
+    """Return room for as many snapshots as `budget` bytes hold, evenly spread; None where there is no use in any."""
     if not budget or codec.user is not None or any(isinstance(value, list) for value in step.params.values()):
         return None
     if inner_copy(state) is None and state is not None:
@@ -33,6 +35,6 @@ def marks_within(budget: int, step: Step, codec: StateCodec, state: Any, grid: G
     if every >= length:
         return None
     try:
-        return Marks(BlockRng(0, backend), grid.n_blocks, (length - 1) // every, every, inner_copy)
+        return Snapshots(BlockRng(0, backend), grid.n_blocks, (length - 1) // every, every, inner_copy)
     except MemoryError:
         raise ArgumentError("memory_budget", budget, "bytes this machine has") from None

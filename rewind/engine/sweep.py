@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import MetricError, StateError, StepError
-from ..kernel import BlockRng, Marks, Place, Turn
+from ..kernel import BlockRng, Place, Snapshots, Turn
 from ..metrics.metric import CHANGED, as_values
 from ..metrics.table import Ledger, MetricTable
 from ..state.checkpoints import stack
@@ -73,7 +73,7 @@ class Plan:
     self_check: bool = False
     hints: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    marks: Marks | None = None
+    snapshots: Snapshots | None = None
     turn: Turn = field(default_factory=Turn)
     log: Log | None = None
     tap: Tap | None = None
@@ -204,7 +204,7 @@ class Sweep:
     def run(self, block: int, row: Row) -> Recording:
         """Go from the first state of `block`, which is `row`, to the end."""
         self.place = self._place(row)
-        self.place.marks = self.plan.marks
+        self.place.snapshots = self.plan.snapshots
         self.at, self.first = (block, row), block
         try:
             self._begin()
@@ -294,7 +294,7 @@ class Sweep:
         if plan.log is not None:
             n = min(n, plan.log.many())
         whole = block > 0 or (self.grid.origin % plan.block_size == 0 and plan.origin.begin(plan.backend) is None)
-        if n < 1 or not whole or plan.metrics or plan.self_check or plan.marks is not None:
+        if n < 1 or not whole or plan.metrics or plan.self_check or plan.snapshots is not None:
             return False
         if self.form is None or not getattr(self.bind(), "bulk", True):
             return False

@@ -1,4 +1,4 @@
-/* The words behind the draws: PCG64 without a call through a pointer, and two ziggurats with numpy's own tables.
+/* What draws are made of: PCG64 without a call through a pointer, and two ziggurats with numpy's own tables.
  *
  * PCG64: M. E. O'Neill, "PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms for Random Number
  * Generation", HMC-CS-2014-0905: a 128-bit linear congruential generator with the output function XSL-RR.

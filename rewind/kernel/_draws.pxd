@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t
 
 
-# What a random.Random keeps behind its object header: private to Python, and proved at import before it is used.
+# What follows the object header of a random.Random: private to Python, and proved at import before it is used.
 cdef struct Mt:
     int index
     uint32_t state[624]

@@ -354,7 +354,7 @@ cdef inline Source* source_of(PyObject* self) noexcept:
     return &(<Bound>bound).source if bound != NULL else NULL
 
 
-# What numpy keeps behind ``bitgen_t.state`` of a PCG64: private, and asked from the numpy that runs.
+# What ``bitgen_t.state`` of a PCG64 points to: private to numpy, so the numpy that runs is looked at.
 cdef struct Pcg64:
     uint64_t* number  # state, then increment
     int has_uint32
@@ -398,7 +398,7 @@ cdef NextWord find_pcg64(make) except? NULL:
             pcg_low = before
             return NULL
         return bitgen.next_uint64
-    except Exception:  # whatever this numpy lacks, the way through its pointers is left
+    except Exception:  # whatever this numpy lacks, there are its function pointers
         return NULL
 
 
@@ -838,28 +838,7 @@ cdef PyTypeObject* FAST_GENERATOR
 
 
 class FastGenerator(np.random.Generator):
-    """A ``numpy.random.Generator`` that answers plain calls about ten times as fast, with the same bits.
-
-    Parameters
-    ----------
-    bit_generator : numpy.random.BitGenerator
-        As for ``numpy.random.Generator``.
-
-    Notes
-    -----
-    A call with plain numbers and no `size`, and some with a plain `size` or `out`, is answered in C; every other call
-    goes to the inherited method. :func:`accelerated` tells which methods are concerned: those that agreed with the
-    running numpy, bit for bit, when this module was imported.
-
-    Draws of one number hold the interpreter lock and not ``bit_generator.lock``: do not share one between threads that
-    fill large arrays. A copy or a pickle is a ``numpy.random.Generator``, as numpy decides.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> FastGenerator(np.random.PCG64(7)).normal(1.0, 2.0) == np.random.default_rng(7).normal(1.0, 2.0)
-    True
-    """
+    """As in ``draws.py``."""
 
     __slots__ = ("_bound",)
 
@@ -875,7 +854,7 @@ class FastGenerator(np.random.Generator):
 
 FAST_GENERATOR = <PyTypeObject*>FastGenerator
 bound_offset = slot_offset(FastGenerator.__dict__["_bound"])
-del FastGenerator._bound  # the place stays, and nobody else can write there
+del FastGenerator._bound  # the slot stays, and Python code cannot write there
 
 
 # ---- FastRandom: the Mersenne Twister
@@ -930,7 +909,7 @@ cdef inline uint64_t mt_bits(Mt* mt, int k) noexcept nogil:
 
 
 cdef inline uint64_t mt_below(Mt* mt, uint64_t n) noexcept nogil:
-    """A whole number below `n` > 0, as Random finds it: the bits of `n`, until they are below it."""
+    """Return a whole number less than `n` > 0, as Random does: as many bits as `n` has, again until they are less."""
     cdef int k = bit_length(n)
     cdef uint64_t drawn = mt_bits(mt, k)
     while drawn >= n:
@@ -939,7 +918,7 @@ cdef inline uint64_t mt_below(Mt* mt, uint64_t n) noexcept nogil:
 
 
 cdef inline Mt* own_mt(PyObject* self) noexcept:
-    """Return the generator of a FastRandom nobody has changed, else NULL.
+    """Return the generator of a FastRandom that was not changed, else NULL.
 
     In a subclass, or once an attribute is set, the methods of Random call what was overridden.
     """
@@ -1309,28 +1288,7 @@ cdef PyObject* p_shuffle(PyObject* self, PyObject** args, Py_ssize_t n, PyObject
 
 
 class FastRandom(random.Random):
-    """A ``random.Random`` that answers plain calls two to ten times as fast, with the same bits.
-
-    Parameters
-    ----------
-    x : None, int, float, str, bytes or bytearray
-        Seed, as for ``random.Random``; without one, the operating system gives it.
-
-    Notes
-    -----
-    A call with plain numbers is answered in C; every other call goes to the inherited method, as does every call once
-    a subclass, or an attribute set on the object, may have overridden what these methods are made of.
-    :func:`accelerated` tells which methods are concerned: those that agreed with the running Python, bit for bit, when
-    this module was imported.
-
-    A copy or a pickle is a ``random.Random``.
-
-    Examples
-    --------
-    >>> import random
-    >>> FastRandom(7).normalvariate(1.0, 2.0) == random.Random(7).normalvariate(1.0, 2.0)
-    True
-    """
+    """As in ``draws.py``."""
 
     __slots__ = ("gauss_next", "_changed")
     _randbelow = random.Random._randbelow  # or a subclass would get another one, as if it had overridden random()
@@ -1744,19 +1702,7 @@ def _accelerate_random(stock=random.Random):
 
 
 def accelerated():
-    """Return the names of the methods that are answered in C.
-
-    Returns
-    -------
-    names : dict of str to tuple of str
-        For ``"FastGenerator"`` and ``"FastRandom"``, in alphabetical order. A method is missing that gave another
-        value, type or state than the running library when this module was imported.
-
-    Examples
-    --------
-    >>> sorted(accelerated())
-    ['FastGenerator', 'FastRandom']
-    """
+    """As in ``draws.py``."""
     return dict(_on)
 
 

@@ -177,7 +177,7 @@ cdef inline Py_ssize_t go(Task* task, void* state, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline Py_ssize_t finished(int code, Py_ssize_t n) noexcept nogil:
-    """Return the number of steps a block function says it has finished: 0 where it says nothing that can be."""
+    """Return the number of steps a block function says it has finished, 0 where what it says cannot be."""
     if code == 0:
         return n
     return code - 1 if 0 < code <= n else 0
@@ -282,34 +282,7 @@ cdef class NativeLoop:
     """NativeLoop(address, *, per_block, form, params, observed=0, keep=None, explain=None)
 --
 
-    A native step function, run over states as they lie in memory.
-
-    Parameters
-    ----------
-    address : int
-        Of ``int step(void *state, bitgen_t *rng, const void *params)``, which returns 0, or else has failed.
-    per_block : bool
-        Whether it is ``int step(void *state, Py_ssize_t n_steps, bitgen_t *rng, const void *params)`` instead, which
-        runs `n_steps` steps and returns 0, or 1 + the number of those it had finished when one failed.
-    form : Form
-        How a state lies in memory: `kind` ("float", "int", "scalar", "array" or "packed"), `itemsize`, and what they
-        need; see ``rewind.steps.memory.Form``.
-    params : bytes
-        What the third argument points to; it is NULL where there are none.
-    observed : int
-        Address of ``int (void *state, Py_ssize_t n_states, Py_ssize_t n_steps, bitgen_t *rng, const void *params,
-        double *out)``, which does what `observe` does and returns what a block function returns, or -1 - i where it
-        failed to observe the i-th of its states. 0: the numbers of the state are observed.
-    keep : object
-        Kept alive as long as this is: whatever owns the code.
-    explain : callable, optional
-        ``explain(code, state, rng)``, called for a step that failed with what was returned, and the state and the rng
-        as they were before that step. What it raises or returns is taken for what the step raised.
-
-    Notes
-    -----
-    May be used from several threads at once, each with a generator of its own.
-    """
+    As in ``native.py``."""
 
     cdef void* address
     cdef void* observed
@@ -467,30 +440,7 @@ cdef class NativeLoop:
     # ---- running
 
     def advance(self, state, rng, Py_ssize_t n, Py_ssize_t t):
-        """Return the state `n` steps after `state`.
-
-        Parameters
-        ----------
-        state : object
-            The state at step `t`. An array is changed in place.
-        rng : numpy.random.Generator
-            What the steps draw from.
-        n, t : int
-            Number of steps, and step of `state`.
-
-        Returns
-        -------
-        state : object
-            The state at step ``t + n``.
-
-        Raises
-        ------
-        StepError
-            If a step fails, with the step of the state it was given. From the exception a step with the GIL left, else
-            from what `explain` says, else from a `NativeStepError`.
-        StateError
-            If `state` is not of the form of this loop.
-        """
+        """As in ``native.py``."""
         cdef Bound bound = self.bind(rng)
         cdef Task task
         cdef Number number
@@ -513,31 +463,7 @@ cdef class NativeLoop:
         return self.release(state, owner, &number)
 
     def observe(self, state, rng, Py_ssize_t n_states, Py_ssize_t n_steps, Py_ssize_t t, out):
-        """Return the state `n_steps` after `state`, having written what is observed of `n_states` states to `out`.
-
-        Parameters
-        ----------
-        state, rng, t
-            As for `advance`.
-        n_states : int
-            Number of states to observe, `state` the first of them.
-        n_steps : int
-            Number of steps: `n_states`, or one less for a block no other follows.
-        out : ndarray of float64, shape (n_states, width)
-            In one piece (C-contiguous). Row ``i`` is what is observed of the state at step ``t + i``: its numbers in C
-            order, or what `observed` writes.
-
-        Returns
-        -------
-        state : object
-            The state at step ``t + n_steps``.
-
-        Raises
-        ------
-        StepError, StateError
-            As from `advance`. What `explain` makes of a negative code, for which no step is to blame, is raised as it
-            is.
-        """
+        """As in ``native.py``."""
         cdef Bound bound = self.bind(rng)
         cdef Task task
         cdef Number number
@@ -625,7 +551,7 @@ cdef class NativeLoop:
         )
 
     cdef int fail(self, object state, Bound bound, tuple before, Py_ssize_t done, Py_ssize_t t, int code) except -1:
-        """Raise what the step after `done` steps failed with."""
+        """As ``_fail`` in ``native.py``."""
         cause = pending()
         if cause is None and before is not None:
             try:
@@ -639,7 +565,7 @@ cdef class NativeLoop:
         raise StepError(t + done, cause) from cause
 
     cdef object again(self, object state, Bound bound, tuple before, Py_ssize_t done):
-        """Return the state `done` steps after `state`, with the generator as it was there."""
+        """As ``_again`` in ``native.py``."""
         cdef Task task
         cdef Number number
         cdef char* place
@@ -659,30 +585,7 @@ cdef class NativeLoop:
     def sweep(
         self, state, BlockRng blocks, uint64_t stream, Py_ssize_t block_size, Py_ssize_t n_blocks, out
     ):
-        """Return how many whole blocks were run, and the state at the first step of the block behind them.
-
-        Parameters
-        ----------
-        state : object
-            The state at the first step of the block that draws from `stream`. An array is changed in place.
-        blocks : BlockRng
-            With backend "numpy". Pointed to the first draw of each block in turn.
-        stream : int
-            Stream of the first block; those of the others follow it.
-        block_size, n_blocks : int
-            Steps of each block, and the most blocks to run.
-        out : ndarray of uint8, shape (n_blocks, itemsize)
-            Row ``k`` becomes the state at the first step of block ``k + 1``, without padding.
-
-        Returns
-        -------
-        n_done : int
-            Less than `n_blocks` where some 50 ms have passed: then is the time to report and to look for signals. Less,
-            too, where the next block fails or is much longer than those before. A caller runs that one by `advance`,
-            which says why. 0 only if the very first block fails.
-        state : object
-            The state at the first step of block `n_done`.
-        """
+        """As in ``native.py``."""
         cdef Task task
         cdef Number number
         cdef char* place
@@ -723,31 +626,7 @@ cdef class NativeLoop:
         return k, self.release(state, owner, &number)
 
     def check(self, rows, BlockRng blocks, uint64_t stream, Py_ssize_t block_size, reaches, falses):
-        """Return the index of the last of some blocks that is not reproduced, -1 if all are.
-
-        Parameters
-        ----------
-        rows : ndarray of uint8, shape (m + 1, itemsize)
-            The states at the first steps of ``m`` blocks and of the one behind them, without padding.
-        blocks, stream, block_size
-            As for `sweep`.
-        reaches : ndarray of int64, shape (m,)
-            Where in each block a state is compared, too: 0 to `block_size` steps behind its first.
-        falses : ndarray of int64, shape (m,)
-            Steps of the false start before each second replay.
-
-        Returns
-        -------
-        k : int
-            Of the first block found, from the last to the first: each is replayed twice, the second time after a false
-            start, and must come to the same state inside and to the row behind it both times. A step that fails
-            counts.
-
-        Raises
-        ------
-        ValueError
-            If an array is not what is said above.
-        """
+        """As in ``native.py``."""
         cdef Py_ssize_t m = len(reaches), k, found = -1
         cdef const char* table = table_at(rows, np.uint8, m + 1, self.itemsize, False)
         cdef const int64_t* reach = <const int64_t*>table_at(reaches, np.int64, m, NO_AXIS, False)
@@ -825,30 +704,7 @@ cdef class NativeLoop:
         return not task.raised
 
     def trace(self, row, BlockRng blocks, uint64_t stream, Py_ssize_t n, Py_ssize_t room):
-        """Return the first step at which three replays of a stretch part, -1 if they do not.
-
-        Parameters
-        ----------
-        row : ndarray of uint8, shape (itemsize,)
-            The state at the first step of a block, without padding.
-        blocks, stream
-            As for `sweep`.
-        n : int
-            Steps of the stretch.
-        room : int
-            Most bytes of states to remember; what comes behind them is not compared.
-
-        Returns
-        -------
-        step : int
-            From 1 to `n`, counted from `row`. The third replay comes after a false start of one step. A step that fails
-            counts.
-
-        Raises
-        ------
-        ValueError
-            If `row` is not what is said above.
-        """
+        """As in ``native.py``."""
         cdef const char* source = table_at(row, np.uint8, self.itemsize, NO_AXIS, False)
         cdef Py_ssize_t i, kept = min(n, room // max(self.itemsize, 1)), found = -1
         cdef Task task

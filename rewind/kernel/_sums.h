@@ -481,7 +481,7 @@ static void rewind_fold(rewind_sums *sums, const double *x, ptrdiff_t n)
 typedef struct {
     int64_t count, nan_count, first_nan, pos_inf, neg_inf, argmin, argmax; /* the last two and first_nan are steps */
     double low, high, last;
-    size_t at; /* of the digits of total, those of the squares behind */
+    size_t at; /* of the digits of total; those of the squares follow */
     int total_low, total_size, squares_low, squares_size;
 } rewind_row;
 

@@ -161,46 +161,7 @@ cdef tuple moments_tuple(const rewind_sums* sums, int64_t start):
 
 
 def fold(values):
-    """Return the exact sums and the extremes of `values`.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        In one piece (C-contiguous).
-
-    Returns
-    -------
-    count : int
-        ``n``, whatever the values.
-    total : int
-        Sum of the finite values, in units of ``2**-1074``.
-    squares : int
-        Sum of the squares of the finite values, in units of ``2**-2148``.
-    nan_count, first_nan : int
-        Number of NaNs and index of the first, -1 if there is none.
-    pos_inf, neg_inf : int
-        Number of infinities.
-    min, argmin, max, argmax : float and int
-        The extremes, infinities included and NaNs skipped, and where each is first met. NaN and -1 if there is none;
-        0.0 and -0.0 are one value.
-
-    Raises
-    ------
-    ValueError
-        If `values` is not such an array.
-
-    Notes
-    -----
-    Every double is an integer of at most 53 bits times a power of two. What is added up are integers, so nothing is
-    rounded and no order matters. O(n).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> count, total, squares, *_ = fold(np.array([1e16, 1.0, -1e16]))
-    >>> total / (count << 1074) == 1 / 3
-    True
-    """
+    """As in ``sums.py``."""
     cdef Py_buffer view
     cdef rewind_sums sums
     open_array(values, &view, 1, True, 0)
@@ -214,23 +175,7 @@ def fold(values):
 
 
 def rounded(numerator, denominator, exponent):
-    """Return ``numerator / denominator * 2**exponent`` correctly rounded, infinite where no double is large enough.
-
-    Parameters
-    ----------
-    numerator, denominator, exponent : int
-        Of any size; `denominator` is positive.
-
-    Returns
-    -------
-    quotient : float
-        The double nearest to the rational number, ties to even.
-
-    Examples
-    --------
-    >>> rounded(1, 3, 0), rounded(3, 1, -1075), rounded(-1, 1, 1024)
-    (0.3333333333333333, 1e-323, -inf)
-    """
+    """As in ``sums.py``."""
     try:
         quotient = numerator / denominator  # Python rounds it correctly
         if -1021 < math.frexp(quotient)[1] + exponent < 1024:  # and then a power of two changes no digit
@@ -249,23 +194,7 @@ cdef class Tally:
     """Tally()
 --
 
-    Exact moments of a scalar metric, one row per block.
-
-    A row costs no arithmetic beyond `fold`: its sums are kept as the digits they are, and made into numbers when asked
-    for. Steps are those of the run.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> tally = Tally()
-    >>> tally.append(np.array([3.0, 1.0]), 0)
-    >>> tally.append(np.array([0.5, 0.0]), 2)
-    >>> len(tally), tally.column("mean").tolist(), tally.column("argmin").tolist()
-    (2, [2.0, 0.25], [1, 3])
-    >>> count, total, squares, *_ = tally.merged(0, 2)
-    >>> total / (count << 1074)
-    1.125
-    """
+    As in ``sums.py``."""
 
     cdef rewind_table table
 
@@ -277,23 +206,7 @@ cdef class Tally:
         return self.table.n
 
     def append(self, values, int64_t start):
-        """Add a row: the moments of `values`, the first of which belongs to step `start`.
-
-        Parameters
-        ----------
-        values : ndarray of float64, shape (n,)
-            In one piece (C-contiguous).
-        start : int
-
-        Raises
-        ------
-        ValueError
-            If `values` is not such an array.
-
-        Notes
-        -----
-        O(n). There is a new row, or an exception and none.
-        """
+        """As in ``sums.py``."""
         cdef Py_buffer view
         cdef rewind_sums sums
         cdef double last = NAN
@@ -310,48 +223,13 @@ cdef class Tally:
             raise MemoryError
 
     def cut(self, Py_ssize_t n):
-        """Keep the first `n` rows.
-
-        Parameters
-        ----------
-        n : int
-            ``0 <= n <= len(self)``.
-
-        Raises
-        ------
-        IndexError
-            If there are fewer rows.
-
-        Notes
-        -----
-        O(1) beside the memory that is freed.
-        """
+        """As in ``sums.py``."""
         if not 0 <= n <= <Py_ssize_t>self.table.n:
             raise IndexError(f"cannot keep {n} of {self.table.n} rows")
         rewind_cut_table(&self.table, n)
 
     def merged(self, Py_ssize_t first, Py_ssize_t stop):
-        """Return the exact moments of the rows `first` to ``stop - 1``.
-
-        Parameters
-        ----------
-        first, stop : int
-            ``0 <= first <= stop <= len(self)``.
-
-        Returns
-        -------
-        count, total, squares, nan_count, first_nan, pos_inf, neg_inf, min, argmin, max, argmax, last
-            As of `fold`, but `first_nan`, `argmin` and `argmax` are steps; `last` is the last value, NaN without any.
-
-        Raises
-        ------
-        IndexError
-            If there are no such rows.
-
-        Notes
-        -----
-        O(stop - first), with about ten additions a row.
-        """
+        """As in ``sums.py``."""
         cdef rewind_sums sums
         cdef double last
         if not 0 <= first <= stop <= <Py_ssize_t>self.table.n:
@@ -360,43 +238,11 @@ cdef class Tally:
         return (*moments_tuple(&sums, 0), last)
 
     def moments_of(self, Py_ssize_t i):
-        """Return what ``merged(i, i + 1)`` does.
-
-        Parameters
-        ----------
-        i : int
-            ``0 <= i < len(self)``.
-
-        Returns
-        -------
-        count, total, squares, nan_count, first_nan, pos_inf, neg_inf, min, argmin, max, argmax, last
-            The exact moments of one row.
-
-        Raises
-        ------
-        IndexError
-            If there is no such row.
-        """
+        """As in ``sums.py``."""
         return self.merged(i, i + 1)
 
     def column(self, name):
-        """Return one number of every row.
-
-        Parameters
-        ----------
-        name : {"count", "min", "max", "argmin", "argmax", "last", "nan_count", "mean", "m2"}
-            ``mean`` and ``m2`` (the sum of squared deviations from it) are the rational results rounded once, and are
-            made now; the others are copied.
-
-        Returns
-        -------
-        column : ndarray of int64 or float64, shape (len(self),)
-
-        Raises
-        ------
-        ValueError
-            If there is no such column.
-        """
+        """As in ``sums.py``."""
         cdef Py_buffer view
         cdef Py_ssize_t i, n = self.table.n
         cdef const rewind_row* row = self.table.rows
@@ -517,53 +363,7 @@ cdef tuple empty_moments(Py_ssize_t d, object last):
 
 
 def comoments(values, start, shift):
-    """Return the moments of a metric with several components over one block.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n, d)
-        In one piece (C-contiguous); ``n, d >= 1``. The first row belongs to step `start`.
-    start : int
-    shift : ndarray of float64, shape (d,)
-        Subtracted from every row before anything is summed.
-
-    Returns
-    -------
-    mean : ndarray of float64, shape (d,)
-        Of the shifted values.
-    comoment : ndarray of float64, shape (d, d)
-        Sum of the outer products of their deviations from the mean.
-    min, argmin, max, argmax : ndarray of float64 and int64, shape (d,)
-        The extremes of each component, NaNs skipped, and the steps they are first met at. NaN and -1 if there is none;
-        0.0 and -0.0 are one value.
-    last : ndarray of float64, shape (d,)
-    nan_count, first_nan : ndarray of int64, shape (d,)
-        Number of NaNs and step of the first, -1 if there is none.
-
-    Raises
-    ------
-    ValueError
-        If `values` or `shift` is not such an array.
-
-    Notes
-    -----
-    Every entry is summed up in the order of the rows, each product rounded before it is added: the same bits on every
-    machine. After the shift the mean is the rounded sum divided by n, and a second pass over the deviations takes off
-    what that left ([1]_, eq. (1.7)). An infinity or a NaN spoils the row and the column of its component and no other.
-    O(n d**2).
-
-    References
-    ----------
-    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The American
-       Statistician 37 (1983).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mean, comoment, *_ = comoments(np.array([[1.0, 2.0], [3.0, 6.0]]), 0, np.zeros(2))
-    >>> mean.tolist(), comoment.tolist()
-    ([2.0, 4.0], [[2.0, 4.0], [4.0, 8.0]])
-    """
+    """As in ``sums.py``."""
     cdef Py_buffer view, shift_view
     cdef Py_buffer views[N_ARRAYS]
     cdef rewind_columns_of out
@@ -594,34 +394,7 @@ def comoments(values, start, shift):
 
 
 def merged_comoments(count, moments, later_count, later):
-    """Return the moments of two stretches that follow each other.
-
-    Parameters
-    ----------
-    count, later_count : int
-        Number of rows of each; together at least one.
-    moments, later : tuple
-        What `comoments` returned for each, with the same shift.
-
-    Returns
-    -------
-    mean, comoment, min, argmin, max, argmax, last, nan_count, first_nan : ndarray
-        As of `comoments`.
-
-    Raises
-    ------
-    ValueError
-        If these are not such arrays.
-
-    Notes
-    -----
-    The pairwise update of [1]_. O(d**2).
-
-    References
-    ----------
-    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The American
-       Statistician 37 (1983), eq. (2.1), with their (T, S) as (count*mean, comoment).
-    """
+    """As in ``sums.py``."""
     cdef Py_buffer views[N_ARRAYS]
     cdef Py_buffer later_views[N_ARRAYS]
     cdef Py_buffer out_views[N_ARRAYS]

@@ -9,7 +9,7 @@ from numpy.random.bit_generator import ISpawnableSeedSequence, SeedSequence
 
 
 class BlockSeed(ISpawnableSeedSequence):
-    """A seed sequence that can be pointed to any block, and is made only when somebody asks for it.
+    """A seed sequence that can be pointed to any block, and is made only when it is asked for.
 
     One bit generator serves all blocks of a run, and numpy has it keep the seed sequence it was made with. So it is
     made with one of these. What a step spawns then comes from ``SeedSequence(entropy=seed, spawn_key=(j,))``, as it
@@ -21,7 +21,7 @@ class BlockSeed(ISpawnableSeedSequence):
         Master seed of the run.
     place : object
         Says where the rng stands: ``block``, the index of the block, and ``starts``, which grows whenever a block is
-        begun. Asked when somebody asks for the sequence, so that beginning a block costs nothing here.
+        begun. It is read when the sequence is asked for, so that beginning a block costs nothing here.
     """
 
     def __init__(self, seed: int, place: Any) -> None:
@@ -29,13 +29,13 @@ class BlockSeed(ISpawnableSeedSequence):
         self._sequence: SeedSequence | None = None
 
     def skip_children(self, spawned: int) -> None:
-        """Stand behind the first `spawned` children of the block's sequence."""
+        """Go on as if `spawned` children of the block's sequence had been spawned."""
         self._made_at = self._place.starts
         self._sequence = SeedSequence(entropy=self._seed, spawn_key=(self._place.block,), n_children_spawned=spawned)
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody asked for the sequence of this block since it was begun."""
+        """Whether the sequence of this block was asked for since the block was begun."""
         return bool(self._made_at == self._place.starts)
 
     @property

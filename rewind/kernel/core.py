@@ -32,7 +32,7 @@ __all__ = [
     "advance_observed",
     "MISSING",
     "Turn",
-    "Marks",
+    "Snapshots",
     "Place",
     "copied_record",
     "rounds_twice",
@@ -68,7 +68,7 @@ def default_block_size(n_steps: int) -> int:
 
 
 def block_integer(seed: int, key: tuple[int, ...]) -> int:
-    """Return the 128-bit integer at the address `key` below `seed`.
+    """Return the 128-bit integer that numpy derives from a seed and a spawn key.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class BlockRng:
 
     def __init__(self, seed: int, backend: str) -> None:
         self._seed = operator.index(seed)
-        np.random.SeedSequence(self._seed)  # says no to a negative seed
+        np.random.SeedSequence(self._seed)  # refuses a negative seed
         self._standing = Standing()
         self._block_seed = BlockSeed(self._seed, self._standing)
         if backend == "python":
@@ -261,7 +261,7 @@ def _unrolled() -> Callable[..., tuple[int, Any]]:
     call = "            state = step_fn(state, rng)\n"
     check = "            if state is None and not none_allowed:\n                return i + {k}, state\n"
     source = _EIGHT.format(steps="".join(call + check.format(k=k) for k in range(8)).rstrip("\n"))
-    # Which of the eight raised is told by the line the error came through.
+    # The line of the traceback tells which of the eight calls raised.
     lines = {5 + 3 * k: k for k in range(8)}
     namespace: dict[str, Any] = {"StepError": StepError, "LINES": lines}
     exec(compile(source, f"<{__name__}: eight steps a turn>", "exec"), namespace)
@@ -384,10 +384,10 @@ def advance_observed(
 
 
 class Turn(type(threading.RLock())):  # type: ignore[misc]
-    """Whose turn it is to move one of several places: one thread at a time, as a step may keep scratch arrays.
+    """A lock on one or several places: one thread at a time moves them, as a step may keep scratch arrays.
 
-    A context manager, for as often as the same thread wants. It is C, so that no Ctrl-C comes between taking the turn
-    and being bound to give it back.
+    A context manager, which the same thread may enter again. It is written in C, so that Ctrl-C cannot come after the
+    turn is taken and before it is certain to be given back.
     """
 
     def __new__(cls) -> Turn:  # noqa: D102
@@ -405,7 +405,7 @@ _n_forks = 0
 
 
 def _forked() -> None:
-    """Take the turns from threads that are not in this process, which is a fork; a step that forks keeps its own."""
+    """Free the turns of threads that this process, a fork, does not have; a step that forks keeps its own."""
     global _n_forks
     _n_forks += 1
     for turn in _TURNS:
@@ -414,11 +414,11 @@ def _forked() -> None:
 
 
 def _before_a_fork() -> None:
-    """Wait for modules of this package that other threads import, at the first save, say: a fork keeps them half."""
+    """Wait for the modules of this package that other threads are importing: a fork would have them half imported."""
     package = __name__.partition(".")[0] + "."
     for name, module in list(sys.modules.items()):
         if name.startswith(package) and getattr(getattr(module, "__spec__", None), "_initializing", False):
-            with contextlib.suppress(Exception):  # that thread is told
+            with contextlib.suppress(Exception):  # the thread that imports it gets the error
                 importlib.import_module(name)
 
 
@@ -475,7 +475,7 @@ def copied_record(value: Any, fields: tuple[str, ...]) -> Any:
 
 
 def _parts_held(value: Any, fields_of: Any, depth: int = 0) -> bool:
-    """Whether somebody else may have hold of a mutable part of `value`; unknown objects may be held by anybody."""
+    """Return whether other code may refer to a mutable part of `value`; to an unknown object it always may."""
     kind: Any = type(value)
     if kind in _PLAIN:
         return False
@@ -497,7 +497,7 @@ def _parts_held(value: Any, fields_of: Any, depth: int = 0) -> bool:
         keys = list(parts)
     for key in keys:
         kind = type(parts[key])
-        # Its owner, and the argument of getrefcount.
+        # Its owner, and the argument of getrefcount, make two.
         if kind not in _PLAIN and kind is not tuple and sys.getrefcount(parts[key]) > 2:
             return True
         if _parts_held(parts[key], fields_of, depth + 1):
@@ -505,21 +505,21 @@ def _parts_held(value: Any, fields_of: Any, depth: int = 0) -> bool:
     return False
 
 
-class Marks:
-    """Extra checkpoints in memory: a state and where the generator stands, every few steps of a block.
+class Snapshots:
+    """Extra states in memory, each with the position of the generator, every few steps of a block.
 
     Parameters
     ----------
     blocks : BlockRng
         The kind of generator.
     n_blocks, per_block, every : int
-        Number of blocks, of marks in each, and of steps from one to the next.
+        Number of blocks, of snapshots in each, and of steps from one to the next.
     copy : callable
         ``copy(state)`` gives a private copy, or None where a copy inside a block may lose something.
 
     Notes
     -----
-    Once a state does not fit, no more marks are taken; those there are stay good.
+    After a state that cannot be kept, no more snapshots are taken; those before it stay valid.
     """
 
     def __init__(self, blocks: BlockRng, n_blocks: int, per_block: int, every: int, copy: Callable[[Any], Any]) -> None:
@@ -529,7 +529,7 @@ class Marks:
 
     @property
     def n(self) -> int:
-        """Number of marks taken."""
+        """Number of snapshots taken."""
         return len(self._kept)
 
     def __len__(self) -> int:
@@ -539,7 +539,7 @@ class Marks:
         return (offset // self.every + 1) * self.every
 
     def _take(self, block: int, offset: int, owner: list[Any], fields_of: Any, blocks: BlockRng) -> None:
-        """Keep the state in `owner`, if nobody but the pass has hold of it; else a copy were another object."""
+        """Keep the state in `owner`, unless other code refers to it: what it refers to would not be the copy."""
         key = block, offset // self.every
         if not self._open or key[1] > self.per_block or key in self._kept:
             return
@@ -569,20 +569,20 @@ class Marks:
 
 
 class Place:
-    """A place in a run: step `t`, its live state, and the rng as it stands there.
+    """A place in a run: a step, its live state, and the rng as it stands there.
 
     At the first step of a block the state is the checkpoint as it is restored, never what the step before returned.
 
     Parameters
     ----------
     blocks : BlockRng
-        Of its own.
+        Not shared with another place.
     grid : Grid
         The blocks of the run: its ``n_steps``, ``block_size`` and ``origin``.
     stride : int
         Blocks from one stored state to the next.
     restored : list or callable
-        The stored states where they may be shared, or ``restored(i)``, which makes the `i`-th anew.
+        The stored states, where they may be shared, or ``restored(i)``, which makes the `i`-th one anew.
     codec : StateCodec
         How states are kept: its ``again`` restores a live state as a checkpoint would, ``copy`` copies it, ``encode``
         and ``same`` tell whether it was changed, and ``user`` is None where a plain number or text is its own copy.
@@ -597,16 +597,16 @@ class Place:
     first : callable or None
         ``first(place)`` is called when the first block is entered.
     turn : Turn, optional
-        Taken by `get`; of other places, too, if one thread at a time is to move any of them.
+        Held during `get`. Shared with other places if only one thread at a time may move any of them.
 
     Attributes
     ----------
     t, block, stop : int
-        Step, block and the step behind the block; `t` is negative where a step raised.
+        Step, its block, and the first step after that block; `t` is negative after a step that raised.
     state : object
         The live state.
-    marks : Marks or None
-        Extra checkpoints, taken and used on the way.
+    snapshots : Snapshots or None
+        Taken, and used, on the way.
     """
 
     def __init__(
@@ -634,7 +634,7 @@ class Place:
         self.t = self.block = self.stop = -1
         self.state: Any = None
         self.step_fn: Any = None
-        self.marks: Marks | None = None
+        self.snapshots: Snapshots | None = None
         self._turn = Turn() if turn is None else turn
         self._forks = _n_forks
         self._fields_of = fields_of
@@ -651,17 +651,17 @@ class Place:
         self.step_fn = self._bind()
 
     def enter(self, block: int, state: Any) -> None:
-        """Stand at the first step of `block`, with `state` there."""
+        """Go to the first step of `block`, where the state is `state`."""
         self.t = -1
         self.blocks.start(self._origin // self._block_size + block)
         self._stand(block)
         self.state, self._parked = state, None
         if block == 0 and self._first is not None:
-            self._first(self)  # until it is through there is no place to go on from
+            self._first(self)  # until it returns there is no place to go on from
         self.t = max(self._base(block), 0)
 
     def restore(self, block: int) -> None:
-        """Stand at the first step of `block`: at its checkpoint, or `stride` blocks at most behind it and forward."""
+        """Go to the first step of `block`: to its stored state, or from the last one before it and forward."""
         stored = block - block % self._stride
         self.t = -1
         i = stored // self._stride
@@ -680,21 +680,21 @@ class Place:
         return advance(self.step_fn, state, self.blocks.rng, n, t, self._none_allowed)
 
     def _pieces(self, t: int, end: int) -> Iterator[int]:
-        """Yield the steps between two at which a mark is taken."""
-        if self.marks is not None and t >= 0:
+        """Yield the steps from `t` to `end`, both excluded, at which a snapshot is taken."""
+        if self.snapshots is not None and t >= 0:
             base = self._base(self.block)
-            while self.marks._open and (t := base + self.marks._next_from(t - base)) < end:
+            while self.snapshots._open and (t := base + self.snapshots._next_from(t - base)) < end:
                 yield t
 
     def run(self, n: int) -> None:
-        """Go `n` steps on the stream of this block, the step into the next block included."""
+        """Go `n` steps, all on the stream of this block; the step into the next block is one of them."""
         t, stop = self.t, self.t + n
-        owner = [self.state]  # the only one, so that it shows whether somebody else has hold of the state
+        owner = [self.state]  # the only one, so that the count of references shows another
         self.t, self.state = -1, None  # a step that raises leaves no place to go on from
         for piece in self._pieces(t, stop):
             owner[0], t = self._steps(owner[0], piece - t, t), piece
-            assert self.marks is not None
-            self.marks._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
+            assert self.snapshots is not None
+            self.snapshots._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
         self.state = self._steps(owner.pop(), stop - t, t)
         self.t = stop
 
@@ -722,8 +722,8 @@ class Place:
 
         for piece in self._pieces(t, end):
             owner[0], t = watch(owner[0], piece - t, piece - t, t), piece
-            assert self.marks is not None
-            self.marks._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
+            assert self.snapshots is not None
+            self.snapshots._take(self.block, t - self._base(self.block), owner, self._fields_of, self.blocks)
         self.state = watch(owner.pop(), last - t, end - t, t)
         self.t = end
 
@@ -735,7 +735,7 @@ class Place:
         Parameters
         ----------
         cond : callable
-            Not asked of a state behind the one that is found.
+            Not called after the first state for which it holds.
         n_states, n_steps : int
             As for `advance_observed`.
 
@@ -778,17 +778,17 @@ class Place:
             self._start_over()
         if self._parked is not None:
             self._unpark()
-        if not 0 <= self.t <= t < self.stop or self.marks is not None:
+        if not 0 <= self.t <= t < self.stop or self.snapshots is not None:
             block = self._block_of(t)
             stored = block - block % self._stride
-            if self.marks is not None:
+            if self.snapshots is not None:
                 base = self._base(block)
-                offset = self.marks._before(block, t - base)
+                offset = self.snapshots._before(block, t - base)
                 if offset and not (self.block == block and base + offset <= self.t <= t):
                     self.t = -1
                     self._stand(block)
                     stream = self._origin // self._block_size + block
-                    self.state = self.marks._restore(block, offset, stream, self.blocks)
+                    self.state = self.snapshots._restore(block, offset, stream, self.blocks)
                     self.t = base + offset
             if self.t < 0 or t < self.t or self.block < stored:
                 self.restore(stored)
@@ -798,13 +798,13 @@ class Place:
             self.run(t - self.t)
 
     def _start_over(self) -> None:
-        """Forget a place that a fork copied: a thread that is not here may have been half way, with numpy's lock."""
+        """Start anew in a fork: a thread it does not have may have been in the middle, and have held numpy's lock."""
         self._forks = _n_forks
         self.t, self.state, self._parked = -1, None, None
         self.blocks = BlockRng(self.blocks._seed, "python" if isinstance(self.blocks.rng, FastRandom) else "numpy")
 
     def park(self) -> None:
-        """Note what the state is, if somebody else may change it before this place moves on: a step, its own array."""
+        """Note what the state is if other code may change it before this place moves on, as a step its own array."""
         if self.t < 0 or type(self.state) in _PLAIN:
             return
         if sys.getrefcount(self.state) > 2 or _parts_held(self.state, self._fields_of):
@@ -814,7 +814,7 @@ class Place:
                 self.t = -1
 
     def _unpark(self) -> None:
-        """Leave this place if its state was changed since `park`."""
+        """Forget where this place is if its state was changed after `park`."""
         parked, self._parked = self._parked, None
         if self.t >= 0 and not self._codec.same(parked, self._codec.encode(self.state)):
             self.t = -1
@@ -822,13 +822,13 @@ class Place:
     def get(self, t: Any) -> Any:
         """Return a private copy of the state at step `t`, or `MISSING`.
 
-        `MISSING` if `t` is no plain int from 0 to ``n_steps - 1``, if a step asks its own run (it is its turn), or if
-        `t` lies behind in the same block: then copies of the block may serve.
+        `MISSING` if `t` is not a plain int from 0 to ``n_steps - 1``, if a step of this very run asks, or if `t` is an
+        earlier step of the same block, of which a reader may have copies.
         """
         if type(t) is not int or not 0 <= t < self._n_steps or self._turn.is_mine():
             return MISSING
         with self._turn:
-            if t < self.t and self.marks is None and self._block_of(t) == self.block:
+            if t < self.t and self.snapshots is None and self._block_of(t) == self.block:
                 return MISSING
             self.seek(t)
             copy = self._copied(self.state)

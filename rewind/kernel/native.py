@@ -283,7 +283,7 @@ class NativeLoop:
     def sweep(
         self, state: Any, blocks: Any, stream: int, block_size: int, n_blocks: int, out: Bytes
     ) -> tuple[int, Any]:
-        """Return how many whole blocks were run, and the state at the first step of the block behind them.
+        """Return how many whole blocks were run, and the state at the first step of the block after them.
 
         Parameters
         ----------
@@ -301,9 +301,9 @@ class NativeLoop:
         Returns
         -------
         n_done : int
-            Less than `n_blocks` where some 50 ms have passed: then is the time to report and to look for signals. Less,
-            too, where the next block fails or is much longer than those before. A caller runs that one by `advance`,
-            which says why. 0 only if the very first block fails.
+            Less than `n_blocks` after about 50 ms, so that the caller can report progress and look for signals. Less,
+            too, if the next block fails or takes much longer than those before it: the caller runs that one with
+            `advance`, which says why. 0 only if the very first block fails.
         state : object
             The state at the first step of block `n_done`.
         """
@@ -335,20 +335,19 @@ class NativeLoop:
         Parameters
         ----------
         rows : ndarray of uint8, shape (m + 1, itemsize)
-            The states at the first steps of ``m`` blocks and of the one behind them, without padding.
+            The states at the first steps of ``m`` blocks and of the one after them, without padding.
         blocks, stream, block_size
             As for `sweep`.
         reaches : ndarray of int64, shape (m,)
-            Where in each block a state is compared, too: 0 to `block_size` steps behind its first.
+            Where in each block a state is compared, too: 0 to `block_size` steps after its first.
         falses : ndarray of int64, shape (m,)
             Steps of the false start before each second replay.
 
         Returns
         -------
         k : int
-            Of the first block found, from the last to the first: each is replayed twice, the second time after a false
-            start, and must come to the same state inside and to the row behind it both times. A step that fails
-            counts.
+            Each block, from the last to the first, is replayed twice, the second time after a false start, and must
+            come to the same state inside and to the next row both times. One with a step that fails does not.
 
         Raises
         ------
@@ -387,7 +386,7 @@ class NativeLoop:
         return live, self._go(live, blocks.start(stream), n)[1]
 
     def trace(self, row: Bytes, blocks: Any, stream: int, n: int, room: int) -> int:
-        """Return the first step at which three replays of a stretch part, -1 if they do not.
+        """Return the first step at which three replays of a stretch differ, -1 if they agree.
 
         Parameters
         ----------
@@ -398,13 +397,13 @@ class NativeLoop:
         n : int
             Steps of the stretch.
         room : int
-            Most bytes of states to remember; what comes behind them is not compared.
+            Most bytes of states to remember; states after those are not compared.
 
         Returns
         -------
         step : int
             From 1 to `n`, counted from `row`. The third replay comes after a false start of one step. A step that fails
-            counts.
+            counts as different.
 
         Raises
         ------

@@ -184,7 +184,7 @@ def rounded(numerator: int, denominator: int, exponent: int) -> float:
 class Tally:
     """Exact moments of a scalar metric, one row per block.
 
-    A row costs no arithmetic beyond `fold`: its sums are kept as the digits they are, and made into numbers when asked
+    A row costs no arithmetic but that of `fold`: its sums are kept as digits, which become numbers when they are asked
     for. Steps are those of the run.
 
     Examples
@@ -246,7 +246,7 @@ class Tally:
 
         Notes
         -----
-        O(1) beside the memory that is freed.
+        O(1), but for the memory that is freed.
         """
         if not 0 <= n <= len(self._rows):
             raise IndexError(f"cannot keep {n} of {len(self._rows)} rows")
@@ -454,7 +454,7 @@ def comoments(values: _Real, start: int, shift: _Real) -> _Moments:
 
 
 def _summed(rows: _Real) -> _Real:
-    """Return the sum of the rows, added one behind the other to zeros, which numpy's sum does not promise."""
+    """Return the sum of the rows, added to zeros one after the other, which numpy's sum does not promise."""
     total: _Real = np.add.accumulate(rows, axis=0)[-1] + 0.0
     return total
 

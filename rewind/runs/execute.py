@@ -99,7 +99,7 @@ def sweep_run(
     With an `output` it is a file when this returns.
     """
     try:
-        run = make_run(make(), plan.step, plan.metrics, plan.marks)
+        run = make_run(make(), plan.step, plan.metrics, plan.snapshots)
     except Stopped as stop:
         stopped = stop
     else:
@@ -108,7 +108,7 @@ def sweep_run(
         return run
     if output is not None:
         output.stop(stopped.recording)
-    run = make_run(stopped.recording, plan.step, plan.metrics, plan.marks)
+    run = make_run(stopped.recording, plan.step, plan.metrics, plan.snapshots)
     error = stopped_error(stopped, run, plan.step, plan.n_steps, output)
     if stopped.also is not None and hasattr(error, "add_note"):  # from Python 3.11 on
         error.add_note(f"What it was recorded to as well raised {type(stopped.also).__name__}: {stopped.also}")

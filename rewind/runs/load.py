@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..engine.recording import Recording
-from ..engine.snapshots import marks_within
+from ..engine.snapshots import snapshots_within
 from ..engine.verify import sampled_blocks
 from ..errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError
 from ..metrics.metric import Metric, resolve
@@ -101,8 +101,8 @@ def load(
     checkpoints = recording.checkpoints
     budget = n_bytes_of("memory_budget", memory_budget)
     first = checkpoints.restore(0)
-    marks = marks_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
-    return Run(recording, step, metrics, marks)
+    snapshots = snapshots_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
+    return Run(recording, step, metrics, snapshots)
 
 
 def require_allowed(recording: Recording, path: object, allow_pickle: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..engine.blocks import Grid, default_block_size
 from ..engine.rng import BACKENDS
-from ..engine.snapshots import marks_within
+from ..engine.snapshots import snapshots_within
 from ..engine.sweep import Plan
 from ..errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
 from ..metrics.metric import resolve
@@ -62,7 +62,7 @@ def make_plan(
     metrics = resolve(options.observe, init_state, codec) if options.observe is not None else {}
     hints = describe(step_fn, step_id)
     budget = n_bytes_of("memory_budget", options.memory_budget)
-    marks = marks_within(budget, step, codec, init_state, Grid(n, length), backend)
+    snapshots = snapshots_within(budget, step, codec, init_state, Grid(n, length), backend)
     plan = _plan(
         step,
         codec,
@@ -73,7 +73,7 @@ def make_plan(
         metrics=metrics,
         self_check=bool(options.self_check),
         hints=hints,
-        marks=marks,
+        snapshots=snapshots,
     )
     views = shared_memory(init_state) if user is None else None
     if views is not None:

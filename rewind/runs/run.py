@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, overloa
 from ..engine.divergence import Divergence
 from ..engine.recording import Ancestor, Recording
 from ..errors import ArgumentTypeError
-from ..kernel import MISSING, Marks
+from ..kernel import MISSING, Snapshots
 from ..metrics.metric import Metric
 from ..metrics.statistics import Stats
 from ..state.columns import Array
@@ -48,9 +48,9 @@ class Run(Generic[S]):
         recording: Recording,
         step: Step | None,
         metrics: Mapping[str, Callable[[Any], Any] | None],
-        marks: Marks | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        self._trajectory = Trajectory(recording, step, metrics, marks)
+        self._trajectory = Trajectory(recording, step, metrics, snapshots)
         self._quick: Callable[[Any], Any] = self._first_quick
 
     def _first_quick(self, t: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.recording import Recording
 from ..engine.replay import Reader
 from ..errors import ArgumentError, PickledStatesWarning
-from ..kernel import Marks
+from ..kernel import Snapshots
 from ..state.layout import first_change
 from ..steps.step import Step
 from ..storage import replay_file
@@ -35,10 +35,10 @@ class Trajectory:
         recording: Recording,
         step: Step | None,
         metrics: Mapping[str, Callable[[Any], Any] | None],
-        marks: Marks | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.recording, self.step, self.metrics = recording, step, dict(metrics)
-        self.reader = Reader(recording, step, recording.step.get("id"), marks)
+        self.reader = Reader(recording, step, recording.step.get("id"), snapshots)
         self._hash: str | None = None
 
     @property

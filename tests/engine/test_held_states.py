@@ -90,8 +90,8 @@ def recorded(kind: str, **options: Any) -> tuple[rewind.Run[Any], list[bytes]]:
 @pytest.mark.parametrize("memory_budget", [0, "10MB"])
 def test_each_answer_is_right_whatever_was_asked_between(kind, memory_budget):
     run, truth = recorded(kind, memory_budget=memory_budget)
-    marks = run._trajectory.reader.marks
-    assert marks is None or len(marks) == 0
+    snapshots = run._trajectory.reader.snapshots
+    assert snapshots is None or len(snapshots) == 0
     between: list[Callable[[], object]] = [
         lambda: run.get(5),
         lambda: run.get(70),
@@ -289,7 +289,7 @@ def test_both_kernels_take_a_subclass_of_float_for_its_value(core):
     assert values.take().tolist() == [2.0, 1.0]
 
 
-def test_numbers_of_other_classes_are_not_shared_by_marks():
+def test_numbers_of_other_classes_are_not_shared_by_snapshots():
     def step(x, rng):
         y = Counted(x + 1)
         y.log = [*getattr(x, "log", []), 1][-3:]
@@ -297,11 +297,11 @@ def test_numbers_of_other_classes_are_not_shared_by_marks():
         return y
 
     plain = rewind.record(step, Counted(0.0), 200, 1, block_size=100)
-    marked = rewind.record(step, Counted(0.0), 200, 1, block_size=100, memory_budget="1MB")
-    assert [float(marked.get(t)) for t in reversed(range(200))] == [float(s) for s in plain][::-1]
+    with_snapshots = rewind.record(step, Counted(0.0), 200, 1, block_size=100, memory_budget="1MB")
+    assert [float(with_snapshots.get(t)) for t in reversed(range(200))] == [float(s) for s in plain][::-1]
 
 
-@pytest.mark.skipif(rewind.kernel_name == "python", reason="the twin takes memory for a mark when it has one")
+@pytest.mark.skipif(rewind.kernel_name == "python", reason="the twin takes memory for a snapshot when it has one")
 def test_more_memory_than_there_is_is_said_so():
     with pytest.raises(rewind.ArgumentError, match="memory_budget is .*expected bytes this machine has"):
         rewind.record(lambda x, rng: x, 0, 10**12, 1, memory_budget="1000TB")

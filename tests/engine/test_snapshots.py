@@ -63,18 +63,18 @@ KINDS: dict[str, tuple[Any, Any, str]] = {
     "dict of array and list": (pair, {"a": np.zeros(2), "b": [0.0, "t"]}, "numpy"),
     "spawn": (spawn, 0.0, "numpy"),
 }
-#: A step whose rng has children from the start, so that no mark is taken.
-UNMARKED = {"spawn"}
+#: A step whose rng has children from the start, so that no snapshot is taken.
+NO_SNAPSHOTS = {"spawn"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("observe", [None, {"x": lambda state: 1.0}], ids=["plain", "observed"])
-def test_answers_with_marks_are_those_of_the_plain_loop(kind, observe):
+def test_answers_with_snapshots_are_those_of_the_plain_loop(kind, observe):
     step, init, backend = KINDS[kind]
     expected = [digest(state) for state in loop(step, init, 400, 3, 100, backend)]
     run = rewind.record(step, init, 400, 3, block_size=100, backend=backend, memory_budget="10MB", observe=observe)
-    marks = run._trajectory.reader.marks
-    assert marks is not None and (len(marks) > 0) == (kind not in UNMARKED)
+    snapshots = run._trajectory.reader.snapshots
+    assert snapshots is not None and (len(snapshots) > 0) == (kind not in NO_SNAPSHOTS)
     order = [*range(400), *reversed(range(400))]
     random.Random(1).shuffle(order)
     for t in [*order, *range(400), *reversed(range(400))]:
@@ -84,20 +84,20 @@ def test_answers_with_marks_are_those_of_the_plain_loop(kind, observe):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_loaded_run_takes_its_marks_on_the_way(kind, tmp_path):
+def test_a_loaded_run_takes_its_snapshots_on_the_way(kind, tmp_path):
     step, init, backend = KINDS[kind]
     recorded = rewind.record(step, init, 300, 3, block_size=100, backend=backend)
     recorded.save(tmp_path / "run.replay")
     run = rewind.load(tmp_path / "run.replay", step, memory_budget=10_000_000)
-    marks = run._trajectory.reader.marks
-    assert marks is not None and len(marks) == 0
+    snapshots = run._trajectory.reader.snapshots
+    assert snapshots is not None and len(snapshots) == 0
     order = random.Random(2).sample(range(300), 300)
     for t in order + order:
         assert digest(run.get(t)) == digest(recorded.get(t))
-    assert (len(marks) > 0) == (kind not in UNMARKED)
+    assert (len(snapshots) > 0) == (kind not in NO_SNAPSHOTS)
 
 
-def test_changing_what_was_handed_out_changes_no_mark():
+def test_changing_what_was_handed_out_changes_no_snapshot():
     run = rewind.record(kick, np.zeros(3), 300, 3, block_size=100, backend="numpy", memory_budget="10MB")
     for t in (16, 17, 16, 150, 16):
         state = run.get(t)
@@ -106,20 +106,20 @@ def test_changing_what_was_handed_out_changes_no_mark():
         assert run.get(t).tobytes() == before
 
 
-def test_a_run_of_a_seed_and_file_is_the_same_with_marks(tmp_path):
+def test_a_run_of_a_seed_and_file_is_the_same_with_snapshots(tmp_path):
     plain = rewind.record(relax, 0.5, 300, 3)
-    marked = rewind.record(relax, 0.5, 300, 3, memory_budget="1 MiB")
-    assert marked.content_hash() == plain.content_hash()
-    marked.save(tmp_path / "a.replay"), plain.save(tmp_path / "b.replay")
+    with_snapshots = rewind.record(relax, 0.5, 300, 3, memory_budget="1 MiB")
+    assert with_snapshots.content_hash() == plain.content_hash()
+    with_snapshots.save(tmp_path / "a.replay"), plain.save(tmp_path / "b.replay")
     assert (tmp_path / "a.replay").read_bytes() == (tmp_path / "b.replay").read_bytes()
 
 
 def test_a_budget_is_kept():
     for budget in (1_000, 20_000, 1_000_000):
         run = rewind.record(relax, 0.5, 100_000, 3, backend="numpy", memory_budget=budget)
-        marks = run._trajectory.reader.marks
-        assert (0 if marks is None else len(marks)) * (24 + 40 + 8) <= budget
-    assert run._trajectory.reader.marks is not None and 8 <= run._trajectory.reader.marks.every <= 9
+        snapshots = run._trajectory.reader.snapshots
+        assert (0 if snapshots is None else len(snapshots)) * (24 + 40 + 8) <= budget
+    assert run._trajectory.reader.snapshots is not None and 8 <= run._trajectory.reader.snapshots.every <= 9
 
 
 def view_of(x: Any) -> Any:
@@ -142,23 +142,23 @@ class Loose:
     [base_of(), [ALIASED, ALIASED], {1: 2.0}, {1.0}, Loose(), np.array([None]), {"rng": random.Random(1)}],
     ids=["a view", "one array twice", "an int key", "a set", "an object", "an object array", "an rng"],
 )
-def test_no_mark_stands_for_a_state_that_a_copy_may_lose_part_of(state):
+def test_no_snapshot_stands_for_a_state_that_a_copy_may_lose_part_of(state):
     assert inner_copy(state) is None
 
 
-def test_a_read_only_array_is_not_marked():
+def test_a_read_only_array_is_not_kept():
     x = np.zeros(3)
     x.flags.writeable = False
     assert inner_copy(x) is None
 
 
-def test_list_parameters_that_a_step_may_change_leave_no_marks():
+def test_list_parameters_that_a_step_may_change_leave_no_snapshots():
     def step(x, rng, seen):
         seen.append(x)
         return x + len(seen) + rng.random()
 
     run = rewind.record(step, 0.0, 300, 3, block_size=100, params={"seen": [1.0]}, memory_budget="10MB")
-    assert run._trajectory.reader.marks is None
+    assert run._trajectory.reader.snapshots is None
     expected = [digest(state) for state in loop(step, 0.0, 300, 3, 100, params={"seen": [1.0]})]
     assert [digest(run.get(t)) for t in reversed(range(300))] == expected[::-1]
 
@@ -181,7 +181,7 @@ def test_a_budget_that_cannot_be_meant_is_refused(bad):
             rewind.record(relax, 0.5, 10, 1, memory_budget=wrong)
 
 
-def test_a_step_that_raises_does_so_with_marks_too():
+def test_a_step_that_raises_does_so_with_snapshots_too():
     def step(x, rng):
         if x == 250:
             raise ZeroDivisionError("here")
@@ -194,10 +194,10 @@ def test_a_step_that_raises_does_so_with_marks_too():
     assert [run.get(t) for t in (250, 10, 249, 33)] == [250, 10, 249, 33]
 
 
-def test_a_branch_inside_a_block_answers_with_marks(tmp_path):
+def test_a_branch_inside_a_block_answers_with_snapshots(tmp_path):
     parent = rewind.record(kick, np.zeros(3), 300, 3, block_size=100, backend="numpy")
     branch = parent.branch(150, noise="same")
     branch.save(tmp_path / "branch.replay")
-    marked = rewind.load(tmp_path / "branch.replay", kick, memory_budget="1MB")
+    with_snapshots = rewind.load(tmp_path / "branch.replay", kick, memory_budget="1MB")
     for t in [*range(150), *reversed(range(150)), 49, 60, 49, 0, 140]:
-        assert marked.get(t).tobytes() == parent.get(150 + t).tobytes()
+        assert with_snapshots.get(t).tobytes() == parent.get(150 + t).tobytes()

@@ -61,6 +61,18 @@ def test_twins_have_the_same_surface(module):
             assert parameters(ours[name]) == parameters(theirs[name]), name
 
 
+@modules
+def test_no_docstring_stands_in_both_twins(module):
+    docstrings = [
+        ast.get_docstring(node, clean=False)
+        for node in ast.walk(ast.parse((KERNEL / f"{module}.py").read_text(encoding="utf-8")))
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef))
+    ]
+    source = beside(module, ".pyx").read_text(encoding="utf-8")
+    assert not [text for text in docstrings if text and text in source]
+    assert source.count(f'As in ``{module}.py``."""') >= 3
+
+
 def outline(path):
     """Return (name, parameter names) of the functions a source file offers, and its __all__, by reading it."""
     found = []
@@ -118,6 +130,37 @@ def test_the_python_kernel_can_be_asked_for():
         "rewind.kernel.native",
         "rewind.kernel.draws",
     ]
+
+
+#: A package that imports nothing by itself, so that any module of it can be the first.
+EMPTY = (
+    "import sys, types; package = sys.modules['rewind'] = types.ModuleType('rewind'); "
+    f"package.__path__ = [{str(PACKAGE)!r}]; "
+)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("first", [*TWINS.values(), *(f"rewind.kernel.{name}" for name in TWINS), "rewind.kernel"])
+def test_any_module_of_the_kernel_can_be_the_first_that_is_imported(first):
+    names = "print(kernel.kernel_name, *(hasattr(kernel, name) for name in kernel.__all__))"
+    answer = ask("compiled", f"{EMPTY} import {first}; from rewind import kernel; {names}")
+    assert (set(answer.stdout.split()), answer.stderr) == ({"compiled", "True"}, "")
+
+
+@pytest.mark.parametrize(
+    "wanted", [pytest.param("compiled", marks=pytest.mark.compiled), "python"], ids=["compiled", "python"]
+)
+def test_what_can_be_pickled_comes_back_in_a_process_that_has_imported_nothing(wanted):
+    make = (
+        "import pickle; from rewind import kernel as k; print(*(pickle.dumps(x).hex() for x in (k.MISSING, "
+        "k.FastRandom(1), k.BlockRng(1, 'numpy').start(0), k.fold, k.advance, k.accelerated, k.Place, k.NativeLoop)))"
+    )
+    pickles = ask(wanted, make).stdout.split()
+    assert len(pickles) == 8
+    for text in pickles:
+        code = f"import pickle; print(pickle.loads(bytes.fromhex('{text}')) is not None)"
+        answer = ask(wanted, EMPTY + code)
+        assert (answer.stdout, answer.stderr) == ("True\n", "")
 
 
 WITHOUT = "import sys; sys.modules['{}'] = None; "  # an import of it now fails
