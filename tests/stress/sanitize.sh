@@ -2,12 +2,14 @@
 # The tests of the compiled kernel under AddressSanitizer and UndefinedBehaviorSanitizer: sh tests/stress/sanitize.sh [TEST ...]
 #
 # Builds the kernel of this tree in a temporary folder, which is gone afterwards, with $PYTHON (python3): some minutes.
-# It needs cython, numpy, h5py, pytest and hypothesis there, and gcc. $PYTEST_FLAGS go to pytest.
+# It needs cython, setuptools, numpy, h5py, pytest and hypothesis there, and gcc. $PYTEST_FLAGS go to pytest.
+# A TEST is a file under tests, without its suffix.
 set -eu
 PYTHON=${PYTHON:-python3}
 CC=${CC:-gcc}
 HERE=$(CDPATH= cd -- "$(dirname -- "$0")/../.." && pwd)
-TESTS="${*:-test_kernel test_seeding test_draws test_sums test_native test_marks test_held_states test_record}"
+KERNEL="kernel/test_kernel kernel/test_seeding kernel/test_draws kernel/test_sums"
+TESTS="${*:-$KERNEL steps/test_native engine/test_snapshots engine/test_held_states runs/test_record}"
 
 FOLDER=$(mktemp -d "${TMPDIR:-/tmp}/rewind-sanitize-XXXXXX")
 trap 'rm -rf "$FOLDER"' EXIT
@@ -21,7 +23,7 @@ skip() {
 # ---- what is here
 
 command -v "$CC" >/dev/null || skip "there is no $CC"
-"$PYTHON" -c 'import Cython, h5py, hypothesis, numpy, pytest' 2>"$FOLDER/why" || skip "$PYTHON: $(tail -n 1 "$FOLDER/why")"
+"$PYTHON" -c 'import Cython, h5py, hypothesis, numpy, pytest, setuptools' 2>"$FOLDER/why" || skip "$PYTHON: $(tail -n 1 "$FOLDER/why")"
 ASAN=$("$CC" -print-file-name=libasan.so)
 UBSAN=$("$CC" -print-file-name=libubsan.so)
 CXX=$("$CC" -print-file-name=libstdc++.so.6) # asan looks for its throw once, at the start
@@ -36,7 +38,7 @@ echo 'int main(void) { return 0; }' >"$FOLDER/probe.c"
 
 # ---- build
 
-cp -R "$HERE/rewind" "$HERE/tests" "$HERE/docs" "$HERE/README.md" "$HERE/pyproject.toml" "$FOLDER"
+cp -R "$HERE/rewind" "$HERE/tests" "$HERE/docs" "$HERE/README.md" "$HERE/pyproject.toml" "$HERE/setup.py" "$FOLDER"
 cd "$FOLDER"
 find rewind -name '*.so' -o -name '*.pyd' -o -name '*.c' ! -path 'rewind/include/*' | xargs rm -f
 where() {
@@ -46,13 +48,14 @@ PYTHON_H=$(where 'sysconfig.get_paths()["include"]')
 NUMPY_H=$(where 'numpy.get_include()')
 NUMPY_LIB=$(where 'os.path.join(os.path.dirname(numpy.random.__file__), "lib")')
 SUFFIX=$(where 'sysconfig.get_config_var("EXT_SUFFIX")')
-for source in rewind/_*.pyx; do
+SOURCES=$("$PYTHON" -c 'import setup; setup.write_sources(); print(setup.SOURCES)')
+for source in rewind/_*.pyx rewind/kernel/_*.pyx; do
     name=${source%.pyx}
     echo "build $name"
-    "$PYTHON" -m cython -3 "$source" -o "$name.c"
+    (cd "$SOURCES" && "$PYTHON" -m cython -3 "$source" -o "$FOLDER/$name.c")
     # shellcheck disable=SC2086
-    "$CC" -shared -fPIC -O1 -g -ffp-contract=off -fno-fast-math $FLAGS "-I$PYTHON_H" "-I$NUMPY_H" -Irewind "$name.c" \
-        -o "$name$SUFFIX" "-L$NUMPY_LIB" -lnpyrandom -lm
+    "$CC" -shared -fPIC -O1 -g -ffp-contract=off -fno-fast-math $FLAGS "-I$PYTHON_H" "-I$NUMPY_H" -Irewind/kernel \
+        "$name.c" -o "$name$SUFFIX" "-L$NUMPY_LIB" -lnpyrandom -lm
 done
 
 # ---- run

@@ -132,3 +132,31 @@ def test_the_source_archive_holds_what_a_build_needs(source, tmp_path):
     needed |= {f"rewind/{name}" for name in files} | {"tests/golden/streams.json"}
     assert needed <= names, sorted(needed - names)
     assert not [name for name in names if name.endswith(("_core.c", "_draws.c", "_native.c", "_sums.c", ".so", ".pyc"))]
+
+
+def test_cython_compiles_copies_that_hold_the_docstrings_of_the_twins(source):
+    def write():
+        code, output = run("-c", "import setup; setup.write_sources()", cwd=source)
+        assert code == 0, output
+        copies = sorted((source / "build" / "cython").rglob("*.pyx"))
+        assert len(copies) == 4
+        return {path: (path.stat().st_mtime_ns, path.read_text(encoding="utf-8")) for path in copies}
+
+    copies = write()
+    for path, (_, text) in copies.items():
+        given = (source / path.relative_to(source / "build" / "cython")).read_text(encoding="utf-8")
+        lines = list(zip(text.splitlines(), given.splitlines(), strict=True))  # so a line keeps its number
+        assert all(line == original for line, original in lines if "As in ``" not in original)
+        assert "As in ``" not in text.replace("As in ``_", ""), path
+    assert write() == copies
+    twin = source / "rewind" / "kernel" / "draws.py"
+    text = twin.read_text(encoding="utf-8")
+    try:
+        twin.write_text(text.replace('"""Return the names', '"""Return all the names'), encoding="utf-8")
+        changed = {path.name for path, (time, text) in write().items() if copies[path] != (time, text)}
+        assert changed == {"_draws.pyx"}
+        twin.write_text(text.replace("def accelerated", "def slowed"), encoding="utf-8")
+        code, output = run("-c", "import setup; setup.write_sources()", cwd=source)
+        assert code != 0 and "draws.py has no docstring of accelerated" in output
+    finally:
+        twin.write_text(text, encoding="utf-8")
