@@ -1086,7 +1086,7 @@ def test_the_page_about_native_steps_runs_from_top_to_bottom(tmp_path):
     for name, kind in (("step.c", "c"), ("walk.pyx", "cython"), ("setup.py", "python setup.py"), ("page.py", "python")):
         (tmp_path / name).write_text(of_kind[kind])
     command = re.search(r"^    cc (.*?-o step.so)", page, re.MULTILINE)
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     for line in (
         [compiler(), *command[1].split(), *includes()],
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
@@ -1229,7 +1229,7 @@ def test_a_parameter_without_a_slot_is_refused_by_name(value, message):
 
 def test_the_engine_imports_none_of_the_sources():
     text = "import sys, rewind.steps.native; print(*{'scipy', 'cffi', 'numba', '_cffi_backend'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=HERE.parent)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=HERE.parents[1])
     assert done.stdout.split() == []
 
 
