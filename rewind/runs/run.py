@@ -51,10 +51,11 @@ class Run(Generic[S]):
         snapshots: Snapshots | None = None,
     ) -> None:
         self._trajectory = Trajectory(recording, step, metrics, snapshots)
+        self._recording, self._reader = recording, self._trajectory.reader  # `get` asks them without a detour
         self._quick: Callable[[Any], Any] = self._first_quick
 
     def _first_quick(self, t: int) -> Any:
-        self._quick = self._trajectory.reader.quick
+        self._quick = self._reader.quick
         return self._quick(t)
 
     def __reduce__(self) -> tuple[Any, ...]:  # what its file holds; the step and metric functions by reference
@@ -63,10 +64,6 @@ class Run(Generic[S]):
         return _unpickle, (type(self), *parts, recording.checkpoints.codec.user, trajectory.step, trajectory.metrics)
 
     # ---- what it is
-
-    @property
-    def _recording(self) -> Recording:
-        return self._trajectory.recording
 
     @property
     def n_steps(self) -> int:
@@ -173,7 +170,7 @@ class Run(Generic[S]):
         """
         state = self._quick(t)
         if state is MISSING:
-            state = self._trajectory.reader.get(self._recording.grid.step(integer("t", t)))
+            state = self._reader.get(self._recording.grid.step(integer("t", t)))
         return state  # type: ignore[no-any-return]
 
     def __len__(self) -> int:
