@@ -10,7 +10,7 @@ import importlib.util
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from rewind.engine.parallel import TASK_SECONDS, Crew
+from rewind.engine.parallel import TASK_SECONDS, Workers
 
 from .measure import Claim, Figure, against, duration
 
@@ -68,15 +68,15 @@ def _compare(executor, n, rounds):
         futures = [executor.submit(nothing, i) for i in items]
         assert [future.result() for future in futures] == items
 
-    def crew():
-        assert list(Crew(executor, Ticking()).answers(Nothing(), items)) == items
+    def workers():
+        assert list(Workers(executor, Ticking()).answers(Nothing(), items)) == items
 
     bare()  # starts the workers
-    crew()
-    ratios = against({"bare": bare, "crew": crew}, 2 * rounds + 1, time.perf_counter)
-    ours, alone = (ratios[key].seconds / n for key in ("crew", "bare"))
+    workers()
+    ratios = against({"bare": bare, "workers": workers}, 2 * rounds + 1, time.perf_counter)
+    ours, alone = (ratios[key].seconds / n for key in ("workers", "bare"))
     note = f"{duration(ours)}, submit and result {duration(alone)}; {ours / TASK_SECONDS:.2%} of a task's work"
-    return Figure(ratios["crew"].ratio, note)
+    return Figure(ratios["workers"].ratio, note)
 
 
 def _dask(n, rounds, processes):

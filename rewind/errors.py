@@ -3,8 +3,8 @@
 ::
 
     RewindError
-    ├── ArgumentError (ValueError)            an argument with a value that cannot be meant
-    ├── ArgumentTypeError (TypeError)         an argument of a type that cannot be meant
+    ├── ArgumentError (ValueError)            an argument with a value that is not allowed
+    ├── ArgumentTypeError (TypeError)         an argument of a type that is not allowed
     ├── StepRangeError (IndexError)           a step outside the run
     ├── SizeLimitError (ValueError)           an answer that would fill the memory
     ├── StateError (TypeError)                a state that no checkpoint can hold
@@ -12,8 +12,8 @@
     ├── MetricError (TypeError)               a metric that does not give numbers of one shape
     ├── UnknownMetricError (KeyError)         a metric this run did not observe
     ├── ConditionError (ValueError)           a condition that cannot be read, raised, or is not what it should be
-    ├── MissingStepError (RuntimeError)       a question that needs the step function
-    ├── MissingCodecError (RuntimeError)      a question that needs the codec the run was recorded with
+    ├── MissingStepError (RuntimeError)       a call that needs the step function
+    ├── MissingCodecError (RuntimeError)      a call that needs the codec the run was recorded with
     ├── StepError (RuntimeError)              step_fn raised; ``.run`` holds the finished part
     │   └── StepReturnError (TypeError)       step_fn returned None
     ├── NativeStepError (RuntimeError)        what a native step that failed returned: the cause of a StepError
@@ -90,7 +90,7 @@ def said(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return f"<{type(error).__name__}, whose text cannot be had>"
+        return f"<{type(error).__name__}, whose text is unavailable>"
 
 
 def _portable(value: object) -> object:
@@ -118,7 +118,7 @@ class RewindError(Exception):
 
 
 class ArgumentError(RewindError, ValueError):
-    """An argument with a value that cannot be meant."""
+    """An argument with a value that is not allowed."""
 
     def __init__(self, name: str, value: object, expected: str, advice: str = "") -> None:
         self.name, self.value = name, value
@@ -126,7 +126,7 @@ class ArgumentError(RewindError, ValueError):
 
 
 class ArgumentTypeError(RewindError, TypeError):
-    """An argument of a type that cannot be meant."""
+    """An argument of a type that is not allowed."""
 
     def __init__(self, name: str, value: object, expected: str, advice: str = "") -> None:
         self.name, self.value = name, value
@@ -210,7 +210,7 @@ class ConditionError(RewindError, ValueError):
     Parameters
     ----------
     problem : str
-        What is wrong with it; advice comes behind a semicolon.
+        What is wrong with it; advice comes after a semicolon.
     text : str, optional
         The condition, where it cannot be read.
     at : int, optional
@@ -227,26 +227,26 @@ class ConditionError(RewindError, ValueError):
         where = f"at character {at + 1}" if at < len(text) else "at the end"
         start = max(0, min(at - width // 2, len(text) - width))
         line = "".join(c if c.isprintable() else " " for c in text[start : start + width])
-        before, behind = "..." if start else "", "..." if start + width < len(text) else ""
+        before, after = "..." if start else "", "..." if start + width < len(text) else ""
         pointer = " " * (len(before) + at - start) + "^"
         return (
-            f"cannot read the condition: {what}, {where}{semicolon}{advice}\n    {before}{line}{behind}\n    {pointer}"
+            f"cannot read the condition: {what}, {where}{semicolon}{advice}\n    {before}{line}{after}\n    {pointer}"
         )
 
     @classmethod
     def raised(cls, error: BaseException, t: int | None) -> ConditionError:
-        """Return what to raise from what a predicate raised at step `t`."""
+        """Return the error for a predicate that raised `error` at step `t`."""
         at = "" if t is None else f" at step {t}"
         return cls(f"the condition raised {type(error).__name__}{at}: {said(error)}")
 
     @classmethod
-    def meddled(cls, t: int) -> ConditionError:
-        """Return what to raise where a predicate changed the state at step `t`."""
+    def mutated(cls, t: int) -> ConditionError:
+        """Return the error for a predicate that changed the state at step `t`."""
         return cls(f"the condition changed the state it was given at step {t}; it may only look")
 
 
 class MissingStepError(RewindError, RuntimeError):
-    """A question that needs the step function of a run loaded without one."""
+    """A call that needs the step function of a run loaded without one."""
 
     def __init__(self, what: str, step_id: str | None) -> None:
         self.what, self.step_id = what, step_id
@@ -278,11 +278,11 @@ class MissingStepError(RewindError, RuntimeError):
 
 
 class MissingCodecError(RewindError, RuntimeError):
-    """A question that needs the codec the run was recorded with."""
+    """A call that needs the codec the run was recorded with."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this run was recorded with codec=(encode, decode), and its states cannot be had without it: "
+            "this run was recorded with codec=(encode, decode), and its states are unavailable without it: "
             "rewind.load(path, codec=(encode, decode))"
         )
 
@@ -356,14 +356,14 @@ class TransferError(RewindError, TypeError):
 
 
 class WorkersLostError(RewindError, RuntimeError):
-    """Workers that died, or an executor that was shut down, in the middle of a pass.
+    """Workers that died, or an executor that was shut down, in the middle of a job.
 
     Attributes
     ----------
     done, total : int
         Blocks with an answer, in their order, and blocks in all; for `Run.branches` and `Run.likelihood` forks.
     partial : object
-        What the pass gives for those: statistics, an array, a list; None where there is no answer yet.
+        What the job gives for those: statistics, an array, a list; None where there is no answer yet.
     """
 
     def __init__(
@@ -379,7 +379,7 @@ class WorkersLostError(RewindError, RuntimeError):
     ) -> None:
         self.op, self.done, self.total, self.partial = op, done, total, partial
         reason = f"{type(error).__name__}: {said(error)}"
-        text = f"{op}: the workers were lost behind {done} of {total} blocks or forks ({reason})"
+        text = f"{op}: the workers were lost after {done} of {total} blocks or forks ({reason})"
         if replaced and not answered:
             cure = (
                 "None of them ever answered. Where processes are spawned, a script has to have all it does under "
@@ -452,7 +452,7 @@ class MomentError(TrackerError, ValueError):
 
     @classmethod
     def beyond(cls, text: object, step: int, last: int, growing: bool = False) -> MomentError:
-        """Return the error for a step that comes behind the last row."""
+        """Return the error for a step after the last row."""
         error = cls(text)
         there = f"its last step is {last}" if last >= 0 else "it has no rows; _step=-1 is where it begins"
         if growing:
@@ -582,7 +582,7 @@ def _dropped(step: int, current: int) -> str:
 
 
 class TrackedArtifactError(TrackerError, LookupError):
-    """There is no such artifact, or its name cannot be meant."""
+    """There is no such artifact, or its name is not allowed."""
 
 
 class HistoryMismatchError(TrackerError, ValueError):
@@ -637,8 +637,8 @@ class NondeterminismError(RewindError, RuntimeError):
         ``python``, ``numpy``, ``platform`` and ``source`` (hash of the step's source) then and now.
     global_rng : sequence of str
         Global generators the step drew from.
-    meddler : (str, int), optional
-        Name of an observed metric that changes the state, and the step.
+    mutator : (str, int), optional
+        Name of an observed metric that mutates the state, and the step.
     """
 
     def __init__(
@@ -653,11 +653,11 @@ class NondeterminismError(RewindError, RuntimeError):
         recorded: dict[str, str] | None = None,
         present: dict[str, str] | None = None,
         global_rng: tuple[str, ...] = (),
-        meddler: tuple[str, int] | None = None,
+        mutator: tuple[str, int] | None = None,
     ) -> None:
         self.block, self.step, self.path = block, step, path
         self.expected, self.got, self.global_rng = expected, got, global_rng
-        self.recorded, self.present, self.meddler = recorded or {}, present or {}, meddler
+        self.recorded, self.present, self.mutator = recorded or {}, present or {}, mutator
         field = path or "the state"
         text = f"block {block} does not reproduce step {step}: {field} is {show(got)}, "
         if exact:
@@ -671,8 +671,8 @@ class NondeterminismError(RewindError, RuntimeError):
             text += ". The source of step_fn is not the source that was recorded"
         if global_rng:
             text += f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given"
-        elif meddler is not None:
-            text += f". metric {meddler[0]!r} changed the state it was given at step {meddler[1]}; it may only look"
+        elif mutator is not None:
+            text += f". metric {mutator[0]!r} changed the state it was given at step {mutator[1]}; it may only look"
         elif exact or not other:
             text += ". step_fn depends on something that is not its state, rng or params"
         super().__init__(text)
@@ -844,7 +844,7 @@ class UnfinishedRecordingWarning(RewindWarning):
     def __init__(self, path: object, journal: object, n_steps: int) -> None:
         super().__init__(
             f"beside {path} there is {journal}, an unfinished recording of steps 0 to {n_steps - 1}; what was loaded "
-            f"is the file of before. Load {journal} to see that one"
+            f"is the file from before. Load {journal} to see that one"
         )
 
 

@@ -1,4 +1,4 @@
-"""A recording piece by piece: what one finished block adds to it, and what the pieces make together."""
+"""A recording block by block: what one finished block adds, and the recording that blocks make together."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class BlockDone:
     ----------
     block : int
     row : Row
-        What is kept of the state behind it, the first of the next block.
+        What is kept of the state after it, the first of the next block.
     digest : bytes
         Of that state.
     moments : tuple of Moments
         Of each metric over the block.
     ahead : tuple of Moments
-        Of each metric at the state behind it.
+        Of each metric at the state after it.
     """
 
     block: int
@@ -66,7 +66,7 @@ class Stop:
 
 
 class Log(Protocol):
-    """What a sweep tells of its progress to whoever keeps it."""
+    """Where a sweep writes its finished blocks, such as a journal."""
 
     def begin(self, recording: Recording) -> None:
         """Take what there is before the first block: state 0, or all of a run that goes on."""
@@ -181,7 +181,7 @@ class Growth:
         self._stop = stop
 
     def finished(self) -> Recording:
-        """Return what the finished blocks are, with the state behind them."""
+        """Return the finished blocks as a recording, with the state after them."""
         stopped = self._stop
         self._stop = None
         try:

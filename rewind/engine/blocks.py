@@ -42,7 +42,7 @@ class Grid:
         return 0 if block == 0 else self.stream(block) * self.block_size - self.origin
 
     def stop(self, block: int) -> int:
-        """Return the step behind the last step of a block, at most ``n_steps``."""
+        """Return the step after the last step of a block, at most ``n_steps``."""
         return min(self.stream(block + 1) * self.block_size - self.origin, self.n_steps)
 
     def stream(self, block: int) -> int:

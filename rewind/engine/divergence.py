@@ -1,4 +1,4 @@
-"""Where two runs part: the first step of their common axis at which their states differ."""
+"""Divergence of two runs: the first step of their common axis at which their states differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where two runs part.
+    """The first difference of two runs.
 
     Attributes
     ----------
@@ -69,12 +69,12 @@ class Divergence:
 def diverge(
     a: Side, b: Side, same_content: bool, report: Callable[[int, int], None] | None = None
 ) -> Divergence | None:
-    """Return where two runs part, None if they agree as far as both go.
+    """Return where two runs first differ, None if they agree as far as both go.
 
     Stored states of the same step are compared first. Where both are the same function (step, params, seed, blocks),
     what is equal at a block's first step is equal to the block's end, so one stretch between stored states has to be
-    replayed. Otherwise runs may part and meet again between two stored states that agree: then both are replayed from
-    the first common step to where they part.
+    replayed. Otherwise runs may differ and agree again between two stored states: then both are replayed from the first
+    common step to where they differ.
 
     Parameters
     ----------
@@ -110,11 +110,11 @@ def diverge(
     if a.step is not None and b.step is not None:
         alike = _alike(a.recording, b.recording) and a.step.same(b.step)
         for first, last in _doubtful(a, common, k, low, end, alike and not _tails_differ(a, b, high), alike):
-            parted = _walk(a, b, first, last, report)
-            if parted is not None:
+            found = _walk(a, b, first, last, report)
+            if found is not None:
                 # One function leads from one state to one state: at a stored step it was the machines that differ.
-                exact = not alike or parted[0] not in common
-                return _of_trees(*parted, exact, counts)
+                exact = not alike or found[0] not in common
+                return _of_trees(*found, exact, counts)
         if k is None and not _tails_differ(a, b, high):
             return None
     elif k is None and same_content:
@@ -130,10 +130,10 @@ def diverge(
 def _doubtful(
     a: Side, common: Sequence[int], k: int | None, low: int, end: int, done: bool, alike: bool
 ) -> list[tuple[int, int]]:
-    """Return the stretches, first and last step, in which two runs may part; `done` if they end in the same state."""
+    """Return the stretches, first and last step, in which two runs may differ; `done` if they end in the same state."""
     origin = a.recording.origin
     size = a.recording.block_size
-    # Where both begin inside a block, equal states say nothing of the generators.
+    # Where both begin inside a block, equal states say nothing about the generators.
     aligned = [t for t in common if (t - origin.start + origin.grid) % size == 0]
     if not alike or not aligned or aligned[0] > end:
         return [(low, end)]

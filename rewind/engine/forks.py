@@ -1,4 +1,4 @@
-"""Many futures: forks of a run of which nothing is kept but what a metric gives, or whether something happens."""
+"""Forks of a run: continuations of which only a metric is kept, or whether something happens."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Values:
     shape: tuple[int, ...]
     every: int
 
-    def asker(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int, list[Any]], bool]:
-        """Return what looks at a block, ``ask(n_states, n_steps, kept)``, and says whether that is enough."""
+    def observer(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int, list[Any]], bool]:
+        """Return ``observe(n_states, n_steps, kept)``, which goes through a block and says whether that is enough."""
         watch = Watch(step, codec, {self.name: self.function})
 
-        def ask(n_states: int, n_steps: int, kept: list[Any]) -> bool:
+        def observe(n_states: int, n_steps: int, kept: list[Any]) -> bool:
             t = place.t
             values = as_values(self.name, watch.observe(place, n_states, n_steps)[0], t, self.shape)
             kept.append(np.array(values[-t % self.every :: self.every]))
             return False
 
-        return ask
+        return observe
 
-    def answer(self, kept: list[Any]) -> Array:
+    def result(self, kept: list[Any]) -> Array:
         """Return what was kept."""
         return np.concatenate(kept)
 
@@ -65,10 +65,10 @@ class Event:
 
     test: Test
 
-    def asker(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int, list[Any]], bool]:
-        """Return what looks at a block, ``ask(n_states, n_steps, kept)``, and says whether that is enough."""
+    def observer(self, place: Place, step: Step, codec: StateCodec) -> Callable[[int, int, list[Any]], bool]:
+        """Return ``observe(n_states, n_steps, kept)``, which goes through a block and says whether that is enough."""
         test = self.test
-        if test.asks_itself(place, step, codec):
+        if test.calls_predicate(place, step, codec):
             predicate = test.functions[CONDITION]
 
             def search(n_states: int, n_steps: int, kept: list[Any]) -> bool:
@@ -88,7 +88,7 @@ class Event:
 
         return look
 
-    def answer(self, kept: list[Any]) -> bool:
+    def result(self, kept: list[Any]) -> bool:
         """Return whether it happened."""
         return bool(kept)
 
@@ -102,7 +102,7 @@ class Forks:
         Of the forks.
     first : callable
         ``first(t)`` gives the first state of a fork at step `t`, as `codec` keeps it.
-    question : Values or Event
+    query : Values or Event
     turn : Turn
         Taken block by block where this is done here.
     """
@@ -114,10 +114,10 @@ class Forks:
         block_size: int,
         backend: str,
         first: Callable[[int], Row],
-        question: Values | Event,
+        query: Values | Event,
         turn: Turn,
     ) -> None:
-        self._parts = step, codec, block_size, backend, question
+        self._parts = step, codec, block_size, backend, query
         self._first, self._turn = first, turn
 
     def common(self) -> Any:
@@ -131,19 +131,19 @@ class Forks:
     @staticmethod
     def start(common: Any, part: Mapping[int, Row], items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks."""
-        step, codec, block_size, backend, question = common
+        step, codec, block_size, backend, query = common
         turn = Turn()
         for fork in items:
-            yield _run(step, codec, block_size, backend, question, part[fork.t], fork, turn)
+            yield _run(step, codec, block_size, backend, query, part[fork.t], fork, turn)
 
     def here(self, items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks, in this thread."""
         for fork in items:
-            step, codec, block_size, backend, question = self._parts
-            yield _run(step, codec, block_size, backend, question, self._first(fork.t), fork, self._turn)
+            step, codec, block_size, backend, query = self._parts
+            yield _run(step, codec, block_size, backend, query, self._first(fork.t), fork, self._turn)
 
     def ends(self, answer: Any) -> bool:
-        """Whether no answer behind this one matters."""
+        """Whether no answer after this one matters."""
         return False
 
 
@@ -152,7 +152,7 @@ def _run(
     codec: StateCodec,
     block_size: int,
     backend: str,
-    question: Values | Event,
+    query: Values | Event,
     row: Row,
     fork: Fork,
     turn: Turn,
@@ -172,17 +172,17 @@ def _run(
         none,
     )
     kept: list[Any] = []
-    ask = None
+    observe = None
     for block in range(grid.n_blocks):
         start, stop = grid.start(block), grid.stop(block)
         with turn:
             place.enter(block, codec.decode(row))
-            if ask is None:
-                ask = question.asker(place, step, codec)
-            if ask(stop - start, stop - start - (stop == grid.n_steps), kept):
+            if observe is None:
+                observe = query.observer(place, step, codec)
+            if observe(stop - start, stop - start - (stop == grid.n_steps), kept):
                 break
             row = codec.encode(place.state)
-    return question.answer(kept)
+    return query.result(kept)
 
 
 def wilson(hits: int, n: int, confidence: float) -> tuple[float, float]:

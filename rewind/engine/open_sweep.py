@@ -1,4 +1,4 @@
-"""A sweep without an end: it goes on as far as it is told, and is a recording at any step."""
+"""A sweep without a last step: it goes as far as it is told, and can become a recording at any step."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Growing(Sweep):
         Raises
         ------
         StepError
-            If the step raises. The sweep stays at the last step it was told to go to, or behind the last block.
+            If the step raises. The sweep stays at the last step it was told to go to, or after the last finished block.
         """
         while self._here[0] < t:
             with self.plan.turn:
@@ -187,7 +187,7 @@ class Growing(Sweep):
         self._thin()
 
     def _thin(self) -> None:
-        """Drop every second checkpoint where there are too many, as if asked behind each block."""
+        """Drop every second checkpoint where there are too many, as if looked at after each block."""
         stride, first = self.stride, self._thinned + 1
         for k in range(first, self.at[0] + 1):
             stride = thinned_stride(stride, k + 1, self.grid.start(k) + 1)

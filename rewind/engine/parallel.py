@@ -1,7 +1,7 @@
-"""Work in pieces over any executor: the answers in order, whoever finds them and in whatever order they come.
+"""Work in pieces on any executor; the answers come in order, whichever worker is done first.
 
-An engine is asked for nothing but ``submit``, and gives futures that `concurrent.futures.wait` can wait for. What goes
-wrong in a piece comes back as a value, so that an exception out of ``result`` is always the engine's own.
+Of an executor only ``submit`` is used; it returns futures that `concurrent.futures.wait` can wait for. What goes wrong
+in a piece comes back as a value, so that an exception out of ``result`` is always the executor's own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Work(Protocol):
         """Return what the answers for `items` need besides; it travels with the piece."""
 
     def start(self, common: Any, part: Any, items: Sequence[Any]) -> Iterator[Any]:
-        """Yield an answer for each of `items`, and none behind one that ends the work.
+        """Yield an answer for each of `items`, and none after one that ends the work.
 
         A static method: it runs anywhere.
         """
@@ -51,11 +51,11 @@ class Work(Protocol):
         """Yield an answer for each of `items`, in this process and thread."""
 
     def ends(self, answer: Any) -> bool:
-        """Whether no answer behind this one matters."""
+        """Whether no answer after this one matters."""
 
 
 class Lost(Exception):
-    """Workers that were lost; `done` items have their answers. `answered`: whether any worker ever gave one."""
+    """The error for workers that were lost; `done` items are answered. `answered`: whether any worker ever did one."""
 
     def __init__(self, done: int, total: int, error: BaseException, answered: bool) -> None:
         self.done, self.total, self.error, self.answered = done, total, error, answered
@@ -63,11 +63,11 @@ class Lost(Exception):
 
 
 class ShutDown(Exception):
-    """An executor that took nothing at all."""
+    """The error for an executor that takes no work at all."""
 
 
-class Crew:
-    """Who does the work: an executor of the caller's, or one that is made here and made again when it is lost.
+class Workers:
+    """An executor of the caller's, or one that is made here and made again when it is lost.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Crew:
         took = self.clock() - began
         yield answer
         if not work.ends(answer) and len(items) > 1:
-            yield from _Effort(self, work, items, took).answers()
+            yield from _Dispatch(self, work, items, took).answers()
 
 
 class _Piece:
@@ -121,11 +121,11 @@ class _Piece:
         self.lo, self.hi, self.load, self.size = lo, hi, load, size
 
 
-class _Effort:
-    """One question to a crew, under way."""
+class _Dispatch:
+    """Items that workers are at work on: which are out, back, lost."""
 
-    def __init__(self, crew: Crew, work: Work, items: Sequence[Any], took: float) -> None:
-        self.crew, self.work, self.items = crew, work, items
+    def __init__(self, workers: Workers, work: Work, items: Sequence[Any], took: float) -> None:
+        self.workers, self.work, self.items = workers, work, items
         self.at, self.stop = 1, len(items)  # the first is done
         self.spent, self.finished, self.returned = took, 1, 0
         self.under_way: dict[Any, _Piece] = {}
@@ -136,7 +136,7 @@ class _Effort:
         self.stuck = -1
         common = work.common()
         self.start = type(work).start
-        self.parcel = None if crew.shares_memory else Parcel((self.start, common))
+        self.parcel = None if workers.shares_memory else Parcel((self.start, common))
         self.common = common
         self.failed: Exception | None = None
 
@@ -161,7 +161,7 @@ class _Effort:
                     self._give_up(due)
         finally:
             for future in self.under_way:
-                with contextlib.suppress(Exception):  # an engine that cannot cancel does no harm
+                with contextlib.suppress(Exception):  # an executor that cannot cancel does no harm
                     future.cancel()
 
     def _next(self) -> _Piece | None:
@@ -190,7 +190,7 @@ class _Effort:
                 return
             self.bytes += piece.size
             try:
-                future = self.crew.executor.submit(do, piece.load, self.crew.clock)
+                future = self.workers.executor.submit(do, piece.load, self.workers.clock)
             except Exception as error:
                 self.bytes -= piece.size
                 self.lost.appendleft(piece)
@@ -205,8 +205,8 @@ class _Effort:
         from concurrent.futures import FIRST_COMPLETED, wait  # with logging, which a run on one thread does without
 
         done, _ = wait(list(self.under_way), GLANCE, FIRST_COMPLETED)
-        if not done and self.crew.look_after is not None:
-            self.crew.look_after(self.crew.executor)
+        if not done and self.workers.look_after is not None:
+            self.workers.look_after(self.workers.executor)
         broken: Exception | None = None
         for future in done or [future for future in self.under_way if future.cancelled()]:
             error = self._take(future)
@@ -215,18 +215,18 @@ class _Effort:
             self._renew(broken)
 
     def _take(self, future: Any) -> Exception | None:
-        """Take what has come of a piece; where it is lost, return what the engine says."""
+        """Take what has come of a piece; where it is lost, return what the executor says."""
         piece = self.under_way.pop(future)
         try:
             outcome = future.result()
-        except Exception as error:  # BrokenExecutor, CancelledError, a lost connection: whatever an engine has
+        except Exception as error:  # BrokenExecutor, CancelledError, a lost connection: whatever an executor has
             self._lose(piece)
             return error
         self.spent = outcome.seconds + (self.spent if self.returned else 0.0)
         self.finished = outcome.n + (self.finished if self.returned else 0)
         self.returned += 1
         self.back[piece.lo] = piece, outcome
-        if outcome.n < piece.hi - piece.lo:  # nothing behind it matters
+        if outcome.n < piece.hi - piece.lo:  # nothing after it matters
             self.stop = min(self.stop, piece.hi)
             self.lost = deque(lost for lost in self.lost if lost.lo < self.stop)
         return None
@@ -241,22 +241,22 @@ class _Effort:
         for future in list(self.under_way):
             if future.done():
                 self._take(future)
-            elif self.crew.renew is not None:
+            elif self.workers.renew is not None:
                 with contextlib.suppress(Exception):
                     future.cancel()
                 self._lose(self.under_way.pop(future))
-        if not self.lost:  # and what was, nobody asks for any more
+        if not self.lost:  # and what was is not needed any more
             return
         self.lost = deque(sorted(self.lost, key=lambda piece: piece.lo))
-        # An engine takes up the earliest first: a piece that kills whoever does it ends as that one.
+        # An executor starts the earliest first: a piece that kills its worker ends up as that one.
         earliest = self.lost[0].lo
         self.failures = self.failures + 1 if earliest <= self.stuck else 1
         self.stuck = earliest
-        if self.crew.renew is None or self.failures > (RENEWALS if self.returned else 1):
+        if self.workers.renew is None or self.failures > (RENEWALS if self.returned else 1):
             self.failed = error
             return
         try:
-            self.crew.executor = self.crew.renew()
+            self.workers.executor = self.workers.renew()
         except Exception as refused:
             self.failed = refused
 

@@ -1,4 +1,4 @@
-"""The questions a pass can put to every stretch of a run."""
+"""The queries of scans: statistics, searches, values, changes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..state.copies import IMMUTABLE, private_copy
 from ..state.digest import digest
 from ..steps.step import Step
 from .replay import Cursor, Watch
-from .scan import Question, Stretch, stretches
+from .scan import Query, Stretch, stretches
 
 #: What a predicate is called in messages.
 CONDITION = "the condition"
 
 
-class Measured(Question):
+class Measured(Query):
     """The sums of some metrics over every stretch: the answer is a `Sums` for each.
 
     Parameters
@@ -39,19 +39,19 @@ class Measured(Question):
         """Return the metrics."""
         return {name: measure.function for name, measure in self.measures.items()}
 
-    def asker(self, cursor: Cursor) -> Callable[[Stretch], list[Sums]]:
-        """Return what observes the metrics."""
+    def answerer(self, cursor: Cursor) -> Callable[[Stretch], list[Sums]]:
+        """Return a function that observes the metrics over a stretch."""
         watch = Watch(cursor.step, cursor.recording.checkpoints.codec, self.watched())
 
-        def ask(stretch: Stretch) -> list[Sums]:
-            n = stretch.behind - stretch.first
+        def answer(stretch: Stretch) -> list[Sums]:
+            n = stretch.stop - stretch.start
             observed = watch.observe(cursor, n, n - 1)
             return [
-                _sums(name, measure, values, stretch.first)
+                _sums(name, measure, values, stretch.start)
                 for (name, measure), values in zip(self.measures.items(), observed, strict=True)
             ]
 
-        return ask
+        return answer
 
 
 # ---- searches
@@ -96,8 +96,8 @@ class Test:
             values[name] = as_values(name, [value], t, self.shapes[name])
         return bool(self.condition.holds(values, 1)[0])
 
-    def asks_itself(self, place: Place, step: Step, codec: StateCodec) -> bool:
-        """Whether a predicate is asked step by step: a compiled step asks a compiled one while it runs."""
+    def calls_predicate(self, place: Place, step: Step, codec: StateCodec) -> bool:
+        """Whether a predicate is called step by step: a compiled step calls a compiled one while it runs."""
         if self.condition is not None:
             return False
         return step.observer(codec, [CONDITION], [self.functions[CONDITION]], place.state) is None
@@ -106,7 +106,7 @@ class Test:
         """Return ``hits(n_states, n_steps)``: whether it holds for each of the next states of the block."""
         functions, condition = self.functions, self.condition
         if condition is None:
-            if self.asks_itself(place, step, codec):
+            if self.calls_predicate(place, step, codec):
                 functions = {CONDITION: _Truth(functions[CONDITION])}
         elif not condition.names:
             constant = condition
@@ -137,7 +137,7 @@ class Test:
 
 
 class _Truth:
-    """A predicate whose answers are True or False, whatever it gives."""
+    """A predicate that returns True or False, whatever the user's one returns."""
 
     def __init__(self, predicate: Callable[[Any], Any]) -> None:
         self.predicate = predicate
@@ -146,7 +146,7 @@ class _Truth:
         return bool(self.predicate(state))
 
 
-class Found(Question):
+class Found(Query):
     """Where a test holds: the first or last step of each stretch, None where there is none, or all of them.
 
     Parameters
@@ -162,22 +162,22 @@ class Found(Question):
         """Return the predicate, or the metrics of the condition."""
         return self.test.functions
 
-    def blame(self, name: str, step: int) -> Exception:
-        """Return what to raise where one of them changed a state."""
-        return super().blame(name, step) if name != CONDITION else ConditionError.meddled(step)
+    def mutation_error(self, name: str, step: int) -> Exception:
+        """Return the error for one of them that changed a state."""
+        return super().mutation_error(name, step) if name != CONDITION else ConditionError.mutated(step)
 
     def ends(self, answer: Any) -> bool:
         """Whether this is the step that was looked for."""
         return self.which != "all" and answer is not None
 
-    def asker(self, cursor: Cursor) -> Callable[[Stretch], Any]:
-        """Return what looks through a stretch."""
+    def answerer(self, cursor: Cursor) -> Callable[[Stretch], Any]:
+        """Return a function that searches a stretch."""
         test, step, codec = self.test, cursor.step, cursor.recording.checkpoints.codec
-        if self.which == "first" and test.asks_itself(cursor, step, codec):
+        if self.which == "first" and test.calls_predicate(cursor, step, codec):
             predicate = test.functions[CONDITION]
 
             def search(stretch: Stretch) -> int | None:
-                n = stretch.behind - stretch.first
+                n = stretch.stop - stretch.start
                 t = cursor.search(predicate, n, n - 1)
                 return t if t >= 0 else None
 
@@ -185,8 +185,8 @@ class Found(Question):
         hits = test.hits(cursor, step, codec)
 
         def look(stretch: Stretch) -> Any:
-            n = stretch.behind - stretch.first
-            found = np.flatnonzero(hits(n, n - 1)) + stretch.first
+            n = stretch.stop - stretch.start
+            found = np.flatnonzero(hits(n, n - 1)) + stretch.start
             if self.which == "all":
                 return found.tolist()
             return int(found[0 if self.which == "first" else -1]) if len(found) else None
@@ -197,7 +197,7 @@ class Found(Question):
 # ---- values
 
 
-class Valued(Question):
+class Valued(Query):
     """What a function gives at some steps: a list for each stretch.
 
     Parameters
@@ -217,32 +217,32 @@ class Valued(Question):
         """Return nothing: what it is given is a copy."""
         return {}
 
-    def asker(self, cursor: Cursor) -> Callable[[Stretch], list[Any]]:
-        """Return what collects the values of a stretch."""
+    def answerer(self, cursor: Cursor) -> Callable[[Stretch], list[Any]]:
+        """Return a function that collects the values of a stretch."""
         value = _valuer(cursor, self.name, self.function)
 
-        def ask(stretch: Stretch) -> list[Any]:
-            first = stretch.first + (self.start - stretch.first) % self.every
-            return [value(t) for t in range(first, stretch.behind, self.every)]
+        def answer(stretch: Stretch) -> list[Any]:
+            first = stretch.start + (self.start - stretch.start) % self.every
+            return [value(t) for t in range(first, stretch.stop, self.every)]
 
-        return ask
+        return answer
 
 
 def _valuer(cursor: Cursor, name: str, function: Callable[[Any], Any] | None) -> Callable[[int], Any]:
-    """Return ``value(t)``: what a function gives at a step, in the hands of nobody else."""
+    """Return ``value(t)``: what a function returns at a step, as an object of its own."""
     copy = cursor.recording.checkpoints.codec.copy
 
     def value(t: int) -> Any:
         cursor.seek(t)
         state = copy(cursor.state)
-        cursor.park()  # the function may ask the run about other steps
+        cursor.park()  # the function may read other steps of the run
         return state if function is None else value_of(name, function, state, t)
 
     return value
 
 
 def value_of(name: str, function: Callable[[Any], Any], state: Any, t: int) -> Any:
-    """Return what a function gives for a state, in the hands of nobody else.
+    """Return what a function returns for a state, as an object of its own.
 
     Raises
     ------
@@ -271,12 +271,12 @@ class Course(NamedTuple):
     last: Any
 
     def merge(self, later: Course, step: int) -> Course:
-        """Return the course over this stretch and the one behind it, which begins at `step`."""
+        """Return the course over this stretch and the next one, which begins at `step`."""
         between = [] if unchanged(self.last, later.first) else [(step, self.last, later.first)]
         return Course(self.first, [*self.changes, *between, *later.changes], later.last)
 
 
-class Changed(Question):
+class Changed(Query):
     """Where what a function gives changes, byte for byte: a `Course` for each stretch.
 
     Parameters
@@ -296,14 +296,14 @@ class Changed(Question):
         """Whether the change that was looked for is in this stretch."""
         return self.last and bool(answer.changes)
 
-    def asker(self, cursor: Cursor) -> Callable[[Stretch], Course]:
-        """Return what compares the values of a stretch."""
+    def answerer(self, cursor: Cursor) -> Callable[[Stretch], Course]:
+        """Return a function that compares the values of a stretch."""
         value = _valuer(cursor, self.name, self.function)
 
-        def ask(stretch: Stretch) -> Course:
-            first = old = value(stretch.first)
+        def answer(stretch: Stretch) -> Course:
+            first = old = value(stretch.start)
             changes: list[tuple[int, Any, Any]] = []
-            for t in range(stretch.first + 1, stretch.behind):
+            for t in range(stretch.start + 1, stretch.stop):
                 new = value(t)
                 if not unchanged(old, new):
                     if self.last:
@@ -312,48 +312,48 @@ class Changed(Question):
                     old = new
             return Course(first, changes, old)
 
-        return ask
+        return answer
 
 
-class Spanned(Question):
-    """A question for the last thing, put to stretches of several blocks: each of them goes forward once.
+class Spanned(Query):
+    """A query for the last of something over stretches of several blocks: each of them goes forward once.
 
     Parameters
     ----------
-    question : Found or Changed
+    query : Found or Changed
     """
 
-    def __init__(self, question: Question) -> None:
-        self.question = question
+    def __init__(self, query: Query) -> None:
+        self.query = query
 
     def watched(self) -> Mapping[str, Any]:
         """Return the user's functions."""
-        return self.question.watched()
+        return self.query.watched()
 
-    def blame(self, name: str, step: int) -> Exception:
-        """Return what to raise where one of them changed a state."""
-        return self.question.blame(name, step)
+    def mutation_error(self, name: str, step: int) -> Exception:
+        """Return the error for one of them that changed a state."""
+        return self.query.mutation_error(name, step)
 
     def ends(self, answer: Any) -> bool:
         """Whether this is what was looked for."""
-        return self.question.ends(answer)
+        return self.query.ends(answer)
 
-    def asker(self, cursor: Cursor) -> Callable[[Stretch], Any]:
-        """Return what asks block after block."""
-        ask = self.question.asker(cursor)
+    def answerer(self, cursor: Cursor) -> Callable[[Stretch], Any]:
+        """Return a function that goes block by block."""
+        answer_for = self.query.answerer(cursor)
 
-        def ask_all(stretch: Stretch) -> Any:
+        def answer_all(stretch: Stretch) -> Any:
             found: Any = None
-            for piece in stretches(cursor.grid, stretch.first, stretch.behind):
-                cursor.seek(piece.first)
-                answer = ask(piece)
+            for piece in stretches(cursor.grid, stretch.start, stretch.stop):
+                cursor.seek(piece.start)
+                answer = answer_for(piece)
                 if isinstance(answer, Course) and found is not None:
-                    found = found.merge(answer, piece.first)
+                    found = found.merge(answer, piece.start)
                 elif answer is not None:
                     found = answer
             return found
 
-        return ask_all
+        return answer_all
 
 
 def unchanged(old: Any, new: Any) -> bool:

@@ -18,7 +18,7 @@ from .rng import set_state
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A run on the way to the root: its content hash, and the step of it at which the next one left."""
+    """A run on the way to the root: its content hash, and the step of it at which the next one branched off."""
 
     content_hash: str
     branch_point: int
@@ -26,7 +26,7 @@ class Ancestor:
 
 @frozen
 class Origin:
-    """Where a run came from.
+    """Where a run comes from.
 
     Attributes
     ----------

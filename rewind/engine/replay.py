@@ -1,4 +1,4 @@
-"""Replaying: from a checkpoint forward to any step, by the blocks and streams the sweep used."""
+"""Replay: a cursor that goes from a checkpoint forward to any step, metrics on the way, and a reader of states."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ class Watch:
         ]
 
 
-def meddles(cursor: Cursor, metric: Callable[[Any], Any] | None, block: int, step: int) -> int | None:
-    """Return the first step from `block` on, up to `step`, at which `metric` changes the state it is given."""
+def first_mutation(cursor: Cursor, metric: Callable[[Any], Any] | None, block: int, step: int) -> int | None:
+    """Return the first step from `block` on, up to `step`, at which `metric` mutates the state it is given."""
     if metric is None:
         return None
     codec = cursor.recording.checkpoints.codec
@@ -143,27 +143,30 @@ def meddles(cursor: Cursor, metric: Callable[[Any], Any] | None, block: int, ste
         cursor.step_toward(step)
 
 
-class Parted(Exception):
-    """A pass that did not get to what is stored: from `block` on, at `step`; None is the tail, kept as a digest."""
+class ReplayMismatch(Exception):
+    """The error for a replay from `block` on that does not give the state that is stored for `step`.
+
+    `expected` is None for the last state of a run, which is kept as a digest.
+    """
 
     def __init__(self, block: int, step: int, expected: Row | None, got: Row) -> None:
         self.block, self.step, self.expected, self.got = block, step, expected, got
-        super().__init__(f"block {block} does not get to step {step}")
+        super().__init__(f"block {block} does not reproduce step {step}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Parted, (self.block, self.step, self.expected, self.got)
+        return ReplayMismatch, (self.block, self.step, self.expected, self.got)
 
 
 class Reader:
-    """Any state of a run, for any thread: a cursor that goes on from the last question, and one block of copies.
+    """Any state of a run, for any thread: a cursor that goes on from the last state read, and one block of copies.
 
     Parameters
     ----------
     recording : Recording
     step : Step or None
-        Without it only the stored states are to be had.
+        Without it only the stored states are available.
     step_id : str or None
-        What to ask for where it is missing.
+        What to tell the user to load where it is missing.
     snapshots : Snapshots, optional
         Extra checkpoints in memory, taken by the sweep.
     """
@@ -196,7 +199,7 @@ class Reader:
 
     @property
     def quick(self) -> Callable[[Any], Any]:
-        """``quick(t)`` gives the state at step `t`, or `MISSING` where `get` must be asked."""
+        """``quick(t)`` gives the state at step `t`, or `MISSING` where only `get` can."""
         if self.step is None:
             return lambda t: MISSING
         with self.turn:  # the lock of a cached_property, in Python 3.11, stays locked in a fork
@@ -219,7 +222,7 @@ class Reader:
         state = self.quick(t)
         if state is not MISSING:
             return state
-        # A step asks its own run, or the way goes back in a block: once that far, and copies serve from then on.
+        # A step reads its own run, or a block is read backward: it is replayed once, and copies serve from then on.
         assert self._cursor is not None
         reached = self._cursor.t
         mine = not self.turn.is_mine()
@@ -248,7 +251,7 @@ class Reader:
 
     def states(self, steps: range, copy: bool = True) -> Iterator[Any]:
         """Yield the states at `steps`, which go forward, in one pass; without `copy` the live ones, to be looked at."""
-        if self.step is None:  # the stored states are to be had all the same
+        if self.step is None:  # the stored states are there all the same
             yield from map(self.get, steps)
             return
         cursor = Cursor(self.recording, self.step, None, self.turn)

@@ -1,4 +1,4 @@
-"""Passes over a run: a question put to stretches of it, block by block, here or by workers."""
+"""Scans: one pass over blocks of a run, which answers a query for each stretch, here or on workers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..state.columns import Array
 from ..steps.step import Step
 from .blocks import Grid
 from .recording import Recording
-from .replay import Cursor, Parted, meddles
+from .replay import Cursor, ReplayMismatch, first_mutation
 
 
 class Stretch(NamedTuple):
-    """The steps from `first` up to, not including, `behind`, all of one block."""
+    """The steps from `start` up to, not including, `stop`, all of one block."""
 
     block: int
-    first: int
-    behind: int
+    start: int
+    stop: int
 
 
 class Stretches(Sequence[Stretch]):
@@ -58,69 +58,69 @@ def stretches(grid: Grid, start: int, stop: int, among: Array | None = None) -> 
     return Stretches(grid, start, stop, blocks)
 
 
-class Question:
-    """What is asked of every stretch. It can be pickled, and holds nothing that a stretch leaves behind."""
+class Query:
+    """What a scan looks for in every stretch. It can be pickled, and keeps nothing from one stretch to the next."""
 
-    def asker(self, cursor: Cursor) -> Callable[[Stretch], Any]:
-        """Return what gives the answer for a stretch at whose first step the cursor stands.
+    def answerer(self, cursor: Cursor) -> Callable[[Stretch], Any]:
+        """Return a function that gives the answer for a stretch at whose first step the cursor stands.
 
-        It leaves the cursor at the last step of the stretch, or anywhere before where the answer ends the pass.
+        It leaves the cursor at the last step of the stretch, or anywhere before where the answer ends the scan.
         """
         raise NotImplementedError
 
     def ends(self, answer: Any) -> bool:
-        """Whether no answer behind this one matters."""
+        """Whether no answer after this one matters."""
         return False
 
     def watched(self) -> Mapping[str, Any]:
-        """Return the user's functions that look at states, by name: only they can be blamed for changing one."""
+        """Return the user's functions that are given states, by name: only they can have changed one."""
         return {}
 
-    def blame(self, name: str, step: int) -> Exception:
-        """Return what to raise where one of them changed a state."""
+    def mutation_error(self, name: str, step: int) -> Exception:
+        """Return the error for one of them that changed a state."""
         return MetricError(name, step, CHANGED)
 
 
 class Scan:
-    """A question put to stretches of a run: `parallel.Work`, whose items are stretches.
+    """A query with what answers it for stretches of a run: `parallel.Work`, whose items are stretches.
 
     Parameters
     ----------
     recording, step
         What is replayed.
-    question : Question
+    query : Query
     turn : Turn
         Taken block by block where this is done here.
     """
 
-    def __init__(self, recording: Recording, step: Step, question: Question, turn: Turn) -> None:
-        self._recording, self._step, self._question, self._turn = recording, step, question, turn
+    def __init__(self, recording: Recording, step: Step, query: Query, turn: Turn) -> None:
+        self._recording, self._step, self._query, self._turn = recording, step, query, turn
 
     def common(self) -> Any:
-        """Return the recording without its checkpoints, the step and the question."""
-        return bare(self._recording), self._step, self._question
+        """Return the recording without its checkpoints, the step and the query."""
+        return bare(self._recording), self._step, self._query
 
     def part(self, items: Sequence[Stretch]) -> Any:
-        """Return the checkpoints that stretches begin at and lead to."""
+        """Return the checkpoints before and after some stretches."""
         return excerpt(self._recording.checkpoints, self._recording.stride, [item.block for item in items])
 
     @staticmethod
     def start(common: Any, part: Any, items: Sequence[Stretch]) -> Iterator[Any]:
-        """Yield the answers for some stretches, up to one that ends the pass."""
-        recording, step, question = common
-        yield from Scan(restored(recording, part), step, question, Turn()).here(items)
+        """Yield the answers for some stretches, up to one that ends the scan."""
+        recording, step, query = common
+        yield from Scan(restored(recording, part), step, query, Turn()).here(items)
 
     def here(self, items: Sequence[Stretch]) -> Iterator[Any]:
-        """Yield the answers for some stretches, up to one that ends the pass, in this thread."""
-        cursor, ask = Cursor(self._recording, self._step), None
+        """Yield the answers for some stretches, up to one that ends the scan, in this thread."""
+        cursor, answer_for = Cursor(self._recording, self._step), None
         for item in items:
             with self._turn:
-                cursor.seek(item.first)
-                if ask is None:
-                    ask = self._question.asker(cursor)
-                answer = ask(item)
-                ends = self._question.ends(answer)
-                if item.behind == cursor.stop and cursor.t == item.behind - 1:
+                cursor.seek(item.start)
+                if answer_for is None:
+                    answer_for = self._query.answerer(cursor)
+                answer = answer_for(item)
+                ends = self._query.ends(answer)
+                if item.stop == cursor.stop and cursor.t == item.stop - 1:
                     self._check_arrival(cursor)
                 cursor.park()
             yield answer
@@ -128,11 +128,11 @@ class Scan:
                 return
 
     def ends(self, answer: Any) -> bool:
-        """Whether no answer behind this one matters."""
-        return self._question.ends(answer)
+        """Whether no answer after this one matters."""
+        return self._query.ends(answer)
 
     def _check_arrival(self, cursor: Cursor) -> None:
-        """Refuse a pass whose cursor, at the last step of a block, does not get to what is stored behind it."""
+        """Refuse a scan whose cursor, at the last step of a block, does not come to the state stored after it."""
         recording, codec, block = self._recording, self._recording.checkpoints.codec, cursor.block
         cursor.seek(cursor.t)
         last, expected = cursor.t, None
@@ -148,11 +148,11 @@ class Scan:
         if same:
             return
         first = block - block % recording.stride
-        for name, function in self._question.watched().items():
-            meddled = meddles(Cursor(recording, self._step), function, first, last)
-            if meddled is not None:
-                raise self._question.blame(name, meddled)
-        raise Parted(first, cursor.t, expected, got)
+        for name, function in self._query.watched().items():
+            mutated = first_mutation(Cursor(recording, self._step), function, first, last)
+            if mutated is not None:
+                raise self._query.mutation_error(name, mutated)
+        raise ReplayMismatch(first, cursor.t, expected, got)
 
 
 # ---- what travels
@@ -174,7 +174,7 @@ def bare(recording: Recording) -> Recording:
 
 
 def excerpt(checkpoints: Checkpoints, stride: int, blocks: Sequence[int]) -> Excerpt:
-    """Return what replays of some blocks begin at and lead to; the first row tells whether None is a state."""
+    """Return the rows that replays of some blocks begin and end with; the first row tells whether None is a state."""
     wanted = {0, *(block // stride for block in blocks), *(block // stride + 1 for block in blocks)}
     rows = sorted(row for row in wanted if row < checkpoints.n)
     index = np.array(rows)
@@ -188,7 +188,7 @@ def excerpt(checkpoints: Checkpoints, stride: int, blocks: Sequence[int]) -> Exc
 
 
 def restored(recording: Recording, part: Excerpt) -> Recording:
-    """Return a bare recording with the checkpoints of an excerpt; the other rows are zeros that nobody asks for."""
+    """Return a bare recording with the checkpoints of an excerpt; the other rows are zeros that nobody reads."""
     columns = []
     for column in part.columns:
         whole = np.zeros((part.n, *column.shape[1:]), column.dtype)  # pages that are not written take no memory

@@ -22,8 +22,8 @@ from ..steps.step import Step
 from .block_log import BlockDone, Log
 from .blocks import Grid
 from .recording import Origin, Recording
-from .replay import Cursor, Parted, Watch, meddles
-from .verify import TRACE, Mismatch, compared_step, find_mismatch, replays_part
+from .replay import Cursor, ReplayMismatch, Watch, first_mutation
+from .verify import TRACE, Mismatch, compared_step, find_mismatch, first_replay_difference
 
 Report = Callable[[int, int], None]
 
@@ -32,7 +32,7 @@ BULK = 1 << 24
 
 
 class Stopped(Exception):
-    """A sweep that ended early: `error` says why, `recording` is the finished part.
+    """The error for a sweep that ended early: `error` says why, `recording` is the finished part.
 
     `also` is what the tap raised when it was given the end of that, if anything.
     """
@@ -43,7 +43,7 @@ class Stopped(Exception):
 
 
 class SelfCheckFailed(Exception):
-    """A block that did not give the same states twice."""
+    """The error for a block that did not give the same states twice."""
 
     def __init__(self, mismatch: Mismatch) -> None:
         self.mismatch = mismatch
@@ -52,7 +52,7 @@ class SelfCheckFailed(Exception):
 
 @frozen
 class Plan:
-    """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` is told of each.
+    """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` gets each finished block.
 
     `tap` is given what the metrics gave for the states of each block, before the log is told of it: each state of the
     recording once, in order, and no other; of a run that goes on, the new ones. What is finished of a sweep that ends
@@ -89,7 +89,7 @@ def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
         State 0 as ``plan.codec.encode`` keeps it: an in-place step cannot reach into the recording. (With
         ``plan.origin.lead``, the state so many steps before.)
     report : callable, optional
-        ``report(done, block)``, called behind every block with the number of states done.
+        ``report(done, block)``, called after every block with the number of states done.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def go_on(before: Recording, plan: Plan, report: Report | None = None, row: Row 
 
 
 def checked_row(before: Recording, plan: Plan, row: Row = None) -> Row:
-    """Return what is kept of the first state of the last block of `before`, whose end is found to be reproduced."""
+    """Return what is kept of the first state of the last block of `before`, once a replay of that block agrees."""
     last = before.grid.n_blocks - 1
     with plan.turn:
         _check_past(before, plan, last)
@@ -134,14 +134,14 @@ def checked_row(before: Recording, plan: Plan, row: Row = None) -> Row:
 
 
 def _check_past(before: Recording, plan: Plan, last: int) -> None:
-    """Refuse to go on where the last block does not give its last state and its statistics again."""
+    """Refuse to go on where a replay of the last block does not give its last state and its statistics."""
     cursor = Cursor(before, plan.step)
     if before.n_steps - before.grid.start(last) == 1 and last:  # of which no step would be run
         cursor.restore(last - 1)
         cursor.run(before.n_steps - 1 - cursor.t)
         got = before.checkpoints.codec.encode(cursor.state)
         if before.checkpoints.codec.digest(got) != before.tail_digest:
-            raise Parted(last - 1, before.n_steps - 1, None, got)
+            raise ReplayMismatch(last - 1, before.n_steps - 1, None, got)
     cursor.restore(last)
     start, codec = cursor.t, before.checkpoints.codec
     n_states = before.n_steps - start
@@ -149,7 +149,7 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
     buffers = watch.observe(cursor, n_states, n_states - 1)
     got = codec.encode(cursor.state)
     if codec.digest(got) != before.tail_digest:
-        raise Parted(last, before.n_steps - 1, None, got)
+        raise ReplayMismatch(last, before.n_steps - 1, None, got)
     for (name, table), buffer in zip(before.metrics.items(), buffers, strict=True):
         again = Ledger(name, table)
         again.enter(last, buffer, start)
@@ -158,7 +158,7 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what is kept of why a sweep ended early."""
+    """Return the reason that is kept for a sweep that ended early."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, KeyboardInterrupt):
         reason = f"interrupted by {error}" if str(error) else "interrupted"
@@ -170,7 +170,7 @@ def reason_of(error: BaseException) -> str:
 
 
 class Sweep:
-    """A sweep under way.
+    """A sweep in progress.
 
     Ctrl-C may come between any two bytecodes, so what is finished changes in one assignment: `at` holds the block under
     way and its checkpoint. Lists and ledgers only grow, and are cut to what `at` says.
@@ -248,7 +248,7 @@ class Sweep:
             self.plan.log.begin(before)
 
     def _tell(self, block: int, rows: Sequence[Row]) -> None:
-        """Tell the log that the blocks from `block` on are finished; `rows` are what is kept of the states behind."""
+        """Add the blocks from `block` on to the log; `rows` are what is kept of the states after them."""
         log, codec = self.plan.log, self.plan.codec
         if log is None:
             return
@@ -311,7 +311,7 @@ class Sweep:
         return True
 
     def _block(self) -> Recording | None:
-        """Run one block; return the recording behind the last one."""
+        """Run one block; return the recording after the last one."""
         block, row = self.at
         self._keep(block, row)
         start, stop = self.grid.start(block), self.grid.stop(block)
@@ -356,10 +356,10 @@ class Sweep:
         if not n_steps:
             return
         codec, start = self.plan.codec, self.grid.start(block)
-        if block == 0:  # what verify does with all that follows, and the reasons, are in verify.find_failure
-            parted = replays_part(self._cursor(), block, start + n_steps, TRACE)
-            if parted is not None:
-                self._refuse(block, *parted)
+        if block == 0:  # for the other blocks see `verify.Verification`
+            difference = first_replay_difference(self._cursor(), block, start + n_steps, TRACE)
+            if difference is not None:
+                self._refuse(block, *difference)
         reach = compared_step(block, n_steps)
         place = self._place(row)
         place.enter(block, codec.decode(row))
@@ -378,7 +378,7 @@ class Sweep:
     def _refuse(self, block: int, step: int, expected: Row, got: Row) -> NoReturn:
         cursor = self._cursor()
         for name, metric in self.plan.metrics.items():
-            t = meddles(cursor, metric, block, step)
+            t = first_mutation(cursor, metric, block, step)
             if t is not None:
                 raise MetricError(name, t, CHANGED)
         raise SelfCheckFailed(find_mismatch(cursor, block, step, expected, got))
@@ -395,7 +395,7 @@ class Sweep:
         """
         block, handover = self.at[0], self._handover
         start, reason, ends = self.grid.start(block), reason_of(error), []
-        failed = handover is not None and handover.failed  # then what is behind would not be handed over
+        failed = handover is not None and handover.failed  # then what comes after would not be handed over
         if isinstance(error, StepError) and not failed:
             ends = [(block, error.t)]
         elif isinstance(error, StateError) and not failed:
@@ -453,7 +453,7 @@ class Sweep:
         )
 
 
-#: ``tap(first_step, {name: values})``: what each metric gave for states one behind the other, float64 arrays of shape
+#: ``tap(first_step, {name: values})``: what each metric gave for states one after the other, float64 arrays of shape
 #: (n, *metric shape). They may be buffers that are used again: who keeps them copies them.
 Tap = Callable[[int, Mapping[str, Array]], None]
 

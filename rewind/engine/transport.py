@@ -1,4 +1,4 @@
-"""How a question travels to a worker and its answers back: by pickle, or by cloudpickle where that is not enough.
+"""Sending work to a worker and its answers back: by pickle, or by cloudpickle where that is not enough.
 
 What lives in ``__main__`` goes by value wherever cloudpickle is installed: a worker has another ``__main__``, or an
 older one, with a step of the same name that is not the one that was recorded.
@@ -40,7 +40,7 @@ class Load:
 
 @frozen
 class Outcome:
-    """What came of a piece: `n` answers, pickled where `way` says so, and what was raised behind them, if anything."""
+    """What came of a piece: `n` answers, pickled where `way` says so, and what was raised after them, if anything."""
 
     answers: Any
     n: int
@@ -212,7 +212,7 @@ def _portable(error: Exception, by_value: bool) -> bytes:
 
 
 def delivered(outcome: Outcome) -> Iterator[Any]:
-    """Yield the answers of a piece, and raise what was raised behind them, with where that was."""
+    """Yield the answers of a piece, and raise what was raised after them, with where that was."""
     answers, trouble = outcome.answers, outcome.error
     if outcome.way != "as it is":
         try:

@@ -1,4 +1,4 @@
-"""Verification: whether the step function gives the stored states again, whatever was run before."""
+"""Verification: replays of blocks, compared with the stored states and with each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernel import Turn
 from ..state.codec import Row
-from ..state.difference import first_difference
+from ..state.difference import Description, first_difference
 from ..state.frozen import frozen
 from ..steps.memory import Form, table
 from ..steps.step import Step
@@ -32,7 +32,7 @@ NATIVE_TASK = 64
 class Mismatch:
     """A block that is not reproduced: where, in which field, both values.
 
-    `exact` says that `step` is the first differing step: two replays of the block part there. Otherwise every replay
+    `exact` says that `step` is the first differing step: two replays of the block differ there. Otherwise every replay
     agrees, and `step` is the next step that is stored.
     """
 
@@ -60,7 +60,7 @@ class Verification:
     Last block first, each twice with a false start between: state hidden outside the state (a counter, a cache, an
     environment's own rng) is not where it was when the block was recorded in both replays, whatever it is taken modulo
     and however seldom it comes. A state inside the block is compared, too: what comes once in every block may leave
-    its end as it was. And the last and the first block are compared step by step, see `replays_part`.
+    its end as it was. And the last and the first block are compared step by step, see `first_replay_difference`.
 
     Parameters
     ----------
@@ -82,17 +82,17 @@ class Verification:
         return bare(self._recording), self._step
 
     def part(self, items: Sequence[tuple[int, int]]) -> Any:
-        """Return the checkpoints that the blocks begin at and lead to."""
+        """Return the checkpoints before and after the blocks."""
         return excerpt(self._recording.checkpoints, self._recording.stride, [block for _, block in items])
 
     @staticmethod
     def start(common: Any, part: Any, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | None]:
-        """Yield what is wrong with each of some blocks, None where nothing is, up to the first that fails."""
+        """Yield the mismatch of each of some blocks, None where it is reproduced, up to the first that is not."""
         recording, step = common
         yield from Verification(restored(recording, part), step, Turn()).here(items)
 
     def here(self, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | None]:
-        """Yield what is wrong with each of some blocks, in this thread."""
+        """Yield the mismatch of each of some blocks, in this thread."""
         cursor = Cursor(self._recording, self._step)
         native = _Native.of(cursor)
         at = 0
@@ -106,7 +106,7 @@ class Verification:
             with self._turn if native is None else Turn():
                 mismatch = _check_block(cursor, i, block, native)
             if mismatch is None and failed:
-                words = _Words("the state that was recorded"), _Words("another one, in some replays only")
+                words = Description("the state that was recorded"), Description("another one, in some replays only")
                 mismatch = Mismatch(block, self._recording.grid.stop(block), "", *words, False, ())
             yield mismatch
             if mismatch is not None:
@@ -155,8 +155,8 @@ class _Native:
             n += m
         return n, False
 
-    def parts(self, block: int, n: int) -> bool:
-        """Return whether replays of the first `n` steps of `block` part."""
+    def replays_differ(self, block: int, n: int) -> bool:
+        """Return whether replays of the first `n` steps of `block` differ."""
         row = table(self.form, self.recording.checkpoints.part(block, block + 1))[0]
         stream = self.recording.grid.stream(block)
         return bool(self.loop.trace(row, self.blocks, stream, min(n, TRACE), BLOCK_CACHE) >= 0)
@@ -168,7 +168,7 @@ def _away(i: int, room: int) -> int:
 
 
 def _check_block(cursor: Cursor, i: int, block: int, native: _Native | None) -> Mismatch | None:
-    """Return what is wrong with the `i`-th block that is looked at."""
+    """Return the mismatch of the `i`-th block that is looked at, None where it is reproduced."""
     recording = cursor.recording
     codec, stride, grid = recording.checkpoints.codec, recording.stride, recording.grid
     end = block + stride
@@ -176,10 +176,10 @@ def _check_block(cursor: Cursor, i: int, block: int, native: _Native | None) -> 
     room = grid.stop(block) - grid.start(block) - (block == grid.n_blocks - 1)
     if room and (block == 0 or not stored):
         whole = block > 0 or recording.origin.begin(recording.backend) is None
-        if native is None or not whole or native.parts(block, room):
-            parted = replays_part(cursor, block, grid.start(block) + room, TRACE)
-            if parted is not None:
-                return find_mismatch(cursor, block, *parted)
+        if native is None or not whole or native.replays_differ(block, room):
+            difference = first_replay_difference(cursor, block, grid.start(block) + room, TRACE)
+            if difference is not None:
+                return find_mismatch(cursor, block, *difference)
     expected = recording.checkpoints.row(end // stride) if stored else None
     reach, before = compared_step(i, room) if room else 0, None
     for again in (False, True) if room else (False,):
@@ -215,33 +215,25 @@ def find_mismatch(cursor: Cursor, block: int, step: int, expected: Row | None, g
     """Say where a stretch that begins at `block` and should give `expected` at `step` goes wrong."""
     codec = cursor.recording.checkpoints.codec
     before = _global_generators()
-    parted = replays_part(cursor, block, step)
+    replays = first_replay_difference(cursor, block, step)
     drawn = tuple(name for name, state in _global_generators().items() if state != before[name])
-    if parted is not None:
-        t, a, b = parted
+    if replays is not None:
+        t, a, b = replays
         difference = first_difference(codec.tree(a), codec.tree(b))
         if difference is not None:
             return Mismatch(block, t, difference.path, difference.expected, difference.got, True, drawn)
     if expected is None:
         digest = "a state with another digest"
-        return Mismatch(block, step, "", _Words(digest), codec.tree(got), False, drawn)
+        return Mismatch(block, step, "", Description(digest), codec.tree(got), False, drawn)
     difference = first_difference(codec.tree(expected), codec.tree(got))
     assert difference is not None
     return Mismatch(block, step, difference.path, difference.expected, difference.got, False, drawn)
 
 
-class _Words:
-    """A description that stands where a value would."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def replays_part(cursor: Cursor, block: int, step: int, most: int | None = None) -> tuple[int, Row, Row] | None:
-    """Return the first step at which replays of a stretch part, and both states; None if they do not.
+def first_replay_difference(
+    cursor: Cursor, block: int, step: int, most: int | None = None
+) -> tuple[int, Row, Row] | None:
+    """Return the first step at which replays of a stretch differ, and both states; None if they agree.
 
     Three replays, `n` steps and then `n + 1` steps apart: no hidden counter is where it was both times, whatever it is
     taken modulo. At most the first `most` steps are compared.

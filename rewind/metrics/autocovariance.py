@@ -1,4 +1,4 @@
-"""Products of a scalar metric with itself some steps later, exact, and how those of two stretches are merged.
+"""Autocovariance: exact products of a scalar metric with itself some steps later, and how to merge two stretches.
 
 As in :mod:`.moments`, what is added up are integers: a product of two doubles is an integer times 2**-2148.
 """
@@ -69,7 +69,7 @@ class Lagged:
         return cls(n, True, fold(values)[1], tuple(products), values[:max_lag].copy(), _last(values, max_lag).copy())
 
     def merge(self, later: Lagged) -> Lagged:
-        """Return the lagged products of this stretch and the one right behind it.
+        """Return the lagged products of this stretch and the next one.
 
         O(max_lag * m), with m the number of values of the shorter one or max_lag, whichever is less.
         """
@@ -77,12 +77,12 @@ class Lagged:
         if not (self.finite and later.finite):
             return _spoiled(n, n_lags)
         # Pairs that begin in this stretch and end in the later one. Read backward they have the same lags: whichever
-        # way, the shorter side comes first, and the values it finds stand behind all of it.
+        # way, the shorter side comes first, and the values it meets come after all of it.
         near, far = self.tail, later.head
         if len(far) < len(near):
             near, far = far[::-1], near[::-1]
-        behind = np.concatenate([np.zeros(len(near)), far])
-        across = _lag_products(near, behind, min(n_lags, len(behind)))
+        after = np.concatenate([np.zeros(len(near)), far])
+        across = _lag_products(near, after, min(n_lags, len(after)))
         across += [0] * (n_lags - len(across))
         return Lagged(
             n,
@@ -118,9 +118,9 @@ class Lagged:
         # Those without the last k values are the x[t] of lag k, and those without the first k the x[t + k].
         first = accumulate(map(_integer, self.head.tolist()), initial=0)
         last = accumulate(map(_integer, reversed(self.tail.tolist())), initial=0)
-        for k, (product, before, behind) in enumerate(zip(self.products[:n], first, last, strict=False)):
+        for k, (product, before, after) in enumerate(zip(self.products[:n], first, last, strict=False)):
             # n**3 gamma_k, from sum((x[t] - m) * (x[t + k] - m)) = product - m * ends + (n - k) * m * m.
-            ends = 2 * total - before - behind
+            ends = 2 * total - before - after
             numerator = n * (n * product - total * ends) + (n - k) * total * total
             gamma[k] = rounded(numerator, n**3, -2 * UNIT)
         return gamma

@@ -225,7 +225,7 @@ class _Parser:
     # ---- operands
 
     def operand(self) -> None:
-        """Read signs and opening parentheses, and the number or metric behind them."""
+        """Read signs and opening parentheses, and the number or metric after them."""
         while True:
             token = self.token
             if token.text in ("+", "-"):
@@ -269,7 +269,7 @@ class _Parser:
         self.advance()
 
     def metric(self, name: str) -> None:
-        """Read a metric, and the index behind it."""
+        """Read a metric, and the index after it."""
         at, shape = self.token.at, self.shapes.get(name)
         if self.token.text in FUNCTIONS:
             advice = f"; the metric is written {quoted(name)}" if shape is not None else ""
@@ -369,7 +369,7 @@ class _Parser:
         self.advance()
 
     def emit(self, op: Op, at: int) -> None:
-        """Put an instruction behind those of its operands."""
+        """Put an instruction after those of its operands."""
         first = len(self.operands) - op.n
         operands = self.operands[first:]
         if op.kind == "logic":
@@ -391,8 +391,8 @@ class _Parser:
         """Check that an operand, whose instructions are the last or the next to last ones, has one truth value."""
         if not operand.shape or self.quantifiers:
             return
-        behind = min([other.start for other in self.operands if other.start > operand.start], default=None)
-        part = tuple(self.program[operand.start : behind])
+        stop = min([other.start for other in self.operands if other.start > operand.start], default=None)
+        part = tuple(self.program[operand.start : stop])
         one, whole = written(part, self.shapes), written(part)
         if len(whole) > 60:
             one, whole = f"one component, such as {example('x', operand.shape)}", "..."

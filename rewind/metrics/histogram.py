@@ -1,4 +1,4 @@
-"""Histograms of a scalar metric over a stretch of a run, and how those of two stretches are merged."""
+"""Histograms of a scalar metric over a stretch of a run, and how to merge those of two stretches."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Histogram:
     def of(cls, values: Array, edges: Array) -> Histogram:
         """Return the histogram of `values`, shape (n,). O(n log m)."""
         values = np.asarray(values, np.float64)
-        # How many edges are at or below a value; a NaN is sorted behind all of them.
+        # How many edges are at or below a value; a NaN is sorted after all of them.
         places = np.searchsorted(edges, values, side="right")
         found = np.bincount(places, minlength=len(edges) + 1).astype(np.int64)
         closing, nan_count = (int(np.count_nonzero(odd)) for odd in (values == edges[-1], np.isnan(values)))

@@ -1,4 +1,4 @@
-"""A condition asked of every step's values, and of what is known of a whole block: three-valued interval analysis.
+"""Conditions evaluated: on the values of every step, and by interval analysis on what is known of a whole block.
 
 A condition is a program for a stack machine, which two algebras run. `Values` computes with the values themselves.
 `Intervals` computes with the least and the greatest value of a block, and never says no where a step could say yes.

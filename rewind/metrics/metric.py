@@ -1,4 +1,4 @@
-"""Metrics: named functions of the state, and the table of what they gave, one row per block."""
+"""Metrics: named functions of the state, checked and tried once, and their values as arrays of numbers."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def resolve_one(
         as_values(name, [value], step)
     if codec.digest(codec.encode(state)) != before:
         raise MetricError(name, step, CHANGED)
-    if not numbers or isinstance(value, (bool, int, float, np.generic)) or isinstance(function, _Snapshot):
+    if not numbers or isinstance(value, (bool, int, float, np.generic)) or isinstance(function, _ArrayCopy):
         return function
-    return _Snapshot(function)
+    return _ArrayCopy(function)
 
 
 def _has(state: Any) -> str:
-    """Return what there is to be asked for by name."""
+    """Return the names that a metric of this state could have, as a clause of a message."""
     if isinstance(state, Mapping):
         names = [key for key in state if isinstance(key, str)]
     elif isinstance(state, (np.ndarray, np.void)):
@@ -105,11 +105,11 @@ def _has(state: Any) -> str:
     return f", which has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else ""
 
 
-#: What is said of a metric that is no pure question.
+#: What is said of a metric that mutates the state.
 CHANGED = "changed the state it was given"
 
 
-class _Snapshot:
+class _ArrayCopy:
     """A metric whose values are arrays: each is copied at once, since an in-place step goes on writing into it."""
 
     def __init__(self, function: MetricFunction | None) -> None:
@@ -119,9 +119,9 @@ class _Snapshot:
         return np.array(state if self.function is None else self.function(state))
 
 
-def is_identity(function: MetricFunction | None) -> bool:
-    """Whether a metric, as `resolve_one` returns it, is the state itself."""
-    return function is None or (isinstance(function, _Snapshot) and function.function is None)
+def uncopied(function: MetricFunction | None) -> MetricFunction | None:
+    """Return a metric, as `resolve_one` returns it, without the copying of its arrays; None for the state itself."""
+    return function.function if isinstance(function, _ArrayCopy) else function
 
 
 def as_values(name: str, values: Sequence[Any] | Array, step: int, shape: tuple[int, ...] | None = None) -> Array:

@@ -1,4 +1,4 @@
-"""Moments of a metric over a stretch of a run, exact for a scalar one, and how two stretches are merged.
+"""Moments of a metric over a stretch of a run, exact for a scalar one, and how to merge those of two stretches.
 
 A finite double is an integer times 2**-1074, its square an integer times 2**-2148, so the sums of a scalar metric are
 kept as integers: nothing is rounded until the end, whatever the order or the number of pieces.
@@ -73,7 +73,7 @@ class ScalarMoments:
         )
 
     def merge(self, later: ScalarMoments) -> ScalarMoments:
-        """Return the moments of this stretch and the one behind it. O(1)."""
+        """Return the moments of this stretch and the next one. O(1)."""
         if not later.count:
             return self
         low = later if self.argmin < 0 or later.min < self.min else self
@@ -190,7 +190,7 @@ class VectorMoments:
         return cls(len(values), shift, *comoments(values, step, shift))
 
     def merge(self, later: VectorMoments) -> VectorMoments:
-        """Return the moments of this stretch and the one behind it. O(d**2)."""
+        """Return the moments of this stretch and the next one. O(d**2)."""
         merged = merged_comoments(self.count, self._arrays(), later.count, later._arrays())
         return VectorMoments(self.count + later.count, self.shift, *merged)
 

@@ -1,4 +1,4 @@
-"""TODO rewind/metrics/statistics.py."""
+"""Statistics of a metric over a window: what is summed block by block, and the mapping that a user gets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Stats(Mapping[str, Any]):
     For a scalar metric ``count, mean, variance, std, min, max, argmin, argmax, nan_count, first_nan``; ``mean`` and
     ``variance`` (ddof=1) are the exact rational results rounded once. For a metric with several components these are
     arrays of the metric's shape, and there is ``covariance`` of shape (d, d). ``argmin``, ``argmax`` and
-    ``first_nan`` are steps, None (-1 in an array) where there is none. Where they were asked for, there are
+    ``first_nan`` are steps, None (-1 in an array) where there is none. Where they were requested, there are
     ``histogram`` and ``edges``, and ``autocovariance``.
     """
 
@@ -124,14 +124,14 @@ class Measure(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What one metric gave over a stretch; two of them, one behind the other, make one."""
+    """What one metric gave over a stretch; two of them, one after the other, make one."""
 
     moments: Moments
     lagged: Lagged | None
     histogram: Histogram | None
 
     def merge(self, later: Sums) -> Sums:
-        """Return what it gave over this stretch and the one behind it."""
+        """Return what it gave over this stretch and the next one."""
         return Sums(
             self.moments.merge(later.moments),  # type: ignore[arg-type]
             None if self.lagged is None or later.lagged is None else self.lagged.merge(later.lagged),

@@ -1,4 +1,4 @@
-"""Ledgers: what a metric gives, entered block by block, and the table it becomes."""
+"""Tables of metrics: a ledger takes values block by block, and becomes a table with one row per block."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ledger:
             self._shift, self._closed[self._first] = before.tail.shift, before.closed
 
     def enter(self, block: int, values: Sequence[Any] | Array, start: int) -> None:
-        """Enter the values of `block`, the first of which belongs to step `start`; rows behind it are dropped.
+        """Enter the values of `block`, the first of which belongs to step `start`; rows after it are dropped.
 
         Raises
         ------
@@ -132,7 +132,7 @@ def _dtype(name: str) -> Any:
 
 
 class _TallyRows(Mapping[str, Array]):
-    """The columns of a scalar metric, made when they are asked for: the exact mean of a block takes a long division.
+    """The columns of a scalar metric, made when they are needed: the exact mean of a block takes a long division.
 
     They are those of now: the first `n` rows of a tally, which stay as they are when it grows, and then `tail`.
     """

@@ -12,7 +12,7 @@ from ..engine.block_log import cut_table, first_rows
 from ..engine.blocks import thinned_stride
 from ..engine.queries import Measured
 from ..engine.recording import Ancestor, Origin, Recording
-from ..engine.replay import Parted
+from ..engine.replay import ReplayMismatch
 from ..engine.rng import branch_seed, get_state
 from ..engine.scan import Scan, stretches
 from ..engine.sweep import Plan, go_on
@@ -137,8 +137,8 @@ def extend(make: Callable[..., R], trajectory: Trajectory, n_steps: int, progres
     report = reporter(progress, "extend", n)
     try:
         return sweep_run(make, plan, lambda: go_on(recording, plan, report))
-    except Parted as parted:
-        raise not_reproduced(trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(trajectory, mismatch) from None
 
 
 def longer_plan(trajectory: Trajectory, n_steps: int, stride: int) -> Plan:
@@ -230,7 +230,7 @@ def _shortened_tables(
             if tails:
                 closed = [tail if old is None else old.merge(tail) for old, tail in zip(closed, tails, strict=True)]
             tails = [one.moments for one in sums]
-    except Parted as parted:
-        raise not_reproduced(trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(trajectory, mismatch) from None
     made = zip(known.items(), closed, tails, strict=True)
     return {name: cut_table(table, last, before, tail) for (name, table), before, tail in made}

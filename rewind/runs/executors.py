@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..engine.parallel import Crew, Lost, ShutDown, Work
+from ..engine.parallel import Lost, ShutDown, Work, Workers
 from ..errors import ArgumentError, ArgumentTypeError, TransferError, WorkersLostError
 from ..state.frozen import frozen
 from ..steps.step import Step
@@ -73,8 +73,8 @@ def _require_option(executor: Any, workers: int | None) -> None:
 
 
 @contextmanager
-def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | None]:
-    """Give the crew that an executor, a factory of one, or a number of workers makes; None where it is this thread.
+def workers_of(executor: Any, workers: int | None, step: Step) -> Iterator[Workers | None]:
+    """Give the workers that an executor, a factory of one, or a number of workers makes; None where it is this thread.
 
     Raises
     ------
@@ -102,13 +102,13 @@ def crew_of(executor: Any, workers: int | None, step: Step) -> Iterator[Crew | N
     given = _executor_of(executor)
     if given is not None:
         shares = isinstance(given, ThreadPoolExecutor)
-        yield Crew(given, time.perf_counter, shares_memory=shares, look_after=break_if_stuck)
+        yield Workers(given, time.perf_counter, shares_memory=shares, look_after=break_if_stuck)
     else:
         with ExitStack() as stack:
             pools = _Pools(executor, executor, stack)
             first = pools()
             shares = isinstance(first, ThreadPoolExecutor)
-            yield Crew(first, time.perf_counter, pools, shares, break_if_stuck)
+            yield Workers(first, time.perf_counter, pools, shares, break_if_stuck)
 
 
 def end_with_parent() -> None:
@@ -148,9 +148,9 @@ def break_if_stuck(executor: Any) -> None:
 
 #: How the progress of a pass over stretches is counted: in steps, and told with their block; and what they are called.
 STEPS: dict[str, Any] = {
-    "size": lambda stretch: stretch.behind - stretch.first,
+    "size": lambda stretch: stretch.stop - stretch.start,
     "block": lambda stretch: stretch.block,
-    "place": lambda stretch: f"block {stretch.block}, steps {stretch.first} to {stretch.behind - 1}",
+    "place": lambda stretch: f"block {stretch.block}, steps {stretch.start} to {stretch.stop - 1}",
 }
 
 
@@ -213,9 +213,9 @@ class Job:
         WorkersLostError
             If the workers are lost; without its finished part, which only the question knows.
         """
-        with crew_of(self.execution.executor, self.execution.workers, self.step) as crew:
-            answers = self.work.here(self.items) if crew is None else crew.answers(self.work, self.items)
-            told = answers if crew is None else self._placed(answers)
+        with workers_of(self.execution.executor, self.execution.workers, self.step) as workers:
+            answers = self.work.here(self.items) if workers is None else workers.answers(self.work, self.items)
+            told = answers if workers is None else self._placed(answers)
             done = 0
             try:
                 for item, answer in zip(self.items, told, strict=False):
@@ -225,7 +225,7 @@ class Job:
                         done += self.size(item)
                         self.report(done, self.n_done - 1 if self.block is None else self.block(item))
             except Lost as lost:
-                replaced = crew is not None and crew.renew is not None
+                replaced = workers is not None and workers.renew is not None
                 facts = {"replaced": replaced, "answered": lost.answered}
                 raise WorkersLostError(self.op, lost.done, lost.total, lost.error, **facts) from lost.error
             except ShutDown as refused:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from ..engine.open_sweep import FOREVER, Growing
 from ..engine.queries import CONDITION, Test
 from ..engine.recording import Recording
-from ..engine.replay import Parted
+from ..engine.replay import ReplayMismatch
 from ..engine.sweep import Plan, SelfCheckFailed, Stopped, checked_row, reason_of
 from ..errors import (
     ArgumentTypeError,
@@ -185,8 +185,8 @@ class Recorder(Generic[S]):
             recorder = cls.__new__(cls)
             try:
                 recorder._begin(plan, checked_row(before, plan, row), before, output, progress)
-            except Parted as parted:
-                raise not_reproduced(run._trajectory, parted) from None
+            except ReplayMismatch as mismatch:
+                raise not_reproduced(run._trajectory, mismatch) from None
             return recorder
         except BaseException:
             if output is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..engine.blocks import thinned_stride
 from ..engine.open_sweep import Growing
 from ..engine.recording import Recording
-from ..engine.replay import Parted
+from ..engine.replay import ReplayMismatch
 from ..engine.sweep import Plan, Report, Stopped, checked_row, go_on
 from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError
 from ..metrics.metric import Metric
@@ -182,8 +182,8 @@ def _gone_on(
     make = (lambda: go_on(before, plan, report, row)) if stride else (lambda: _grown(before, plan, report, row))
     try:
         return sweep_run(Run, plan, make, output)
-    except Parted as parted:
-        raise not_reproduced(run._trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(run._trajectory, mismatch) from None
 
 
 def _grown(before: Recording, plan: Plan, report: Report, row: Row) -> Recording:

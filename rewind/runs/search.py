@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from ..engine.queries import CONDITION, Changed, Course, Found, Spanned, Test, unchanged
 from ..engine.replay import Cursor as Place
-from ..engine.replay import Parted
-from ..engine.scan import Question, Scan, Stretch, stretches
+from ..engine.replay import ReplayMismatch
+from ..engine.scan import Query, Scan, Stretch, stretches
 from ..errors import ArgumentError, ArgumentTypeError, ConditionError, StepRangeError
 from ..metrics.condition import Condition, parse
 from ..metrics.metric import Metric, label, resolve_one
@@ -39,8 +39,8 @@ def first(
 def last(trajectory: Trajectory, cond: ConditionOption, before: int | None, execution: Execution) -> int | None:
     """Return the last step below `before` at which `cond` holds: `Run.last`."""
     items, test = _candidates(trajectory, cond, 0, _before(trajectory, before))
-    question, items = _backward(trajectory, Found(test, "last"), items)
-    for answer in _asked(trajectory, "last", question, items, execution):
+    query, items = _backward(trajectory, Found(test, "last"), items)
+    for answer in _asked(trajectory, "last", query, items, execution):
         if answer is not None:
             return int(answer)
     return None
@@ -87,9 +87,9 @@ def bisect(trajectory: Trajectory, cond: ConditionOption, start: int, stop: int 
     for stretch, found in _looked(
         trajectory, "bisect", Found(test, "all"), stretches(grid, probe(low), reach), Execution()
     ):
-        if seen is not None and (not found or found[0] != stretch.first):
-            raise _not_monotone(seen, stretch.first)
-        for t, following in zip(found, [*found[1:], stretch.behind], strict=False):
+        if seen is not None and (not found or found[0] != stretch.start):
+            raise _not_monotone(seen, stretch.start)
+        for t, following in zip(found, [*found[1:], stretch.stop], strict=False):
             seen = t if seen is None else seen
             if following != t + 1:
                 raise _not_monotone(seen, t + 1)
@@ -99,11 +99,11 @@ def bisect(trajectory: Trajectory, cond: ConditionOption, start: int, stop: int 
 def last_change(trajectory: Trajectory, f: Metric, before: int | None, execution: Execution) -> int | None:
     """Return the last step below `before` at which ``f(state)`` changed: `Run.last_change`."""
     items: Sequence[Stretch] = stretches(trajectory.recording.grid, 0, _before(trajectory, before))
-    question, items = _backward(trajectory, Changed(label(f), _function(trajectory, f, 0), last=True), items)
+    query, items = _backward(trajectory, Changed(label(f), _function(trajectory, f, 0), last=True), items)
     later: tuple[Stretch, Course] | None = None
-    for stretch, course in _looked(trajectory, "last_change", question, items, execution):
+    for stretch, course in _looked(trajectory, "last_change", query, items, execution):
         if later is not None and not unchanged(course.last, later[1].first):
-            return later[0].first
+            return later[0].start
         if course.changes:
             return int(course.changes[-1][0])
         later = stretch, course
@@ -125,7 +125,7 @@ def _joined(courses: Iterator[tuple[Stretch, Course]]) -> Iterator[tuple[int, An
     before: Course | None = None
     for stretch, course in courses:
         if before is not None and not unchanged(before.last, course.first):
-            yield stretch.first, before.last, course.first
+            yield stretch.start, before.last, course.first
         yield from course.changes
         before = course
 
@@ -133,16 +133,14 @@ def _joined(courses: Iterator[tuple[Stretch, Course]]) -> Iterator[tuple[int, An
 # ---- what they share
 
 
-def _backward(
-    trajectory: Trajectory, question: Question, items: Sequence[Stretch]
-) -> tuple[Question, Sequence[Stretch]]:
+def _backward(trajectory: Trajectory, query: Query, items: Sequence[Stretch]) -> tuple[Query, Sequence[Stretch]]:
     """Return what to ask, the last stretch first: from each stored state on where not every block has one."""
     stride = trajectory.recording.stride
     if stride == 1:
-        return question, items[::-1]
+        return query, items[::-1]
     groups = [list(group) for _, group in groupby(items, lambda stretch: stretch.block // stride)]
-    whole = [Stretch(group[-1].block, group[0].first, group[-1].behind) for group in groups]
-    return Spanned(question), whole[::-1]
+    whole = [Stretch(group[-1].block, group[0].start, group[-1].stop) for group in groups]
+    return Spanned(query), whole[::-1]
 
 
 def _before(trajectory: Trajectory, before: int | None) -> int:
@@ -200,24 +198,24 @@ def test_of(trajectory: Trajectory, cond: ConditionOption, t: int, needed: bool)
     before = codec.digest(codec.encode(state))
     test.of_state(state, t)
     if codec.digest(codec.encode(state)) != before:
-        raise ConditionError.meddled(t)
+        raise ConditionError.mutated(t)
     return test
 
 
 def _asked(
     trajectory: Trajectory,
     op: str,
-    question: Question,
+    query: Query,
     items: Sequence[Stretch],
     execution: Execution,
 ) -> Iterator[Any]:
-    return (answer for _, answer in _looked(trajectory, op, question, items, execution))
+    return (answer for _, answer in _looked(trajectory, op, query, items, execution))
 
 
 def _looked(
     trajectory: Trajectory,
     op: str,
-    question: Question,
+    query: Query,
     items: Sequence[Stretch],
     execution: Execution,
 ) -> Iterator[tuple[Stretch, Any]]:
@@ -226,7 +224,7 @@ def _looked(
         return iter(())
     trajectory.reader.cursor(op)
     assert trajectory.step is not None
-    work = Scan(trajectory.recording, trajectory.step, question, trajectory.reader.turn)
+    work = Scan(trajectory.recording, trajectory.step, query, trajectory.reader.turn)
     return _pairs(trajectory, items, execution.job(op, work, items, trajectory.step, **STEPS))
 
 
@@ -234,8 +232,8 @@ def _pairs(trajectory: Trajectory, items: Sequence[Stretch], answers: Job) -> It
     try:
         for answer, stretch in zip(answers, items, strict=False):  # in this order: the answers end the pass
             yield stretch, answer
-    except Parted as parted:
-        raise not_reproduced(trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(trajectory, mismatch) from None
 
 
 def _not_monotone(holds: int, fails: int) -> ConditionError:

@@ -21,7 +21,7 @@ from functools import reduce
 from typing import Any
 
 from ..engine.queries import Measured
-from ..engine.replay import Parted
+from ..engine.replay import ReplayMismatch
 from ..engine.scan import Scan, stretches
 from ..engine.verify import Verification
 from ..errors import ArgumentError, NondeterminismError, NondeterministicReplayError, ShardError, StepError, show
@@ -34,7 +34,7 @@ from .progress import ProgressOption
 from .run import Run
 from .shard_file import MAX_SHARDS, Part, floats_text, is_part, load, save, share_of
 from .statistics import measures_of
-from .verify import failure, meddler_of, not_reproduced
+from .verify import failure, mutating_metric, not_reproduced
 
 __all__ = ["MAX_SHARDS", "Merged", "Part", "is_part", "load", "merge", "save", "stats", "verify"]
 
@@ -110,8 +110,8 @@ def verify(
     try:
         for mismatch in job:
             if mismatch is not None:
-                meddler = meddler_of(trajectory, mismatch)
-                raise failure(NondeterministicReplayError, mismatch, recording, step, meddler)
+                mutator = mutating_metric(trajectory, mismatch)
+                raise failure(NondeterministicReplayError, mismatch, recording, step, mutator)
     except (NondeterminismError, StepError) as error:
         found = failed(error)
     parameters = {"full": bool(full), "n_items": len(items)}
@@ -185,8 +185,8 @@ def stats(
                 if kept[name] and not measures[name].shape:  # exact, in any order
                     sums = kept[name].pop().merge(sums)
                 kept[name].append(sums)
-    except Parted as parted:
-        raise not_reproduced(trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(trajectory, mismatch) from None
     parameters = {
         "start": first,
         "stop": behind,
@@ -198,7 +198,7 @@ def stats(
             for name, measure in measures.items()
         ],
     }
-    covered = (items[low].first, items[high - 1].behind) if low < high else None
+    covered = (items[low].start, items[high - 1].stop) if low < high else None
     return Part("stats", _facts(run), shard, parameters, None, covered, kept, source)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.queries import Measured, Valued
 from ..engine.recording import Recording
-from ..engine.replay import Parted
+from ..engine.replay import ReplayMismatch
 from ..engine.scan import Scan, stretches
 from ..errors import ArgumentError, ArgumentTypeError, MetricError, UnknownMetricError, WorkersLostError
 from ..metrics.histogram import edges_of
@@ -40,13 +40,13 @@ def series(trajectory: Trajectory, f: Metric, start: int, stop: int | None, ever
         trajectory.recording, trajectory.step, Valued(label(f), function, first, stride), trajectory.reader.turn
     )
     grid = trajectory.recording.grid
-    items = [s for s in stretches(grid, first, behind) if s.first + (first - s.first) % stride < s.behind]
+    items = [s for s in stretches(grid, first, behind) if s.start + (first - s.start) % stride < s.stop]
     job = execution.job("series", work, items, trajectory.step, **STEPS)
     try:
         for answer in job:
             values += answer
-    except Parted as parted:
-        raise not_reproduced(trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(trajectory, mismatch) from None
     except WorkersLostError as lost:
         lost.partial = stacked(values)
         raise
@@ -77,8 +77,8 @@ def stats(
     try:
         for answer in execution.job("stats", work, items, trajectory.step, **STEPS):
             sums = [a.merge(b) for a, b in zip(sums, answer, strict=True)] if sums else answer
-    except Parted as parted:
-        raise not_reproduced(trajectory, parted) from None
+    except ReplayMismatch as mismatch:
+        raise not_reproduced(trajectory, mismatch) from None
     except WorkersLostError as lost:
         lost.partial = found()
         raise

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ..engine.divergence import Divergence, Side, diverge
 from ..engine.recording import Recording
-from ..engine.replay import Parted, meddles
+from ..engine.replay import ReplayMismatch, first_mutation
 from ..engine.verify import Mismatch, Verification, find_mismatch
 from ..errors import NondeterministicReplayError, NondeterministicStepError
 from ..steps.source import describe, versions
@@ -27,15 +27,15 @@ def verify(trajectory: Trajectory, full: bool, execution: Execution) -> bool:
     job = execution.job("verify", work, items, step, block=lambda item: item[1])
     for mismatch in job:
         if mismatch is not None:
-            raise failure(NondeterministicReplayError, mismatch, recording, step, meddler_of(trajectory, mismatch))
+            raise failure(NondeterministicReplayError, mismatch, recording, step, mutating_metric(trajectory, mismatch))
     return True
 
 
-def meddler_of(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, int] | None:
+def mutating_metric(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, int] | None:
     """Return the metric that changes a state where a replay differs, and the step at which it does."""
     if not mismatch.exact:
         for name, metric in trajectory.metrics.items():
-            t = meddles(trajectory.reader.cursor("verify"), metric, mismatch.block, mismatch.step)
+            t = first_mutation(trajectory.reader.cursor("verify"), metric, mismatch.block, mismatch.step)
             if t is not None:
                 return name, t
     return None
@@ -51,11 +51,11 @@ def diff(one: Trajectory, other: Trajectory, progress: ProgressOption) -> Diverg
     return diverge(sides[0], sides[1], recorded_alike, reporter(progress, "diff", max(length, 1)))
 
 
-def not_reproduced(trajectory: Trajectory, parted: Parted) -> NondeterministicReplayError:
+def not_reproduced(trajectory: Trajectory, found: ReplayMismatch) -> NondeterministicReplayError:
     """Return the error for a pass that did not get to a stored state."""
     assert trajectory.step is not None
     cursor = trajectory.reader.cursor("a replay")
-    mismatch = find_mismatch(cursor, parted.block, parted.step, parted.expected, parted.got)
+    mismatch = find_mismatch(cursor, found.block, found.step, found.expected, found.got)
     return failure(NondeterministicReplayError, mismatch, trajectory.recording, trajectory.step)
 
 
@@ -63,7 +63,7 @@ _F = TypeVar("_F", NondeterministicStepError, NondeterministicReplayError)
 
 
 def failure(
-    cls: type[_F], mismatch: Mismatch, recording: Recording, step: Step, meddler: tuple[str, int] | None = None
+    cls: type[_F], mismatch: Mismatch, recording: Recording, step: Step, mutator: tuple[str, int] | None = None
 ) -> _F:
     """Return the error that a mismatch is."""
     return cls(
@@ -76,7 +76,7 @@ def failure(
         recorded=facts(recording),
         present=facts_here(step.function),
         global_rng=mismatch.global_rng,
-        meddler=meddler,
+        mutator=mutator,
     )
 
 

@@ -1,4 +1,4 @@
-"""TODO rewind/state/checkpoints.py."""
+"""The checkpoints of a run: one row of columns, or one pickle, for each stored state."""
 
 from __future__ import annotations
 

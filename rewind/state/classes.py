@@ -70,7 +70,7 @@ def _is_class(found: object) -> TypeGuard[type[Any]]:
 
 
 def _namespace(found: object) -> Mapping[str, Any]:
-    """Return what stands in a module or class: a lazy module, or an instance, would run code if it were asked."""
+    """Return the names in a module or class: getattr on a lazy module, or on an instance, could run code."""
     if _is_class(found):
         return type.__getattribute__(found, "__dict__")  # type: ignore[no-any-return]
     if issubclass(type(found), types.ModuleType):

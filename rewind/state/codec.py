@@ -1,4 +1,4 @@
-"""How the states of a run are kept: as rows of plain columns where the layout fits, as pickles where it does not."""
+"""The codec of states: a row of plain columns where the layout fits, a pickle where it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO rewind/state/copies.py."""
+"""Copies of a state: private ones for the user, exact ones inside a block, pickles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _size(value: Any) -> int:
 
 
 class _Unsure(Exception):
-    """A state of which a copy may lose something."""
+    """The error for a state of which a copy may lose something."""
 
 
 def inner_copy(state: Any) -> Any:
@@ -71,7 +71,7 @@ IMMUTABLE = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
 class _Opaque(Exception):
-    """A value that only pickle knows how to copy."""
+    """The error for a value that only pickle knows how to copy."""
 
 
 def private_copy(state: Any) -> Any:
@@ -182,7 +182,7 @@ def from_pickle(data: bytes) -> Any:
     Raises
     ------
     StateError
-        If its classes are not to be had here.
+        If its classes are unavailable here.
     """
     try:
         return pickle.loads(data)

@@ -1,4 +1,4 @@
-"""Where two states differ, by the notion of equality of `digests`."""
+"""The first difference of two states, which are equal where their digests are."""
 
 from __future__ import annotations
 

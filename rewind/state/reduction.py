@@ -1,4 +1,4 @@
-"""What a node of a state is made of: its head and its children, read as pickle would reduce it."""
+"""The parts of a node of a state: its head and its children, read as pickle would reduce it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States too large to be held in memory by the hundred: rows that lie in a file, and are read when asked for."""
+"""Large states: rows that lie in a file, and are read when they are needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Source(Protocol):
 
 
 class SpilledRow:
-    """What is kept of a state, in a file: the values of its columns, one behind the other.
+    """What is kept of a state, in a file: the values of its columns, one after the other.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
 from ..kernel import NativeLoop
-from ..metrics.metric import is_identity
+from ..metrics.metric import uncopied
 from ..state.codec import StateCodec
 from .memory import TARGETS, Form, form_of, packed_params
 from .step import Step
@@ -106,7 +106,7 @@ def native_step(x: Any, *, per_block: bool | None = None) -> NativeStep:
     Raises
     ------
     ArgumentTypeError
-        If `x` is none of these, or Python behind a C address.
+        If `x` is none of these, or a C function that calls Python.
     ArgumentError
         If the function has another signature, or a pair names none.
 
@@ -157,7 +157,7 @@ def _find(x: Any) -> _Found:
 def _no_source(x: Any) -> ArgumentTypeError:
     if isinstance(x, int):
         advice = (
-            "An address says nothing of the function behind it: "
+            "An address says nothing about the function there: "
             "ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)(address) does"
         )
     elif hasattr(x, "py_func") and type(x).__module__.startswith("numba."):
@@ -235,7 +235,7 @@ def _from_module(module: str, name: str) -> _Found:
 
 def _from_ctypes(function: Any) -> _Found:
     name = getattr(function, "__name__", "step")
-    owners = _behind(function)
+    owners = _owners(function)
     if any(type(owner).__name__ == "CThunkObject" for owner in owners):
         raise ArgumentTypeError(
             "the native step",
@@ -263,11 +263,11 @@ def _from_ctypes(function: Any) -> _Found:
     return address, signature, name, module, None, None
 
 
-def _behind(thing: Any, depth: int = 0) -> list[Any]:
+def _owners(thing: Any, depth: int = 0) -> list[Any]:
     """Return what a ctypes object keeps alive."""
     kept = getattr(thing, "_objects", None)
     found = list(kept.values()) if isinstance(kept, dict) else [] if kept is None else [kept]
-    return found + [inner for owner in found if depth < 8 for inner in _behind(owner, depth + 1)]
+    return found + [inner for owner in found if depth < 8 for inner in _owners(owner, depth + 1)]
 
 
 def _ctypes_word(kind: Any) -> str:
@@ -404,8 +404,8 @@ class CompiledStep(Step):
     def observer(
         self, codec: StateCodec, names: Sequence[str], metrics: Sequence[Any], example: Any
     ) -> NativeLoop | None:
-        """Return what observes the numbers of the state itself, None where other metrics are asked for."""
+        """Return what observes the numbers of the state itself, None where there are other metrics."""
         form = self.form(codec)
-        if len(metrics) != 1 or not is_identity(metrics[0]) or not form.width:
+        if len(metrics) != 1 or uncopied(metrics[0]) is not None or not form.width:
             return None
         return self.bound(codec)()

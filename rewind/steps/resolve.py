@@ -1,4 +1,4 @@
-"""The kinds of step function: Python, numba, native; and which one a user has given."""
+"""Which kind of step function a user gave: Python, numba or native."""
 
 from __future__ import annotations
 

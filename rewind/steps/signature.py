@@ -1,4 +1,4 @@
-"""Which functions numba has made: asked of every step function, so this module imports nothing that takes time."""
+"""Signatures of step functions and their params, and whether numba compiled one; imports nothing that takes time."""
 
 from __future__ import annotations
 

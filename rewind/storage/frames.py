@@ -1,7 +1,7 @@
-"""Frames: the pieces a journal is made of, and what is in each, byte by byte (docs/format.md has it in words).
+"""Frames of a journal, byte by byte (docs/format.md has it in words).
 
 A frame is a head of 16 bytes (``RWJ:``, the kind, the length of its payload), the payload, and 16 bytes of blake2b over
-the digest of the frame before, the head and the payload. So a frame is good only behind all the frames before it.
+the digest of the frame before, the head and the payload. So a frame is good only after all the frames before it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEAD = struct.Struct("<4sB3xQ")
 _MAGIC = b"RWJ:"
 HEAD_BYTES, DIGEST_BYTES = _HEAD.size, 16
 
-#: What a frame is: what there was at first, who writes, a finished block, an early end, the file that came of it.
+#: Kinds of frames: what there was at first, who writes, a finished block, an early end, the file it became.
 HEADER, OWNER, BLOCK, STOP, END = b"HOBSE"
 
 _COLUMNS, _PICKLE = 0, 1
@@ -44,7 +44,7 @@ def most(kind: int) -> int:
 
 
 class BadFrame(Exception):
-    """Bytes that are no frame of a journal, or not of this one."""
+    """The error for bytes that are no frame of a journal, or not of this one."""
 
 
 def first_link() -> bytes:
@@ -53,7 +53,7 @@ def first_link() -> bytes:
 
 
 def frame(kind: int, payload: bytes, link: bytes) -> bytes:
-    """Return a frame behind the one whose digest is `link`; its own digest is its last 16 bytes."""
+    """Return a frame after the one whose digest is `link`; its own digest is its last 16 bytes."""
     data = _HEAD.pack(_MAGIC, kind, len(payload)) + payload
     return data + _digest(link, data)
 
@@ -81,7 +81,7 @@ def payload_length(head: bytes) -> int:
 
 
 def opened(data: bytes, link: bytes) -> tuple[int, memoryview]:
-    """Return the kind and the payload of a whole frame behind the one whose digest is `link`."""
+    """Return the kind and the payload of a whole frame after the one whose digest is `link`."""
     if len(data) < HEAD_BYTES + DIGEST_BYTES or _digest(link, data[:-DIGEST_BYTES]) != data[-DIGEST_BYTES:]:
         raise BadFrame("its digest does not hold")
     return data[4], memoryview(data)[HEAD_BYTES:-DIGEST_BYTES]

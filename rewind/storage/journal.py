@@ -1,7 +1,7 @@
-"""A recording as it grows: an append-only file beside the target, ``run.replay.journal``, with a frame for each block.
+"""Reading the journal of a recording in progress: an append-only file beside the target, with a frame for each block.
 
 Why not the HDF5 file itself: one that grows loses data in a crash, or cannot be opened after it. The journal is written
-with one call and one flush for each block, and what is behind a frame that does not hold is dropped. At the end the
+with one call and one flush for each block, and what comes after a damaged frame is dropped. At the end the
 target is written whole (`replay_file.save`), and the journal goes.
 """
 
@@ -57,7 +57,7 @@ STILL = "the recording is still going on"
 
 @frozen
 class Owner:
-    """The process that writes a journal, and what it was asked for.
+    """The process that writes a journal, and the options of its recording.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Owner:
         return cls(os.getpid(), platform.node() or "localhost", n_steps, stride)
 
     def seems_alive(self) -> bool:
-        """Whether there is a process of that number on this host; another host cannot be asked."""
+        """Whether there is a process of that number on this host; of another host nothing is known."""
         if self.host != (platform.node() or "localhost") or os.name != "posix":
             return False
         try:
@@ -324,7 +324,7 @@ def last_owner(fd: int, path: str) -> Owner | None:
 
 
 def _goes_on(fd: int, n_bytes: int) -> bool:
-    """Whether there is something behind what there was at first: then that was whole once."""
+    """Whether there is something after what there was at first: then that was whole once."""
     end = len(LINE)
     for _ in range(2):
         head = bytes_at(fd, end, frames.HEAD_BYTES)

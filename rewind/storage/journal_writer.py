@@ -1,4 +1,4 @@
-"""Writing a journal: by one process at a time, a frame for each block; at the end the finished file is in its place."""
+"""Writing the journal of a recording in progress: one process at a time, a frame for each block, then the file."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Journal:
 
     @classmethod
     def again(cls, target: str, codec: UserCodec | None, durability: str) -> Journal:
-        """Open the journal of a recording that was cut off, to go on behind its last good frame.
+        """Open the journal of a recording that was cut off, to go on after its last good frame.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Journal:
             raise
         return journal
 
-    # ---- what a sweep tells
+    # ---- the Log of a sweep
 
     def begin(self, recording: Recording) -> None:
         """Write what there is before the first block."""
@@ -158,7 +158,7 @@ class Journal:
 
     def add(self, done: Sequence[BlockDone]) -> list[Row]:
         """Write finished blocks; return their rows, which lie in the journal from now on where they are large."""
-        # Whoever was interrupted behind this tells a block again.
+        # A sweep that was interrupted after this call adds a block again.
         new = [one for one in done if one.block >= self._n_told]
         if new and new[0].block != self._n_told:
             raise ArtifactFormatError(f"block {new[0].block} instead of block {self._n_told}", self.path)
@@ -186,7 +186,7 @@ class Journal:
 
     def stop(self, recording: Recording) -> None:
         """Write how far a sweep came that ended early; where that cannot be, the finished blocks are what there is."""
-        if not self._end:  # not begun: a frame behind nothing would be in the way of the next recording
+        if not self._end:  # not begun: a frame after nothing would be in the way of the next recording
             return
         block, pieces = recording.grid.n_blocks - 1, []
         if block == self._n_told:  # neither in a block that is finished here, nor in one that was not told any more
@@ -251,7 +251,7 @@ class Journal:
             problem = self._broken or "it is closed"
             raise ArtifactIOError("write", self.path, OSError(9, problem))
         data, link = [head], self._link
-        # A frame is of use only behind all those before it.
+        # A frame is of use only after all those before it.
         for kind, payload in (*self._due, *pieces):
             if len(payload) > frames.most(kind):
                 raise ArtifactFormatError(
@@ -268,7 +268,7 @@ class Journal:
             while left:
                 left = left[os.write(self._fd, left[:_PIECE]) :]
             self._link, self._end, self._due, self._dirty = link, end, [], False
-        except BaseException as error:  # Ctrl-C as well: what goes on would be behind half a frame
+        except BaseException as error:  # Ctrl-C as well: what is written next would come after half a frame
             with contextlib.suppress(OSError):
                 self._clean()
             if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""One writer at a time: an exclusive lock on an open file, which goes with the process that holds it."""
+"""File locks: an exclusive lock on an open file, which goes with the process that holds it."""
 
 from __future__ import annotations
 

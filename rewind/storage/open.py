@@ -1,4 +1,4 @@
-"""What a path stands for: a finished file, a recording in progress beside where it will be, or the journal of one."""
+"""Open what is at a path: a finished replay file, or the journal of a recording in progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording as a `.replay` file, and back: names, schema and content hash (docs/format.md is this page in words)."""
+"""The replay file: a recording to its bytes and back, content hash and signature (docs/format.md has it in words)."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def load(
     Raises
     ------
     ArtifactError
-        If it cannot be read, is no `.replay` file, was damaged, or is of a later version.
+        If it cannot be read, is no replay file, was damaged, or is of a later version.
     """
     if reader not in ("strict", "h5py"):
         raise ArgumentError("reader", reader, "'strict' or 'h5py'")

@@ -16,7 +16,7 @@ import pytest
 
 import rewind
 from rewind.engine import parallel
-from rewind.engine.parallel import FIRST_WINDOW, RENEWALS, TASK_SECONDS, WINDOW, Crew, Lost, ShutDown
+from rewind.engine.parallel import FIRST_WINDOW, RENEWALS, TASK_SECONDS, WINDOW, Lost, ShutDown, Workers
 from rewind.engine.transport import Load
 
 
@@ -182,8 +182,8 @@ def waiting_makes_it_go(monkeypatch):
     Backward.made.clear()
 
 
-def crew(executor: Any, renew: Any = None, shares_memory: bool = True) -> Crew:
-    return Crew(executor, CLOCK, renew, shares_memory)
+def workers(executor: Any, renew: Any = None, shares_memory: bool = True) -> Workers:
+    return Workers(executor, CLOCK, renew, shares_memory)
 
 
 # ---- the answers
@@ -193,14 +193,14 @@ def crew(executor: Any, renew: Any = None, shares_memory: bool = True) -> Crew:
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 1000])
 def test_answers_come_in_order_however_the_work_is_done(n, shares_memory):
     executor = Backward()
-    assert list(crew(executor, None, shares_memory).answers(Squares(), range(n))) == [i * i for i in range(n)]
+    assert list(workers(executor, None, shares_memory).answers(Squares(), range(n))) == [i * i for i in range(n)]
     assert executor.most <= WINDOW and bool(executor.pieces) == (n > 1)
 
 
 @pytest.mark.parametrize("most", [0, 5, 100, 5000])
 def test_nothing_comes_behind_the_answer_that_ends_the_work(most):
     executor = Backward()
-    found = list(crew(executor).answers(Squares(most=most), range(1000)))
+    found = list(workers(executor).answers(Squares(most=most), range(1000)))
     last = next(i for i in range(1000) if i * i > most)
     assert found == [i * i for i in range(last + 1)]
     assert all(future.cancelled() or future.done() for future, _ in executor.waiting)
@@ -210,18 +210,18 @@ def test_an_error_comes_behind_the_answers_before_it_and_the_earliest_one_is_rai
     for at in (0, 1, 7, 500):
         found: list[int] = []
         with pytest.raises(ZeroDivisionError, match=f"^{at}$"):
-            for answer in crew(Backward()).answers(Squares(0.03, raising=(at, 600)), range(1000)):
+            for answer in workers(Backward()).answers(Squares(0.03, raising=(at, 600)), range(1000)):
                 found.append(answer)
         assert found == [i * i for i in range(at)]
 
 
 def test_an_error_behind_the_end_is_nobody_s():
-    assert list(crew(Backward()).answers(Squares(most=100, raising=(12,)), range(1000)))[-1] == 121
+    assert list(workers(Backward()).answers(Squares(most=100, raising=(12,)), range(1000)))[-1] == 121
 
 
 def test_what_is_not_needed_any_more_is_cancelled():
     executor = Forward()
-    answers = crew(executor).answers(Squares(), range(10 * WINDOW))
+    answers = workers(executor).answers(Squares(), range(10 * WINDOW))
     assert [next(answers), next(answers)] == [0, 1]
     answers.close()
     assert executor.waiting and all(future.cancelled() for future, _ in executor.waiting)
@@ -239,8 +239,8 @@ def test_an_engine_whose_cancel_raises_does_no_harm():
             self.waiting.append((Uncancellable(), work))
             return self.waiting[-1][0]
 
-    assert list(crew(Engine()).answers(Squares(most=20), range(100)))[-1] == 25
-    answers = crew(Engine()).answers(Squares(), range(100))
+    assert list(workers(Engine()).answers(Squares(most=20), range(100)))[-1] == 25
+    answers = workers(Engine()).answers(Squares(), range(100))
     next(answers), next(answers)
     answers.close()
 
@@ -248,12 +248,12 @@ def test_an_engine_whose_cancel_raises_does_no_harm():
 def test_a_piece_with_too_few_answers_is_an_error_and_no_hang():
     # It looks like a piece with the end in it, until the end is not there.
     with pytest.raises(AssertionError, match="answers for .* items"):
-        list(crew(Backward()).answers(Short(0.01), range(1000)))
+        list(workers(Backward()).answers(Short(0.01), range(1000)))
 
 
 def test_an_answer_that_cannot_travel_is_an_error_that_says_so():
     with pytest.raises(rewind.TransferError, match="cannot send its answer back.*lock.*plain values or arrays"):
-        list(crew(Backward(), None, False).answers(Locks(), range(100)))
+        list(workers(Backward(), None, False).answers(Locks(), range(100)))
 
 
 # ---- how much at a time
@@ -261,7 +261,7 @@ def test_an_answer_that_cannot_travel_is_an_error_that_says_so():
 
 def test_pieces_take_a_quarter_of_a_second_by_what_the_first_item_took():
     executor = Backward()
-    list(crew(executor).answers(Squares(0.01), range(10_000)))
+    list(workers(executor).answers(Squares(0.01), range(10_000)))
     sizes = {len(piece) for piece in executor.pieces[:-1]}
     assert sizes <= {24, 25, 26} and TASK_SECONDS == 0.25
 
@@ -272,11 +272,11 @@ def test_what_the_workers_took_counts_more_than_the_first_item():
             yield items[0] ** 2  # in no time
 
     executor = Backward()
-    list(crew(executor).answers(Easy(0.1), range(10_000)))
+    list(workers(executor).answers(Easy(0.1), range(10_000)))
     assert len(max(executor.pieces, key=len)) == 10_000 // FIRST_WINDOW  # not all of them
     assert len(executor.pieces) >= FIRST_WINDOW
     executor = Backward()
-    list(crew(executor).answers(Squares(10.0), range(100)))
+    list(workers(executor).answers(Squares(10.0), range(100)))
     assert {len(piece) for piece in executor.pieces} == {1}
 
 
@@ -291,14 +291,14 @@ def test_never_more_than_a_window_is_under_way(seconds):
             super().go()
 
     executor = Counting()
-    list(crew(executor).answers(Squares(seconds), range(200 * WINDOW if seconds < 1 else 3 * WINDOW)))
+    list(workers(executor).answers(Squares(seconds), range(200 * WINDOW if seconds < 1 else 3 * WINDOW)))
     assert executor.first == FIRST_WINDOW and executor.most == WINDOW
 
 
 def test_what_was_sent_is_bounded_in_bytes_too(monkeypatch):
     monkeypatch.setattr(parallel, "WINDOW_BYTES", 1000)
     executor = Backward()
-    list(crew(executor, None, False).answers(Squares(10.0), range(300)))
+    list(workers(executor, None, False).answers(Squares(10.0), range(300)))
     assert executor.most <= 1000 // 100 + 4
     assert len(executor.pieces) == 299
 
@@ -310,7 +310,7 @@ def test_what_all_pieces_share_is_pickled_once():
             return super().submit(function, *args, **kwargs)
 
     loads: list[Load] = []
-    list(crew(Once(), None, False).answers(Squares(10.0), range(50)))
+    list(workers(Once(), None, False).answers(Squares(10.0), range(50)))
     assert len(loads) == 49 and all(load.common is loads[0].common for load in loads)
 
 
@@ -326,7 +326,7 @@ def test_lost_pieces_are_done_again_and_only_these():
             return BrokenExecutor("gone")
         return None
 
-    answers = list(crew(Backward(lose), lambda: Backward(lose)).answers(Squares(10.0), range(100)))
+    answers = list(workers(Backward(lose), lambda: Backward(lose)).answers(Squares(10.0), range(100)))
     assert answers == [i * i for i in range(100)] and len(Backward.made) == 2
     first, second = ({items[0] for items in executor.pieces} for executor in Backward.made)
     assert first & second <= {40} and first | second == set(range(1, 100))
@@ -343,7 +343,7 @@ def test_what_comes_back_while_another_piece_is_lost_is_kept():
     def lose(items: list[int]) -> Exception | None:
         return BrokenExecutor("gone") if items == [15] and len(Backward.made) == 1 else None
 
-    answers = list(crew(Both(lose), lambda: Both(lose)).answers(Squares(10.0), range(40)))
+    answers = list(workers(Both(lose), lambda: Both(lose)).answers(Squares(10.0), range(40)))
     assert answers == [i * i for i in range(40)]
     first, second = ({items[0] for items in executor.pieces} for executor in Backward.made)
     assert first & second == {15}
@@ -355,8 +355,8 @@ def test_without_a_factory_the_error_says_what_is_done():
 
     found: list[int] = []
     with pytest.raises(Lost) as caught:
-        found.extend(crew(Backward(lose)).answers(Squares(10.0), range(100)))
-    for answer in crew(Backward()).answers(Squares(10.0), range(100)):
+        found.extend(workers(Backward(lose)).answers(Squares(10.0), range(100)))
+    for answer in workers(Backward()).answers(Squares(10.0), range(100)):
         found.append(answer)
         if len(found) == caught.value.done:
             break
@@ -367,7 +367,7 @@ def test_a_loss_behind_the_end_is_nobody_s():
     def lose(items: list[int]) -> Exception | None:
         return RuntimeError("lost") if items[0] > 12 else None
 
-    assert list(crew(Backward(lose)).answers(Squares(10.0, most=100), range(14)))[-1] == 121
+    assert list(workers(Backward(lose)).answers(Squares(10.0, most=100), range(14)))[-1] == 121
 
 
 @pytest.mark.parametrize("at", [1, 8, 40])
@@ -377,7 +377,7 @@ def test_a_piece_that_kills_every_worker_ends_it_after_a_few_renewals(at):
 
     found: list[int] = []
     with pytest.raises(Lost) as caught:
-        for answer in crew(Forward(lose), lambda: Forward(lose)).answers(Squares(10.0), range(100)):
+        for answer in workers(Forward(lose), lambda: Forward(lose)).answers(Squares(10.0), range(100)):
             found.append(answer)
     renewals = RENEWALS if at > 1 else 1  # where no worker ever answered, it is not the piece that kills
     assert found == [i * i for i in range(at)] and len(Backward.made) == 1 + renewals
@@ -392,14 +392,14 @@ def test_a_factory_that_fails_ends_it_too():
         raise OSError("no more processes")
 
     with pytest.raises(Lost) as caught:
-        list(crew(Backward(lose), factory).answers(Squares(10.0), range(100)))
+        list(workers(Backward(lose), factory).answers(Squares(10.0), range(100)))
     assert isinstance(caught.value.error, OSError)
 
 
 @pytest.mark.parametrize("renew", [None, lambda: Backward(dead=1)])
 def test_an_executor_that_takes_nothing_is_told_apart(renew):
     with pytest.raises(ShutDown) as caught:
-        list(crew(Backward(dead=1), renew).answers(Squares(), range(100)))
+        list(workers(Backward(dead=1), renew).answers(Squares(), range(100)))
     assert isinstance(caught.value.__cause__, BrokenExecutor)
 
 
@@ -423,7 +423,7 @@ def test_much_that_is_back_before_a_lost_piece_does_not_stop_it(monkeypatch):
                 self.waiting.insert(0, first[0])
             super().go()
 
-    assert list(crew(Late(lose), lambda: Late(lose)).answers(Squares(10.0), range(60))) == [i * i for i in range(60)]
+    assert list(workers(Late(lose), lambda: Late(lose)).answers(Squares(10.0), range(60))) == [i * i for i in range(60)]
 
 
 def test_futures_that_an_executor_cancels_when_it_is_shut_down_are_lost(monkeypatch):
@@ -436,7 +436,7 @@ def test_futures_that_an_executor_cancels_when_it_is_shut_down_are_lost(monkeypa
             self.closed = True
 
     with pytest.raises(Lost):
-        list(crew(Leaving()).answers(Squares(10.0), range(100)))
+        list(workers(Leaving()).answers(Squares(10.0), range(100)))
 
 
 def test_control_c_while_waiting_is_heard(monkeypatch):
@@ -448,7 +448,7 @@ def test_control_c_while_waiting_is_heard(monkeypatch):
 
     executor = Forever()
     with pytest.raises(KeyboardInterrupt):
-        list(crew(executor).answers(Squares(10.0), range(100)))
+        list(workers(executor).answers(Squares(10.0), range(100)))
     assert all(future.cancelled() for future, _ in executor.waiting)
 
 

@@ -214,7 +214,7 @@ class TestDeaths:
         run, deadly = counting_run(), Deadly(tmp_path, 12 * 50 + 7)
         back: list[set[int]] = []  # blocks that were back when an executor was made
         efforts: list[Any] = []
-        monkeypatch.setattr(parallel, "_Effort", lambda *args: efforts.append(Watched(*args)) or efforts[-1])
+        monkeypatch.setattr(parallel, "_Dispatch", lambda *args: efforts.append(Watched(*args)) or efforts[-1])
 
         def factory():
             back.append({block for effort in efforts for block in effort.taken})
@@ -285,7 +285,7 @@ class TestDeaths:
         assert (tmp_path / "killed").exists() and raw(found) == raw(run.stats(deadly))
 
 
-class Watched(parallel._Effort):
+class Watched(parallel._Dispatch):
     """Knows the blocks that came back, of pieces of one block."""
 
     def __init__(self, *args):

@@ -1,4 +1,4 @@
-"""From the text of a driver to something that runs."""
+"""Compile the source of a driver, once in a process or from numba's cache on disk."""
 
 from __future__ import annotations
 

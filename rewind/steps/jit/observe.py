@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...metrics.metric import uncopied
 from .driver import Look
 from .slots import Group, Slot, StateSlots
 
@@ -45,10 +46,9 @@ class Looks:
 def plain(metric: Any, is_numba: Any) -> Any:
     """Return what a metric is: None (the state itself), a field's name, a numba function; else NOTHING.
 
-    What the engine made of it is looked through: an attrgetter, or a function that copies arrays.
+    What `metric.resolve` made of it is looked through: an attrgetter, or a function that copies arrays.
     """
-    if type(metric).__module__ == "rewind.engine.metrics":
-        metric = metric.function
+    metric = uncopied(metric)
     if isinstance(metric, (operator.attrgetter, operator.itemgetter)):
         fields = metric.__reduce__()[1]
         metric = fields[0] if len(fields) == 1 else NOTHING

@@ -24,7 +24,7 @@ class ParamSlots:
     Attributes
     ----------
     layout : tuple of (str, str)
-        For each argument behind state and rng its name and the expression that stands for it in the driver: a look into
+        For each argument after state and rng its name and the expression that stands for it in the driver: a look into
         slot `k` for a number, text and None as they are.
     defaults : dict
         Of arguments that are not in `params` and stand before one that is: ``q_`` and the name in the driver.

@@ -1,4 +1,4 @@
-"""What a `.replay` file holds, as far as bytes go: named arrays and one JSON text; and the limits on both."""
+"""The contents of a replay file, as far as bytes go: named arrays and one JSON text, and the limits on both."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A reader for `.replay` files that an HDF5 tool rewrote, such as h5repack: any chunks, any order, no seal.
 
-Only for a file whose origin the caller trusts, and only when asked for: here libhdf5 parses the metadata, and every
+Only for a file whose origin the caller trusts, and only on request: here libhdf5 parses the metadata, and every
 libhdf5 up to 2.0 can be crashed by a file made for it. It is asked for little: hard links only, plain types only, no
 storage outside the file, and chunks are taken as they are stored and inflated here, with a bound on what they become.
 """

@@ -1,8 +1,8 @@
-"""Bytes of a `.replay` file -> `Container`: our own strict reader, in Python and numpy only.
+"""Our own strict reader: the bytes of a replay file -> `Container`, in Python and numpy only.
 
 The seal is checked before anything is parsed, and libhdf5 is not involved. A file that is not exactly what `writer.py`
-makes is refused; there is no second reader behind this one. For a file that an HDF5 tool rewrote there is
-`rewind.storage.rewritten.read_with_h5py`, when the caller asks for it.
+makes is refused; there is no second reader to fall back to. For a file that an HDF5 tool rewrote there is
+`h5py_reader.read_with_h5py`, when the caller chooses it.
 """
 
 from __future__ import annotations

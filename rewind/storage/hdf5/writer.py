@@ -1,4 +1,4 @@
-"""Arrays and one JSON text -> the bytes of a `.replay` file.
+"""The writer: arrays and one JSON text -> the bytes of a replay file.
 
 h5py is imported inside functions only: ``import rewind`` does not load libhdf5. The bytes are built in memory, so
 libhdf5 never sees the path of a user.
