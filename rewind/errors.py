@@ -246,35 +246,34 @@ class ConditionError(RewindError, ValueError):
 
 
 class MissingStepError(RewindError, RuntimeError):
-    """A call that needs the step function of a run loaded without one."""
+    """A call that needs the step function of a run loaded without one; of a tracked run, `ref` is its name."""
 
-    def __init__(self, what: str, step_id: str | None) -> None:
-        self.what, self.step_id = what, step_id
-        hint = f" (it was recorded with {step_id})" if step_id else ""
-        super().__init__(
-            f"{what} needs a replay, and this run was loaded without its step function: "
-            f"rewind.load(path, step_fn=...){hint}"
-        )
+    def __init__(
+        self, what: str, step_id: str | None, ref: str | None = None, metrics: Sequence[str] | None = None
+    ) -> None:
+        self.what, self.step_id, self.ref, self.metrics = what, step_id, ref, metrics
+        if metrics is not None:
+            given = ", ".join(f"{name!r}: function" for name in metrics)
+            text = f"the functions that {ref} logged as {', '.join(metrics)} are in no file: run.attach(step_fn, "
+            text += f"observe={{{given}}}) gives them"
+        elif ref is not None:
+            hint = f"; it was recorded with {step_id}" if step_id else ""
+            text = f"{what} of {ref} needs a replay, and no file holds functions: run.attach(step_fn) gives them{hint}"
+        else:
+            hint = f" (it was recorded with {step_id})" if step_id else ""
+            text = f"{what} needs a replay, and this run was loaded without its step function: "
+            text += f"rewind.load(path, step_fn=...){hint}"
+        super().__init__(text)
 
     @classmethod
     def of_run(cls, ref: str, what: str, step_id: str | None) -> MissingStepError:
         """Return the error for the simulation of a tracked run."""
-        error = cls(what, step_id)
-        hint = f"; it was recorded with {step_id}" if step_id else ""
-        text = f"{what} of {ref} needs a replay, and no file holds functions: run.attach(step_fn) gives them{hint}"
-        error.args = (text,)
-        return error
+        return cls(what, step_id, ref)
 
     @classmethod
     def of_metrics(cls, ref: str, names: Sequence[str]) -> MissingStepError:
         """Return the error for metrics of a tracked run whose functions are not known."""
-        error = cls("a check", None)
-        given = ", ".join(f"{name!r}: function" for name in names)
-        error.args = (
-            f"the functions that {ref} logged as {', '.join(names)} are in no file: run.attach(step_fn, "
-            f"observe={{{given}}}) gives them",
-        )
-        return error
+        return cls("a check", None, ref, names)
 
 
 class MissingCodecError(RewindError, RuntimeError):
@@ -445,20 +444,19 @@ class TrackerError(RewindError):
 class MomentError(TrackerError, ValueError):
     """Text that is no moment of a run, or a moment that the run does not have."""
 
-    def __init__(self, text: object, problem: str = "") -> None:
+    def __init__(self, text: object, problem: str = "", *, past_end: str = "") -> None:
         self.text = text
         way = "expected '<run_id>?_step=<step>', for example 'k3f9?_step=200', or 'k3f9@1?_step=200' for revision 1"
-        super().__init__(f"cannot read {show(text, 80)} as a moment: {problem + '; ' if problem else ''}{way}")
+        what = f"cannot read {show(text, 80)} as a moment: {problem + '; ' if problem else ''}{way}"
+        super().__init__(f"{show(text, 80)} is past the end: {past_end}" if past_end else what)
 
     @classmethod
     def beyond(cls, text: object, step: int, last: int, growing: bool = False) -> MomentError:
         """Return the error for a step after the last row."""
-        error = cls(text)
         there = f"its last step is {last}" if last >= 0 else "it has no rows; _step=-1 is where it begins"
         if growing:
             there += "; it is being written, and what it logged in the last half second may be missing still"
-        error.args = (f"{show(text, 80)} is past the end: there is no step {step}, {there}",)
-        return error
+        return cls(text, past_end=f"there is no step {step}, {there}")
 
 
 class RunNotFoundError(TrackerError, LookupError):
@@ -535,23 +533,23 @@ class NoRunError(TrackerError, RuntimeError):
 
 
 class ConfigError(TrackerError, ValueError):
-    """A config value that would change within a run."""
+    """A config value that would change within a run, or be deleted."""
 
-    def __init__(self, key: str, old: object, new: object) -> None:
+    def __init__(self, key: str, old: object, new: object, *, deleted: bool = False) -> None:
         self.key, self.old, self.new = key, old, new
-        super().__init__(
-            f"config[{key!r}] is {show(old)} and would become {show(new)}; a run keeps the config it was begun with. "
-            "config.update({...}, allow_val_change=True) changes it all the same"
-        )
+        if deleted:
+            text = f"config[{key!r}] is {show(old)} and cannot be deleted: a run keeps the config it was begun with"
+        else:
+            text = (
+                f"config[{key!r}] is {show(old)} and would become {show(new)}; a run keeps the config it was begun "
+                "with. config.update({...}, allow_val_change=True) changes it all the same"
+            )
+        super().__init__(text)
 
     @classmethod
     def gone(cls, key: str, old: object) -> ConfigError:
         """Return the error for a value that would be deleted."""
-        error = cls(key, old, None)
-        error.args = (
-            f"config[{key!r}] is {show(old)} and cannot be deleted: a run keeps the config it was begun with",
-        )
-        return error
+        return cls(key, old, None, deleted=True)
 
 
 class LogValueError(TrackerError, TypeError):
@@ -725,13 +723,15 @@ class ArtifactVersionError(ArtifactError, ValueError):
 
 
 class ArtifactIntegrityError(ArtifactError, ValueError):
-    """Contents that differ from their digest; `what` names them."""
+    """Contents that differ from their digest, or that the given key did not sign; `what` names them.
 
-    def __init__(self, what: str, path: object = None) -> None:
-        self.what, self.path = what, path
-        super().__init__(
-            f"{path if path is not None else 'this file'}: {what}. The file was damaged or altered after it was saved"
-        )
+    `altered` is whether that shows that the file was damaged or altered: a missing or foreign signature need not.
+    """
+
+    def __init__(self, what: str, path: object = None, *, altered: bool = True) -> None:
+        self.what, self.path, self.altered = what, path, altered
+        problem = f"{path if path is not None else 'this file'}: {what}"
+        super().__init__(f"{problem}. The file was damaged or altered after it was saved" if altered else problem)
 
 
 class UnsafeArtifactError(ArtifactError, ValueError):

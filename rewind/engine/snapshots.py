@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ArgumentError
 from ..kernel import BlockRng, Snapshots
 from ..state.codec import StateCodec
-from ..state.copies import _size, inner_copy
+from ..state.copies import inner_copy, size_of
 from ..steps.step import Step
 from .blocks import Grid
 
@@ -29,7 +29,7 @@ def snapshots_within(
         return None
     if inner_copy(state) is None and state is not None:
         return None
-    each = _size(state) + _GENERATOR[backend] + 8
+    each = size_of(state) + _GENERATOR[backend] + 8
     every = max(_LEAST, -(-grid.n_steps * each // budget))
     length = min(grid.block_size, grid.n_steps)
     if every >= length:

@@ -7,9 +7,9 @@ kept as integers: nothing is rounded until the end, whatever the order or the nu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -241,3 +241,76 @@ def _near(x: Array, y: Array, tolerance: Array) -> Array:
 
 
 Moments = ScalarMoments | VectorMoments
+
+
+# ---- moments as fields, for whoever writes them to a file
+
+
+class Field(NamedTuple):
+    """What a field of moments is: a format says how each kind is written, and needs to know no names.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"count", "step", "real", "sum"}
+        A number of values; a step, -1 for none; a double; an exact sum, in units of ``2**unit``.
+    axes : int
+        How many axes of length d an array has, for a metric of d components; 0: it is one number.
+    unit : int
+    """
+
+    name: str
+    kind: str
+    axes: int = 0
+    unit: int = 0
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its numbers in a file."""
+        return "<f8" if self.kind == "real" else "<i8"
+
+    def shape(self, d: int) -> tuple[int, ...]:
+        """Return its shape, for a metric of `d` components."""
+        return (d,) * self.axes
+
+
+SCALAR_FIELDS = (
+    Field("count", "count"),
+    Field("total", "sum", unit=-UNIT),
+    Field("squares", "sum", unit=-2 * UNIT),
+    Field("nan_count", "count"),
+    Field("first_nan", "step"),
+    Field("pos_inf", "count"),
+    Field("neg_inf", "count"),
+    Field("min", "real"),
+    Field("argmin", "step"),
+    Field("max", "real"),
+    Field("argmax", "step"),
+    Field("last", "real"),
+)
+VECTOR_FIELDS = (
+    Field("count", "count"),
+    Field("shift", "real", 1),
+    Field("mean", "real", 1),
+    Field("comoment", "real", 2),
+    Field("min", "real", 1),
+    Field("argmin", "step", 1),
+    Field("max", "real", 1),
+    Field("argmax", "step", 1),
+    Field("last", "real", 1),
+    Field("nan_count", "count", 1),
+    Field("first_nan", "step", 1),
+)
+
+
+def fields_of(moments: Moments) -> list[tuple[Field, Any]]:
+    """Return the fields of moments with their values."""
+    known = SCALAR_FIELDS if isinstance(moments, ScalarMoments) else VECTOR_FIELDS
+    return [(field, getattr(moments, field.name)) for field in known]
+
+
+def moments_of(shape: tuple[int, ...], read: Callable[[Field], Any]) -> Moments:
+    """Return moments of a metric of `shape`; ``read(field)`` gives the value of each field, in their order."""
+    if shape == ():
+        return ScalarMoments(*[read(field) for field in SCALAR_FIELDS])
+    return VectorMoments(*[read(field) for field in VECTOR_FIELDS])

@@ -32,10 +32,11 @@ import numpy as np
 from ..errors import ShardError, show
 from ..metrics.autocovariance import Lagged
 from ..metrics.histogram import Histogram, edges_of
-from ..metrics.moments import ScalarMoments, VectorMoments
+from ..metrics.moments import SCALAR_FIELDS, VECTOR_FIELDS, Field, ScalarMoments, VectorMoments, fields_of, moments_of
 from ..metrics.statistics import Sums
 from ..state.columns import Array
 from ..storage.files import read_file, write_file
+from ..storage.strict_json import loads
 
 FORMAT, VERSION = "rewind.shard", 1
 #: Most bytes of a part that `load` reads, and most JSON values in it.
@@ -164,20 +165,11 @@ def is_part(path: str | os.PathLike[str]) -> bool:
 
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is not JSON")
-
-    def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        built = dict(pairs)
-        if len(built) != len(pairs):
-            raise ValueError("a key is there twice")
-        return built
-
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise ShardError(f"damaged: more than {MAX_VALUES:,} values", name)
     try:
-        content = json.loads(data.decode("utf-8"), object_pairs_hook=without_twins, parse_constant=refuse)
-    except (ValueError, RecursionError, MemoryError) as error:
+        content = loads(data.decode("utf-8"))
+    except (ValueError, MemoryError) as error:
         raise ShardError(f"not a part of a sharded pass, or damaged: it is not JSON ({error})", name) from None
     if type(content) is not dict:
         raise ShardError("not a part of a sharded pass: it is no JSON object", name)
@@ -280,7 +272,6 @@ def _pair(value: Any) -> tuple[Any, Any]:
 _HEX = r"-?0x[0-9a-f]{1,1200}"  # the squares of 2**62 doubles have 1065 digits
 _REAL = r"-?(?:0x[01](?:\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}|inf)|nan(?::[0-9a-f]{16})?"
 _NAN = struct.pack("<d", math.nan)
-_INTEGERS = ("argmin", "argmax", "nan_count", "first_nan")
 
 
 class Odd(Exception):
@@ -357,16 +348,15 @@ def object_of(value: Any, *names: str) -> dict[str, Any]:
 def sums_to_json(sums: Sums) -> dict[str, Any]:
     """Return sums as JSON values, but for the shift of a vector and the edges of a histogram."""
     moments: dict[str, Any] = {}
-    for f in fields(sums.moments):
-        value = getattr(sums.moments, f.name)
-        if f.name in ("total", "squares"):
+    for one, value in fields_of(sums.moments):
+        if one.kind == "sum":
             value = hex(value)
-        elif isinstance(value, float):
-            value = float_text(value)
-        elif isinstance(value, np.ndarray):
-            value = " ".join(map(str, value.tolist())) if f.name in _INTEGERS else floats_text(value)
-        if f.name != "shift":  # which is one of the parameters
-            moments[f.name] = value
+        elif one.kind == "real":
+            value = floats_text(value) if one.axes else float_text(value)
+        elif one.axes:
+            value = " ".join(map(str, value.tolist()))
+        if one.name != "shift":  # which is one of the parameters
+            moments[one.name] = value
     lagged, histogram = sums.lagged, sums.histogram
     return {
         "moments": moments,
@@ -425,43 +415,49 @@ def _sums_of(entry: Any, metric: Mapping[str, Any], parameters: Mapping[str, Any
 
 
 def _scalar_of(entry: Any, steps: tuple[int, int]) -> ScalarMoments:
-    values: dict[str, Any] = dict(object_of(entry, *(f.name for f in fields(ScalarMoments))))
-    for name, value in values.items():
-        if name in ("total", "squares"):
-            values[name] = _exact(value)
-        elif name in ("min", "max", "last"):
-            values[name] = _float(value)
-        elif name in ("argmin", "argmax", "first_nan"):
-            _step_or_none(value, steps)
-        else:
-            count_of(value)
-    moments = ScalarMoments(**values)
+    object_of(entry, *(field.name for field in SCALAR_FIELDS))
+
+    def read(field: Field) -> Any:
+        value = entry[field.name]
+        if field.kind == "sum":
+            return _exact(value)
+        if field.kind == "real":
+            return _float(value)
+        return _step_or_none(value, steps) if field.kind == "step" else count_of(value)
+
+    moments = moments_of((), read)
+    assert isinstance(moments, ScalarMoments)
     finite = moments.count - moments.nan_count - moments.pos_inf - moments.neg_inf
     if finite < 0 or moments.total**2 > finite * moments.squares:  # Cauchy and Schwarz
         raise Odd("sums that no numbers have")
     return moments
 
 
-def _step_or_none(value: Any, steps: tuple[int, int]) -> None:
+def _step_or_none(value: Any, steps: tuple[int, int]) -> int:
     if count_of(value, -1, steps[1] - 1) != -1 and value < steps[0]:
         raise Odd(f"step {value} is not among its own")
+    return int(value)
 
 
 def _vector_of(entry: Any, metric: Mapping[str, Any], steps: tuple[int, int]) -> VectorMoments:
-    names = [f.name for f in fields(VectorMoments) if f.name != "shift"]
-    object_of(entry, *names)
-    d = math.prod(metric["shape"])
-    values: dict[str, Any] = {"count": count_of(entry["count"], 1), "shift": floats(metric["shift"], d)}
-    for name in names[1:]:
-        if name in _INTEGERS:
-            values[name] = array = _integers(entry[name], d)
-            for value in array.tolist():
-                count_of(value, 0, entry["count"]) if name == "nan_count" else _step_or_none(value, steps)
-        elif name == "comoment":
-            values[name] = floats(entry[name], d * d).reshape(d, d)
-        else:
-            values[name] = floats(entry[name], d)
-    return VectorMoments(**values)
+    object_of(entry, *(field.name for field in VECTOR_FIELDS if field.name != "shift"))
+    shape = metric["shape"]
+
+    def read(field: Field) -> Any:
+        if not field.axes:
+            return count_of(entry[field.name], 1)
+        value = metric["shift"] if field.name == "shift" else entry[field.name]
+        found = field.shape(math.prod(shape))
+        if field.kind == "real":
+            return floats(value, math.prod(found)).reshape(found)
+        array = _integers(value, *found)
+        for number in array.tolist():
+            _step_or_none(number, steps) if field.kind == "step" else count_of(number, 0, entry["count"])
+        return array
+
+    moments = moments_of(tuple(shape), read)
+    assert isinstance(moments, VectorMoments)
+    return moments
 
 
 def _lagged_of(entry: Any, moments: ScalarMoments, max_lag: int) -> Lagged:

@@ -1,11 +1,11 @@
-"""Dataclasses and namedtuples: which are no more than their fields, and how their class is found again by name."""
+"""Dataclasses and namedtuples that are no more than their fields; their class by its name; what a container holds."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 from ..errors import StateClassError
@@ -81,3 +81,23 @@ def _namespace(found: object) -> Mapping[str, Any]:
 def class_fields(cls: Any) -> tuple[str, ...]:
     """Return the field names of a dataclass or namedtuple, in order."""
     return tuple(cls._fields) if issubclass(cls, tuple) else tuple(f.name for f in dataclasses.fields(cls))
+
+
+def contents(value: Any) -> tuple[str, Iterable[Any], Iterable[Any]] | None:
+    """Return what a dict, list, tuple, dataclass or namedtuple holds; None for anything else.
+
+    Returns
+    -------
+    form : str
+        How the path to an item is written of its key: ``form.format(key)``.
+    keys, items : iterable
+    """
+    kind = type(value)
+    if kind is dict:
+        return "[{!r}]", value.keys(), value.values()
+    if kind is list or kind is tuple:
+        return "[{}]", range(len(value)), value
+    if class_kind(kind):
+        names = class_fields(kind)
+        return ".{}", names, (getattr(value, name, None) for name in names)
+    return None

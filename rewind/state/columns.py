@@ -30,6 +30,17 @@ MAX_TEXT = 65_536
 _DTYPE = r"[<>|]([biufcSUV][0-9]{1,10}|M8|[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\])"
 
 
+def is_text(value: object) -> bool:
+    """Whether a value is text that UTF-8, and so a file, can hold: half a surrogate pair is none."""
+    if type(value) is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class UnsupportedDtype(Exception):
     """A dtype that no plain column can hold, such as object or long double."""
 
@@ -213,8 +224,8 @@ def dtype_from_json(text: Any, depth: int = 0) -> np.dtype[Any]:
             raise ValueError("neither a name nor fields")
         if dtype.hasobject:
             raise ValueError("object")
-        if dtype.names is not None:
-            "".join(dtype.names).encode()  # half a surrogate pair is no text that JSON can hold
+        if not all(map(is_text, dtype.names or ())):
+            raise ValueError("a name that is no text")
         return dtype
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ValueError(f"not a dtype: {error}") from error

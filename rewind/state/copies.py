@@ -7,27 +7,23 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ..errors import StateError
 from ..kernel import copied_record
-from .classes import class_fields, class_kind, only_fields
+from .classes import class_fields, class_kind, contents, only_fields
 from .columns import Array
 from .digest import digest
 
 
-def _size(value: Any) -> int:
+def size_of(value: Any) -> int:
     """Return about how many bytes a copy of `value` takes."""
-    parts: Any = ()
-    if type(value) is dict:
-        parts = value.values()
-    elif type(value) in (list, tuple):
-        parts = value
-    elif record_kind(type(value)):
-        parts = [getattr(value, name) for name in class_fields(type(value))]
-    return sys.getsizeof(value) + 100 * (type(value) not in IMMUTABLE) + sum(map(_size, parts))
+    inside = None if type(value) in IMMUTABLE else contents(value)
+    own = sys.getsizeof(value) + 100 * (type(value) not in IMMUTABLE)
+    return own if inside is None else own + sum(map(size_of, inside[2]))
 
 
 class _Unsure(Exception):
@@ -208,13 +204,8 @@ def _arrays(value: Any, path: str, depth: int) -> Iterator[tuple[str, Array]]:
     kind = type(value)
     if kind is np.ndarray:
         yield path, value
-    elif depth < 8:
-        items: Any = ()
-        if kind is dict:
-            items = ((f"[{key!r}]", item) for key, item in value.items())
-        elif kind is list or kind is tuple:
-            items = ((f"[{i}]", item) for i, item in enumerate(value[:1000]))
-        elif class_kind(kind):
-            items = ((f".{name}", getattr(value, name, None)) for name in class_fields(kind))
-        for step, item in items:
-            yield from _arrays(item, path + step, depth + 1)
+    elif depth < 8 and kind not in IMMUTABLE and (inside := contents(value)) is not None:
+        form, keys, items = inside
+        most = 1000 if kind in (list, tuple) else None
+        for key, item in islice(zip(keys, items, strict=True), most):
+            yield from _arrays(item, path + form.format(key), depth + 1)

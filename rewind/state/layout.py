@@ -17,7 +17,18 @@ import numpy as np
 
 from ..errors import StateClassError, StateError
 from .classes import class_fields, class_kind, find_class, only_fields
-from .columns import MAX_TEXT, Array, Part, UnsupportedDtype, as_restored, dtype_from_json, dtype_to_json, merged, parts
+from .columns import (
+    MAX_TEXT,
+    Array,
+    Part,
+    UnsupportedDtype,
+    as_restored,
+    dtype_from_json,
+    dtype_to_json,
+    is_text,
+    merged,
+    parts,
+)
 from .frozen import frozen
 
 #: A layout with more columns, or deeper, is kept as pickles: a file with so many datasets helps nobody.
@@ -160,7 +171,7 @@ def _node_of(value: Any, seen: set[int], depth: int) -> Node:
         raise Misfit
     if kind is dict:
         once(value, seen)
-        if not all(type(key) is str and _is_text(key) for key in value):
+        if not all(map(is_text, value)):
             raise Misfit
         return DictNode(tuple(value), tuple(_node_of(item, seen, depth + 1) for item in value.values()))
     if kind is list or kind is tuple:
@@ -171,11 +182,6 @@ def _node_of(value: Any, seen: set[int], depth: int) -> Node:
     if record is None:
         raise Misfit
     return _record(value, record, seen, depth)
-
-
-def _is_text(key: str) -> bool:
-    """Whether JSON can hold `key`: half a surrogate pair is no text."""
-    return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
 
 
 def _sequence(kind: str, children: tuple[Node, ...]) -> Node:

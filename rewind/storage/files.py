@@ -1,4 +1,4 @@
-"""A regular file read whole, and a file written whole or not at all."""
+"""Files: a regular one read whole, one written whole or not at all, and what killed processes left cleared away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import stat
 import time
 import zlib
@@ -17,10 +18,12 @@ from ..errors import ArgumentError, ArgumentTypeError, ArtifactFormatError, Arti
 
 MAX_FILE_BYTES = 4 << 30  # the file is read into memory; a sparse file of terabytes must not be
 
+#: How the name begins of what is not finished; a name of ours, so that it may be removed.
+TEMPORARY = ".rewind.tmp-"
+
 _PIECE = 1 << 22
-_TEMPORARY = ".rewind.tmp-"
 _LEFTOVER = r"\.rewind\.tmp-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{16}"
-_LEFT_SECONDS = 3600
+_HOUR, _DAY = 3600, 24 * 3600
 _CLOEXEC_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -108,9 +111,7 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, check: Callable[[by
         check(data)
 
     def fill(fd: int) -> None:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(fd, left[:_PIECE]) :]
+        write_all(fd, data)
         os.fsync(fd)
         _read_back(fd, data)
 
@@ -123,12 +124,11 @@ def write_file_by(path: str | os.PathLike[str], fill: Callable[[int], None]) -> 
     try:
         target = os.path.realpath(name) if os.path.islink(name) else name
         old = old_file(target)
-        temporary = _write_beside(target, fill, old)
-        try:
-            os.replace(temporary, target)
-        except BaseException:
-            _remove(temporary)
-            raise
+        clear_leftovers(os.path.dirname(target) or os.curdir)
+        if old is None:
+            replace_file(target, fill)
+        else:
+            replace_file(target, fill, stat.S_IMODE(old.st_mode), exactly=True)
     except OSError as error:
         raise ArtifactIOError.of("write", name, error) from None
     try:
@@ -173,24 +173,46 @@ def old_file(target: str) -> os.stat_result | None:
     return old
 
 
-def _write_beside(target: str, fill: Callable[[int], None], old: os.stat_result | None) -> str:
-    """Let `fill` write a new file in the folder of `target`, and return the new file's name."""
+def replace_file(target: str, fill: Callable[[int], None], permissions: int = 0o666, *, exactly: bool = False) -> None:
+    """Put a new file in the place of `target`, whole or not at all: written under another name beside it, and renamed.
+
+    The folder is not flushed, so a power cut right after may undo the rename.
+
+    Parameters
+    ----------
+    target : str
+    fill : callable
+        Writes all of the file to an open one, and makes sure of it: it ends with ``os.fsync``.
+    permissions : int
+        Bits of the new file, less those of the umask; all of them where `exactly`.
+
+    Raises
+    ------
+    OSError
+        If the operating system says no. Then, and when `fill` raises, there is the old file, or none, and nothing else.
+    """
     folder = os.path.dirname(target) or os.curdir
-    _clear_leftovers(folder)
-    temporary = os.path.join(folder, f"{_TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(8)}")
-    permissions = 0o666 if old is None else stat.S_IMODE(old.st_mode)
+    temporary = os.path.join(folder, f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(8)}")
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC_BINARY, permissions & 0o777)
     try:
         try:
-            if old is not None and hasattr(os, "fchmod"):
-                os.fchmod(fd, permissions)  # the umask took bits away that the old file had
+            if exactly and hasattr(os, "fchmod"):
+                os.fchmod(fd, permissions)
             fill(fd)
         finally:
             os.close(fd)
+        os.replace(temporary, target)
     except BaseException:
-        _remove(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
-    return temporary
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of `data` to an open file, which takes as much at a time as it likes."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left[:_PIECE]) :]
 
 
 def _host() -> str:
@@ -198,21 +220,40 @@ def _host() -> str:
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-def _clear_leftovers(folder: str) -> None:
-    """Remove what processes of this host left in a folder that were killed while they saved, an hour ago or more."""
-    if os.name != "posix":
-        return
+def clear_leftovers(folder: str, prefix: str | None = None) -> None:
+    """Remove what processes that were killed while they wrote left in a folder.
+
+    Without a `prefix` these are the files of `replace_file` that a process of this host left which is gone, an hour or
+    more after they were written to. With one, as in a folder that is all ours, they are also the files and folders
+    whose names begin with it, of any host, a day or more after.
+    """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
+            ours = prefix is not None and entry.name.startswith(prefix)
             found = re.fullmatch(_LEFTOVER, entry.name)
-            if found is None or found[1] != _host() or entry.stat().st_mtime > time.time() - _LEFT_SECONDS:
+            if not ours and found is None:
                 continue
-            try:
-                os.kill(int(found[2]), 0)
-            except ProcessLookupError:
-                os.unlink(entry.path)
-            except OSError:  # it is there, and not ours
-                pass
+            with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if not (ours and age > _DAY) and not (found and age > _HOUR and _is_gone(found[1], int(found[2]))):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _is_gone(host: str, pid: int) -> bool:
+    """Whether there is no such process any more, as far as that can be known here."""
+    if os.name != "posix" or host != _host():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is there, and not ours
+        pass
+    return False
 
 
 def _read_back(fd: int, data: bytes) -> None:
@@ -224,11 +265,6 @@ def _read_back(fd: int, data: bytes) -> None:
         at += len(piece)
     if at != len(data):
         raise OSError(errno.EIO, "what was read back is not what was written")
-
-
-def _remove(temporary: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(temporary)
 
 
 def flush_folder(folder: str) -> None:

@@ -7,14 +7,14 @@ the digest of the frame before, the head and the payload. So a frame is good onl
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ..engine.block_log import BlockDone, Stop
-from ..metrics.moments import Moments, ScalarMoments, VectorMoments
+from ..metrics.moments import SCALAR_FIELDS, Moments, ScalarMoments, fields_of, moments_of
 from ..state.codec import Row, StateCodec
 from ..state.columns import Array
 
@@ -34,6 +34,10 @@ _SCALAR, _VECTOR = 0, 1
 _BLOCK_HEAD = struct.Struct("<q16s")
 _STOP_HEAD = struct.Struct("<qq16s")
 _COUNTS = struct.Struct("<8q3d")
+#: The fields of scalar moments as they lie in a frame: integers, a zero, doubles, and after these the exact sums.
+_WHOLE, _REAL, _SUMS = (
+    tuple(field for field in SCALAR_FIELDS if field.kind in kinds) for kinds in (("count", "step"), ("real",), ("sum",))
+)
 _LENGTH = struct.Struct("<q")
 _NUMBER = struct.Struct("<HH")
 
@@ -154,11 +158,8 @@ class _Taker:
         return form.unpack(self.take(form.size))
 
     def array(self, dtype: Any, shape: tuple[int, ...]) -> Array:
-        count = 1
-        for n in shape:
-            count *= n
         kind = np.dtype(dtype)
-        return np.frombuffer(self.take(count * kind.itemsize), kind).reshape(shape).copy()
+        return np.frombuffer(self.take(math.prod(shape) * kind.itemsize), kind).reshape(shape).copy()
 
     def require_end(self) -> None:
         if self.at != len(self.payload):
@@ -201,14 +202,10 @@ def _row(codec: StateCodec, taker: _Taker) -> Row:
 
 def _moments_bytes(moments: Moments) -> bytes:
     if isinstance(moments, ScalarMoments):
-        counts = _COUNTS.pack(
-            *(moments.count, moments.nan_count, moments.first_nan, moments.pos_inf, moments.neg_inf),
-            *(moments.argmin, moments.argmax, 0),
-            *(moments.min, moments.max, moments.last),
-        )
-        return bytes([_SCALAR]) + counts + _number_bytes(moments.total) + _number_bytes(moments.squares)
-    arrays = (getattr(moments, f.name) for f in fields(moments) if f.name != "count")
-    return bytes([_VECTOR]) + _LENGTH.pack(moments.count) + b"".join(_little(array) for array in arrays)
+        whole, real, sums = ([getattr(moments, field.name) for field in some] for some in (_WHOLE, _REAL, _SUMS))
+        return bytes([_SCALAR]) + _COUNTS.pack(*whole, 0, *real) + b"".join(map(_number_bytes, sums))
+    arrays = (_little(value) for field, value in fields_of(moments) if field.axes)
+    return bytes([_VECTOR]) + _LENGTH.pack(moments.count) + b"".join(arrays)
 
 
 def _moments(taker: _Taker, shape: tuple[int, ...]) -> Moments:
@@ -216,23 +213,18 @@ def _moments(taker: _Taker, shape: tuple[int, ...]) -> Moments:
     if kind != (_SCALAR if shape == () else _VECTOR):
         raise BadFrame("statistics of another kind")
     if shape == ():
-        count, nan_count, first_nan, pos_inf, neg_inf, argmin, argmax, zero, low, high, last = taker.unpack(_COUNTS)
-        if zero or min(count, nan_count, pos_inf, neg_inf) < 0 or min(first_nan, argmin, argmax) < -1:
+        numbers = taker.unpack(_COUNTS)
+        whole, zero, real = numbers[: len(_WHOLE)], numbers[len(_WHOLE)], numbers[len(_WHOLE) + 1 :]
+        values = dict(zip((*_WHOLE, *_REAL), (*whole, *real), strict=True))
+        if zero or any(values[field] < (0 if field.kind == "count" else -1) for field in _WHOLE):
             raise BadFrame("counts that nothing has")
-        total, squares = _number(taker), _number(taker)
-        return ScalarMoments(
-            count, total, squares, nan_count, first_nan, pos_inf, neg_inf, low, argmin, high, argmax, last
-        )
-    d = 1
-    for n in shape:
-        d *= n
-    (count,) = taker.unpack(_LENGTH)
-    arrays = {}
-    for f in fields(VectorMoments):
-        if f.name != "count":
-            dtype = "<i8" if f.name in ("argmin", "argmax", "nan_count", "first_nan") else "<f8"
-            arrays[f.name] = taker.array(dtype, (d, d) if f.name == "comoment" else (d,))
-    return VectorMoments(count=count, **arrays)
+        values |= {field: _number(taker) for field in _SUMS}
+        return moments_of(shape, values.__getitem__)
+    d = math.prod(shape)
+    return moments_of(
+        shape,
+        lambda field: taker.array(field.dtype, field.shape(d)) if field.axes else taker.unpack(_LENGTH)[0],
+    )
 
 
 def _little(array: Array) -> bytes:

@@ -25,7 +25,7 @@ from ..errors import (
 from ..metrics.moments import Moments
 from ..state.codec import Row, StateCodec, UserCodec
 from . import frames, replay_file
-from .files import flush_folder, old_file, require_regular
+from .files import flush_folder, old_file, require_regular, write_all
 from .frames import LINE
 from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spilled
 from .locks import lock
@@ -33,7 +33,6 @@ from .locks import lock
 DURABILITIES = ("block", "1s", "none")
 _MOST_BLOCKS = 1 << 14  # between two frames that are written at once
 _PIECE_SECONDS = 0.1
-_PIECE = 1 << 22
 
 _OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
 
@@ -260,13 +259,12 @@ class Journal:
                 )
             data.append(frames.frame(kind, payload, link))
             link = data[-1][-frames.DIGEST_BYTES :]
-        left = memoryview(b"".join(data))
-        end = self._end + len(left)
+        whole = b"".join(data)
+        end = self._end + len(whole)
         try:
             self._clean()
             self._dirty = True
-            while left:
-                left = left[os.write(self._fd, left[:_PIECE]) :]
+            write_all(self._fd, whole)
             self._link, self._end, self._due, self._dirty = link, end, [], False
         except BaseException as error:  # Ctrl-C as well: what is written next would come after half a frame
             with contextlib.suppress(OSError):

@@ -7,14 +7,13 @@ import hmac
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ..engine.recording import Recording
 from ..errors import ArgumentError, ArtifactFormatError, ArtifactIntegrityError, ArtifactVersionError
-from ..metrics.moments import Moments, ScalarMoments
+from ..metrics.moments import Moments, fields_of
 from ..metrics.table import COLUMNS
 from ..state.checkpoints import Checkpoints
 from ..state.codec import UserCodec
@@ -24,7 +23,7 @@ from ..state.spilled import SpilledColumn, pieces
 from .files import MAX_FILE_BYTES, read_file, write_file, write_file_by
 from .hdf5.container import Container, load_json
 from .hdf5.reader import read as read_container
-from .schema import EXACT, HINTS, exact_text, from_parts, number_text
+from .schema import HINTS, exact_text, from_parts, number_text
 
 FORMAT_VERSION = 1
 
@@ -198,16 +197,15 @@ def _put_pickles(arrays: dict[str, Array], checkpoints: Checkpoints) -> None:
 def _put_moments(arrays: dict[str, Array], group: str, moments: Moments | None) -> Any:
     if moments is None:
         return None
-    if isinstance(moments, ScalarMoments):
-        values = {f.name: getattr(moments, f.name) for f in fields(moments)}
-        return {
-            k: exact_text(v, EXACT[k]) if k in EXACT else v.hex() if isinstance(v, float) else v
-            for k, v in values.items()
-        }
-    for f in fields(moments):
-        if f.name != "count":
-            arrays[f"{group}/{f.name}"] = getattr(moments, f.name)
-    return {"count": moments.count}
+    entry: dict[str, Any] = {}
+    for field, value in fields_of(moments):
+        if field.axes:
+            arrays[f"{group}/{field.name}"] = value
+        elif field.kind == "sum":
+            entry[field.name] = exact_text(value, field.unit)
+        else:
+            entry[field.name] = value.hex() if field.kind == "real" else value
+    return entry
 
 
 def _as_text(hint: str) -> str:
@@ -319,14 +317,8 @@ def _checked(container: Container, path: object, key: bytes | None = None) -> di
 def _require_signature(arrays: Mapping[str, Array], meta: Mapping[str, Any], key: bytes, path: object) -> None:
     found = meta.get("signature")
     if found is None:
-        raise _unsigned("it has no signature, and a key to check one with was given: it was saved without key=", path)
+        problem = "it has no signature, and a key to check one with was given: it was saved without key="
+        raise ArtifactIntegrityError(problem, path, altered=False)
     if not hmac.compare_digest(str(found).encode(), _signature(arrays, meta, key).encode()):
         problem = "its signature does not fit the key: it was signed with another one, or altered by someone without it"
-        raise _unsigned(problem, path)
-
-
-def _unsigned(problem: str, path: object) -> ArtifactIntegrityError:
-    """Return the error without its sentence that the file was damaged, which it need not be."""
-    error = ArtifactIntegrityError(problem, path)
-    error.args = (f"{path if path is not None else 'this file'}: {problem}",)
-    return error
+        raise ArtifactIntegrityError(problem, path, altered=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from ..engine.blocks import Grid
 from ..engine.recording import Ancestor, Origin, Recording
 from ..engine.rng import BACKENDS, BlockRng, set_state
 from ..errors import ArgumentError, ArtifactFormatError, MissingCodecError, RewindError
-from ..metrics.moments import Moments, ScalarMoments, VectorMoments
-from ..metrics.table import COLUMNS, MetricTable
+from ..metrics.moments import Field, Moments, ScalarMoments, moments_of
+from ..metrics.table import COLUMNS, INTEGER, MetricTable
 from ..state.checkpoints import Checkpoints
 from ..state.codec import StateCodec, UserCodec
 from ..state.columns import Array
@@ -31,14 +31,8 @@ _SIGNATURE = "[0-9a-f]{64}"
 _MAX_STEPS = 1 << 62
 #: Most rows believed where no array bounds them: states without a single number in them.
 _MAX_EMPTY_ROWS = 10_000_000
-
-
 #: Longest text of an exact sum believed: 2**62 squares of the largest float take 1,080 digits.
 _MAX_EXACT = 1200
-
-
-#: The exact sums of `ScalarMoments`, and the power of two each counts in.
-EXACT = {"total": -1074, "squares": -2148}
 
 
 def number_text(number: int) -> str:
@@ -224,7 +218,7 @@ class _Schema:
             shape = tuple(int(n) for n in entry["shape"])
             rows = {}
             for column in COLUMNS:
-                dtype = "<i8" if column in ("argmin", "argmax", "nan_count") else "<f8"
+                dtype = "<i8" if column in INTEGER else "<f8"
                 rows[column] = self.take(f"{entry['group']}/{column}", dtype, (n_blocks, *shape))
             tail = self.moments(f"{entry['group']}/tail", entry["tail"], shape)
             closed = self.moments(f"{entry['group']}/closed", entry["closed"], shape)
@@ -240,24 +234,18 @@ class _Schema:
     def moments(self, group: str, entry: Any, shape: tuple[int, ...]) -> Moments | None:
         if entry is None:
             return None
-        if shape == ():
-            values: dict[str, Any] = {}
-            for f in fields(ScalarMoments):
-                value = entry[f.name]
-                if f.name in EXACT:
-                    values[f.name] = _exact_number(value, EXACT[f.name])
-                elif f.name in ("min", "max", "last"):
-                    values[f.name] = float.fromhex(value)
-                else:
-                    values[f.name] = self.count(f.name, -1, entry)
-            return ScalarMoments(**values)
         d = math.prod(shape)
-        arrays = {}
-        for f in fields(VectorMoments):
-            if f.name != "count":
-                dtype = "<i8" if f.name in ("argmin", "argmax", "nan_count", "first_nan") else "<f8"
-                arrays[f.name] = self.take(f"{group}/{f.name}", dtype, (d, d) if f.name == "comoment" else (d,))
-        return VectorMoments(count=self.count("count", 1, entry), **arrays)
+
+        def read(field: Field) -> Any:
+            if field.axes:
+                return self.take(f"{group}/{field.name}", field.dtype, field.shape(d))
+            if field.kind == "sum":
+                return _exact_number(entry[field.name], field.unit)
+            if field.kind == "real":
+                return float.fromhex(entry[field.name])
+            return self.count(field.name, 1 if shape else -1, entry)
+
+        return moments_of(shape, read)
 
 
 def _integer(text: Any) -> int:

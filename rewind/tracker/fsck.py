@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import HistoryMismatchError, MissingStepError, RewindError, StoreDamagedError, StoreVersionError, show
 from ..runs.progress import ProgressOption, reporter
 from ..storage.journal import SUFFIX
+from ..storage.strict_json import loads
 from .revision import Revision
 from .simulation import parts as simulation
 from .store import blobs, history
@@ -20,7 +21,7 @@ from .store.artifacts import problems as artifact_problems
 from .store.database import OWNED, Store
 from .store.history import END, Record, RowsDigest, Span
 from .store.lock import is_held
-from .store.values import loads, require_value, row_of, row_text
+from .store.values import require_value, row_of, row_text
 
 _MANY = 4096
 _MOST_OPEN = 64  # parents in a row that were growing when a fork of them was closed

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import ArgumentError, ArgumentTypeError, RunBusyError, TrackerError
+from ..state.columns import is_text
 from . import active
 from .close import close
 from .config import plain_config
@@ -23,7 +24,6 @@ from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
 from .store.lookup import current_of, moment_of, not_found, require_step, revision_at, taken
-from .store.values import is_text
 
 Resume = Literal["allow", "must", "never", "auto"] | bool | None
 _RESUME = ("allow", "must", "never", "auto", True, False, None)

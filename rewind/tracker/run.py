@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ArgumentError, ArgumentTypeError, LogValueError, RunFinishedError, StoreError
 from ..runs.arguments import integer
+from ..state.columns import is_text
 from .capture import Capture, Sampler
 from .close import close
 from .config import Config
@@ -20,7 +21,7 @@ from .store.artifacts import TrackedArtifact, keep, use
 from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
-from .store.values import Unkept, is_text, kept_value
+from .store.values import Unkept, kept_value
 from .store.writer import Writer
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArtifactFormatError
+from ...state.columns import is_text
+from ..strict_json import NotStrict, loads
 
 FORMAT_NAME = b"rewind.replay"
 META_DATASET = "meta_json"
@@ -86,16 +87,6 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     ArtifactFormatError
         If it is more or deeper, not UTF-8, not JSON, not an object, has a key twice, or a NaN or an Infinity.
     """
-
-    def refuse_constant(name: str) -> None:
-        raise ArtifactFormatError(f"its metadata holds {name}, which is not JSON", path)
-
-    def object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        built = dict(pairs)
-        if len(built) != len(pairs):
-            raise ArtifactFormatError("its metadata holds a key twice", path)
-        return built
-
     if len(text) > MAX_META_BYTES:
         raise ArtifactFormatError(f"its metadata has {len(text):,} bytes; the limit is {MAX_META_BYTES:,}", path)
     # A backslash outside a string is no JSON, and the parser gets no further than that.
@@ -109,10 +100,10 @@ def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     if _depth(bare) > MAX_JSON_DEPTH:
         raise ArtifactFormatError(f"its metadata is nested deeper than {MAX_JSON_DEPTH} levels", path)
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=object_without_twins, parse_constant=refuse_constant)
-    except ArtifactFormatError:
-        raise
-    except (ValueError, RecursionError, MemoryError) as error:  # ValueError: also an int of more than 4300 digits
+        value = loads(text.decode("utf-8"), "its metadata")
+    except NotStrict as error:
+        raise ArtifactFormatError(str(error), path) from None
+    except (ValueError, MemoryError) as error:  # ValueError: also an int of more than 4300 digits
         raise ArtifactFormatError(f"its metadata is not JSON: {error}", path) from None
     if type(value) is not dict:
         raise ArtifactFormatError("its metadata is not a JSON object", path)
@@ -150,5 +141,5 @@ def _refuse_odd_values(value: object, path: object) -> None:
             todo.extend(item)
         elif isinstance(item, float) and item in (float("inf"), float("-inf")):
             raise ArtifactFormatError("its metadata holds a number too large for a float", path)
-        elif isinstance(item, str) and not item.isascii() and any("\ud800" <= c <= "\udfff" for c in item):
+        elif isinstance(item, str) and not is_text(item):
             raise ArtifactFormatError("its metadata holds half a surrogate pair, which is not text", path)

@@ -20,11 +20,12 @@ from ...runs.plan import make_plan
 from ...runs.progress import ProgressOption, reporter
 from ...runs.run import Run
 from ...state.codec import StateCodec, UserCodec
+from ...state.columns import is_text
 from ...steps.signature import parameter_names, params_of, params_taken
 from ..revision import Revision
 from ..store import history
 from ..store.lock import file_stem
-from ..store.values import is_text, text
+from ..store.values import text
 from .parts import Attached, Part, Simulation, recording_of, remember
 from .rows import Tap, seen_until, values_at
 

@@ -11,23 +11,18 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 from ...errors import RewindError, StoreDamagedError, StoreError, TrackedArtifactError
-from ...storage.files import flush_folder, open_regular
+from ...storage.files import TEMPORARY, clear_leftovers, flush_folder, open_regular, replace_file, write_all
 
 CONTENTS = "contents"
 _PIECE = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # A folder named C: is none elsewhere; a file named a:b is one of any other system but Windows.
 _DRIVE = re.compile(r"[A-Za-z]:(?:[/\\]|$)")
-_TEMPORARY = ".rewind.tmp-"
-_LEFT_SECONDS = 24 * 3600
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class File(NamedTuple):
@@ -192,38 +187,26 @@ def settle(folder: str, digests: Iterable[str]) -> None:
         except OSError as error:
             raise StoreError("write to", home, said(error)) from None
     for home in homes:
-        with contextlib.suppress(OSError), os.scandir(home) as entries:
-            for entry in entries:
-                if entry.name.startswith(_TEMPORARY) and entry.stat().st_mtime < time.time() - _LEFT_SECONDS:
-                    os.unlink(entry.path)
+        clear_leftovers(home, TEMPORARY)
 
 
 def put(target: str, pieces: Iterable[bytes], permissions: int = 0o666) -> None:
-    """Write a file whole or not at all: under another name beside it, and renamed when it is on the disk.
+    """Write a file whole or not at all; its folder is made where there is none.
 
     Raises
     ------
     StoreError
         If the disk says no. That, and what `pieces` raises, leaves the old file, or none.
     """
-    temporary = os.path.join(os.path.dirname(target), _TEMPORARY + secrets.token_hex(8))
+
+    def fill(fd: int) -> None:
+        for piece in pieces:
+            write_all(fd, piece)
+        os.fsync(fd)
+
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        fd = os.open(temporary, _NEW, permissions)
-        try:
-            try:
-                for piece in pieces:
-                    left = memoryview(piece)
-                    while left:
-                        left = left[os.write(fd, left) :]
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        replace_file(target, fill, permissions)
     except RewindError:  # of `pieces`; some are an OSError, too
         raise
     except OSError as error:

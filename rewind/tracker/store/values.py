@@ -17,6 +17,7 @@ import numpy as np
 
 from ...errors import ArgumentError, ArgumentTypeError
 from ...state.tokens import without_padding
+from ...storage.strict_json import loads
 
 #: Types that are kept as they are; their values never change.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -239,25 +240,6 @@ _TYPES = re.compile(r"[<>|=][biufcSUmM][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,2}\])?"
 _HEX = re.compile(r"-?0x[0-9a-f]+")
 
 
-def loads(text: str | bytes) -> Any:
-    """Return the value that JSON text stands for; one with NaN, Infinity or a key twice is a ValueError."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"it holds {name}, which is not JSON")
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    built = dict(pairs)
-    if len(built) != len(pairs):
-        raise ValueError("it has a key twice")
-    return built
-
-
 def row_of(text: str) -> dict[str, Any]:
     """Return the kept values of a row.
 
@@ -337,14 +319,3 @@ def _is_array(held: Any) -> bool:
 def require_value(text: str, where: str) -> None:
     """Raise a ValueError if `text` is no JSON of a kept value."""
     require_kept(loads(text), where)
-
-
-def is_text(value: Any) -> bool:
-    """Whether a value is text that can be written as UTF-8."""
-    if type(value) is not str:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -14,7 +14,6 @@ import re
 import shutil
 import struct
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -30,20 +29,21 @@ from ...errors import (
     StoreError,
     show,
 )
-from ...storage.files import open_regular, path_text
+from ...state.columns import is_text
+from ...storage.files import clear_leftovers, open_regular, path_text
 from ...storage.hdf5.container import load_json
 from ...storage.journal import SUFFIX
+from ...storage.strict_json import loads
 from ..fsck import IMPORTING, fsck
 from ..moment import id_problem
 from ..store import blobs, history
 from ..store.aggregates import Accounts, definitions_problem
 from ..store.database import Store
-from ..store.values import is_text, loads, row_of, row_text
+from ..store.values import row_of, row_text
 from ..store.writer import MARK_ROWS
 from . import export as bundle
 from .merge import Merge, free_name
 
-_LEFT_SECONDS = 24 * 3600
 _PIECE = 1 << 20
 _MOST_LINE = 1 << 30  # what a value of the database can have
 _SLACK = 1 << 20
@@ -90,7 +90,7 @@ def _room_in(folder: str) -> Iterator[str]:
     new = not os.path.isdir(folder)
     try:
         os.makedirs(folder, exist_ok=True)
-        _clear(folder)
+        clear_leftovers(folder, IMPORTING)
         staging = tempfile.mkdtemp(prefix=IMPORTING, dir=folder)
     except OSError as error:
         raise StoreError("import into", folder, error.strerror or str(error)) from None
@@ -101,14 +101,6 @@ def _room_in(folder: str) -> Iterator[str]:
         if new:
             with contextlib.suppress(OSError):  # it is a tracker's now
                 os.rmdir(folder)
-
-
-def _clear(folder: str) -> None:
-    """Remove what imports left that were killed, a day ago or more."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(IMPORTING) and entry.stat().st_mtime < time.time() - _LEFT_SECONDS:
-                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""JSON as it is read from files that anybody may have written: Python's parser, without what it lets through."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class NotStrict(ValueError):
+    """The error for text that Python's parser takes for JSON, and that is none."""
+
+
+def loads(text: str | bytes, what: str = "it") -> Any:
+    """Return the value that JSON text stands for.
+
+    Parameters
+    ----------
+    text : str or bytes
+    what : str
+        What to call it in messages.
+
+    Raises
+    ------
+    NotStrict
+        If it has NaN, Infinity or a key twice, or is nested too deep for Python's parser.
+    ValueError
+        If it is not JSON at all.
+    """
+
+    def refuse(name: str) -> None:
+        raise NotStrict(f"{what} holds {name}, which is not JSON")
+
+    def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        built = dict(pairs)
+        if len(built) != len(pairs):
+            raise NotStrict(f"{what} holds a key twice")
+        return built
+
+    try:
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=without_twins)
+    except RecursionError:
+        raise NotStrict(f"{what} is nested too deep") from None
