@@ -123,7 +123,7 @@ def to_bytes(recording: Recording, compat: str | None = None, path: object = Non
     ArtifactFormatError
         If it has more metadata, or more columns and metrics, than a file may have; `path` is for the message.
     """
-    from .hdf5.writer import build  # h5py takes as long to import as numpy, and reading a file does not need it
+    from .hdf5.writer import build  # which loads h5py; reading a file does not need it
 
     arrays, meta = to_parts(recording)
     if key is not None:

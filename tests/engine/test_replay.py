@@ -275,11 +275,11 @@ def test_a_run_says_what_it_is():
 def test_a_series_of_a_function_that_changes_the_state_is_the_series_of_the_states():
     run = rewind.record(lambda s, rng: s + rng.random(), np.zeros(2), 100, 1)
 
-    def meddling(state):
+    def mutating(state):
         state *= 2
         return state[0] / 2
 
-    assert run.series(meddling).tobytes() == run.series(lambda s: s[0]).tobytes()
+    assert run.series(mutating).tobytes() == run.series(lambda s: s[0]).tobytes()
 
 
 def test_a_metric_is_tried_on_the_first_state_of_its_window():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +15,14 @@ from hypothesis import strategies as st
 from test_statistics import all_bits, bits, check_exact, check_vector, count_up
 
 import rewind
+from rewind.metrics.moments import (
+    SCALAR_FIELDS,
+    VECTOR_FIELDS,
+    ScalarMoments,
+    VectorMoments,
+    fields_of,
+    moments_of,
+)
 from rewind.metrics.table import COLUMNS
 
 ROWS = ["start", "count", "mean", "m2", "min", "max", "argmin", "argmax", "last", "nan_count"]
@@ -245,6 +253,15 @@ def test_a_metric_that_was_not_observed_is_named_with_those_that_were():
     with pytest.raises(rewind.UnknownMetricError, match=r"none; pass observe=\{name: function\} to record"):
         none.overview("y")
     assert dict(none.observed) == {} and "y" not in run.observed and "x" in run.observed
+
+
+@pytest.mark.parametrize(
+    ("known", "cls"), [(SCALAR_FIELDS, ScalarMoments), (VECTOR_FIELDS, VectorMoments)], ids=["scalar", "vector"]
+)
+def test_the_fields_that_formats_write_are_those_of_the_class_in_their_order(known, cls):
+    assert [one.name for one in known] == [one.name for one in fields(cls)]
+    moments = cls(*range(len(known)))
+    assert moments_of((3,) if cls is VectorMoments else (), dict(fields_of(moments)).__getitem__) == moments
 
 
 def test_names_that_would_be_one_group_are_two(tmp_path):

@@ -453,7 +453,7 @@ def test_what_cannot_be_asked_is_refused_in_words_that_help():
             ask()
 
 
-def test_a_predicate_that_raises_or_meddles_is_named():
+def test_a_predicate_that_raises_or_mutates_is_named():
     run = rewind.record(kick, np.zeros(2), 100, 1, backend="numpy")
     with pytest.raises(rewind.ConditionError, match="the condition raised ZeroDivisionError at step 0: ") as caught:
         run.first(lambda s: 1 // 0)
@@ -466,12 +466,12 @@ def test_a_predicate_that_raises_or_meddles_is_named():
     with pytest.raises(rewind.ConditionError, match=f"raised ZeroDivisionError at step {t}"):
         run.first(lambda s: 1 // int(s[0] != 2) > 5)
 
-    def meddle(s: Any) -> bool:
+    def mutate(s: Any) -> bool:
         s += 1
         return False
 
     with pytest.raises(rewind.ConditionError, match="changed the state it was given at step 0; it may only look"):
-        run.first(meddle)
+        run.first(mutate)
 
     def later(s: Any) -> bool:
         if s[0] == 2:

@@ -19,6 +19,7 @@ import pytest
 
 import rewind
 from rewind.errors import MetricError, StateError, StepError, StepReturnError
+from rewind.metrics.metric import resolve_one
 from rewind.state.codec import StateCodec
 
 numba = pytest.importorskip("numba")
@@ -535,6 +536,14 @@ def test_only_metrics_numba_can_see_are_observed_natively():
     assert step.observer(codec, ["a"], ["real"], 0.0) is None  # an attribute of a float, which numba has no way to
     assert step.observer(codec, ["a"], [outer], 0.0) is None
     assert jit.NumbaStep(spiral, {}).observer(StateCodec.of(1j), ["z"], [None], 1j) is None
+
+
+def test_a_metric_whose_arrays_are_copied_for_the_user_is_observed_natively_all_the_same():
+    state, walk = np.zeros(3), numba.njit(lambda state, rng: state + rng.random())
+    codec = StateCodec.of(state)
+    metrics = [resolve_one("x", None, state, codec)]
+    assert metrics[0] is not None
+    assert jit.NumbaStep(walk, {}).observer(codec, ["x"], metrics, state).shapes == ((3,),)
 
 
 # ---- what is recognised
