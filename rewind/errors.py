@@ -93,6 +93,10 @@ def said(error: BaseException) -> str:
         return f"<{type(error).__name__}, whose text is unavailable>"
 
 
+def _advised(what: str, way: str) -> str:
+    return f"{what}. {way}" if way else what
+
+
 def _portable(value: object) -> object:
     try:
         pickle.dumps(value)
@@ -287,19 +291,26 @@ class MissingCodecError(RewindError, RuntimeError):
 
 
 class StepError(RewindError, RuntimeError):
-    """``step_fn`` raised; the finished part of the recording is in ``.run``."""
+    """``step_fn`` raised; the finished part of the recording is in ``.run``.
+
+    ``what`` says what happened and ``way`` where to go on from; the text is both.
+    """
 
     def __init__(self, t: int, error: BaseException | None, run: Any = None) -> None:
-        self.t, self.run = t, run
-        what = self._what(t) if error is None else f"step_fn raised {type(error).__name__} at step {t}: {said(error)}"
+        self.t, self.run, self.way = t, run, ""
+        raised = None if error is None else f"step_fn raised {type(error).__name__} at step {t}: {said(error)}"
+        self.what = raised or self._what(t)
         if run is not None and len(run) > t:
-            what += f". The finished part is in .run: .run.get({t}) is the state it was given"
+            self.way = f"The finished part is in .run: .run.get({t}) is the state it was given"
         elif run is not None:
-            what += f". Steps 0 to {len(run) - 1} are in .run; the replay does not reach step {t} again"
-        super().__init__(what)
+            self.way = f"Steps 0 to {len(run) - 1} are in .run; the replay does not reach step {t} again"
+        super().__init__(self.what)
 
     def _what(self, t: int) -> str:
         return f"step_fn failed at step {t}"
+
+    def __str__(self) -> str:
+        return _advised(self.what, self.way)
 
 
 class StepReturnError(StepError, TypeError):
@@ -415,11 +426,11 @@ class RecordingInterrupted(KeyboardInterrupt):
     """Ctrl-C, or another signal that was asked for, while recording; the finished blocks are in ``.run``.
 
     A KeyboardInterrupt and no RewindError, so that ``except Exception`` does not go on as if nothing had happened.
+    ``what`` says what happened and ``way`` how to go on; the text is both.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        facts = {"t": self.t, "n_steps": self.n_steps, "run": None, "path": self.path, "signal": self.signal}
-        return _restore, (type(self), self.args, facts)
+        return _restore, (type(self), self.args, {**self.__dict__, "run": None})
 
     def __init__(
         self, t: int, n_steps: int | None, run: Any = None, path: str | None = None, signal: str | None = None
@@ -427,14 +438,18 @@ class RecordingInterrupted(KeyboardInterrupt):
         self.t, self.n_steps, self.run, self.path, self.signal = t, n_steps, run, path, signal
         by = "interrupted" if signal in (None, "SIGINT") else f"interrupted by {signal}"
         of = "" if n_steps is None else f" of {n_steps}"
+        self.what = f"{by} with steps 0 to {t}{of} recorded"
         if path is None:
-            way = "They are in .run: save it with .run.save(path)"
-            way += "" if n_steps is None else f", or go on with .run.extend({n_steps})"
+            self.way = "They are in .run: save it with .run.save(path)"
+            self.way += "" if n_steps is None else f", or go on with .run.extend({n_steps})"
         elif n_steps is None:
-            way = f"They are on disk: go on with rewind.Recorder.resume({path!r}, step_fn)"
+            self.way = f"They are on disk: go on with rewind.Recorder.resume({path!r}, step_fn)"
         else:
-            way = f"They are on disk: go on with rewind.resume({path!r}, step_fn)"
-        super().__init__(f"{by} with steps 0 to {t}{of} recorded. {way}")
+            self.way = f"They are on disk: go on with rewind.resume({path!r}, step_fn)"
+        super().__init__(self.what)
+
+    def __str__(self) -> str:
+        return _advised(self.what, self.way)
 
 
 class TrackerError(RewindError):
@@ -735,15 +750,19 @@ class ArtifactIntegrityError(ArtifactError, ValueError):
 
 
 class UnsafeArtifactError(ArtifactError, ValueError):
-    """A pickle that was not allowed."""
+    """A pickle that was not allowed; ``what`` says where, ``way`` what allows it, and the text is both."""
 
     def __init__(self, n_pickled: int, n_checkpoints: int, path: object = None) -> None:
         self.n_pickled, self.n_checkpoints, self.path = n_pickled, n_checkpoints, path
-        super().__init__(
+        self.what = (
             f"{path if path is not None else 'this file'} holds {n_pickled} of {n_checkpoints} checkpoints as pickles, "
-            "and unpickling runs code the file brings along. Pass allow_pickle=True (--allow-pickle) only for a file "
-            "you or someone you trust made"
+            "and unpickling runs code the file brings along"
         )
+        self.way = "Pass allow_pickle=True (--allow-pickle) only for a file you or someone you trust made"
+        super().__init__(self.what)
+
+    def __str__(self) -> str:
+        return _advised(self.what, self.way)
 
 
 class ArtifactIOError(ArtifactError, OSError):

@@ -51,11 +51,11 @@ class Config(MutableMapping[str, Any]):
         ArgumentTypeError, ArgumentError
             If one is not JSON; names it.
         """
-        self._enter({**plain_config(values), **plain_config(more)}, allow_val_change)
+        self._enter({**plain_dict(values), **plain_dict(more)}, allow_val_change)
 
     def setdefaults(self, values: Any) -> None:
         """Add the values of keys that are not there."""
-        new = plain_config(values)
+        new = plain_dict(values)
         with self._turn:
             self._enter({key: value for key, value in new.items() if key not in self._values}, False)
 
@@ -79,7 +79,7 @@ class Config(MutableMapping[str, Any]):
         return _copied(self._values[key])
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._enter(plain_config({key: value}), False)
+        self._enter(plain_dict({key: value}), False)
 
     def __delitem__(self, key: str) -> None:
         if key not in self._values:
@@ -108,8 +108,8 @@ class Config(MutableMapping[str, Any]):
         return repr(self._values)
 
 
-def plain_config(values: Any) -> dict[str, Any]:
-    """Return config values as JSON has them.
+def plain_dict(values: Any, name: str = "config") -> dict[str, Any]:
+    """Return the values of a config, or of what `name` says it is, as JSON has them.
 
     Raises
     ------
@@ -122,12 +122,12 @@ def plain_config(values: Any) -> dict[str, Any]:
     if argparse is not None and isinstance(values, argparse.Namespace):
         values = vars(values)
     if not isinstance(values, Mapping):
-        raise ArgumentTypeError("config", values, "a dict, or what argparse gives")
+        raise ArgumentTypeError(name, values, "a dict, or what argparse gives")
     plain: dict[str, Any] = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            raise ArgumentTypeError("a key of config", key, "a str")
-        plain[str(key)] = _plain(f"config[{key!r}]", value, 0)
+            raise ArgumentTypeError(f"a key of {name}", key, "a str")
+        plain[str(key)] = _plain(f"{name}[{key!r}]", value, 0)
     return plain
 
 

@@ -15,7 +15,7 @@ from ..errors import ArgumentError, ArgumentTypeError, RunBusyError, TrackerErro
 from ..state.columns import is_text
 from . import active
 from .close import close
-from .config import plain_config
+from .config import plain_dict
 from .moment import Moment, new_run_id, run_id_of
 from .run import TrackedRun
 from .simulation.parts import last_step
@@ -127,7 +127,7 @@ def init(
         name=_label("name", name),
         notes=_label("notes", notes),
         tags=_tags(tags),
-        config=plain_config(config),
+        config=plain_dict(config),
         config_given=config is not None,
     )
     given = {"resume": resume, "resume_from": resume_from, "fork_from": fork_from}

@@ -311,8 +311,8 @@ def test_a_purge_between_contents_and_rows_takes_nothing_away(store, tmp_path, m
 
 SCRIPT = """
 import sys
-from rewind.tracker.artifacts import keep
-from rewind.tracker.store import Store
+from rewind.tracker.store.artifacts import keep
+from rewind.tracker.store.database import Store
 folder, uid, *files = sys.argv[1:]
 store = Store(folder, write=True)
 print("ready", flush=True)

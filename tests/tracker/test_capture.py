@@ -318,7 +318,7 @@ def test_a_copy_of_the_stream_does_not_recurse():
 
 FORKED = """
 import os, sys, warnings
-from rewind.tracker.lines import Capture, Sampler
+from rewind.tracker.capture import Capture, Sampler
 kept = []
 capture, sampler = Capture(kept.append), Sampler(60, lambda *facts: None)
 print("parent")

@@ -223,8 +223,7 @@ class Simulation:
             try:
                 self._runs[part.file] = loaded(self.folder, part, self.functions(part))
             except UnsafeArtifactError as error:
-                way = "run.attach(step_fn, allow_pickle=True) allows it, for a run you or someone you trust made"
-                error.args = (f"{str(error).partition(' Pass allow_pickle')[0]} {way}",)
+                error.way = "run.attach(step_fn, allow_pickle=True) allows it, for a run you or someone you trust made"
                 raise
             except FileNotFoundError:
                 what = f"the simulation of {self.ref} was cut off before its first block was written"

@@ -202,11 +202,12 @@ class Simulating(Revision):
         except BaseException as error:
             done = getattr(error, "run", None)
             if isinstance(error, RecordingInterrupted):
-                error.args = (f"{str(error).partition(' They are on disk')[0]} They are kept: run.record() goes on",)
+                error.way = "They are kept: run.record() goes on"
             elif isinstance(error, StepError):
-                what = str(error).partition(" The finished part is in .run")[0]
-                error.args = (f"{what} What was finished is kept: run.state is the state it was given, and "
-                              "run.record(step_fn) goes on from there when step_fn is mended",)  # fmt: skip
+                error.way = (
+                    "What was finished is kept: run.state is the state it was given, and run.record(step_fn) goes on "
+                    "from there when step_fn is mended"
+                )
             raise
         finally:
             self._writer.recorded = False

@@ -27,7 +27,7 @@ from ...errors import (
     show,
 )
 from ...storage.files import path_text
-from ..config import plain_config
+from ..config import plain_dict
 from . import blobs
 from .blobs import File
 from .database import Store
@@ -209,7 +209,7 @@ def keep(
     name = _name_of(source, name)
     label = _type_of(type)
     given = _aliases_of(aliases)
-    facts = json.dumps(_metadata_of(metadata))
+    facts = json.dumps(plain_dict(metadata, "metadata"))
     files = _files_of(store.folder, source)
     manifest = _kept(store.folder, files)
     with store.writing("keep an artifact in") as connection:
@@ -354,15 +354,6 @@ def _aliases_of(aliases: Any) -> tuple[str, ...]:
             raise ArgumentError("an alias", alias, "anything but a version: these are given in order, v0 first")
     given = sorted(aliases) if isinstance(aliases, Set) else aliases
     return tuple(dict.fromkeys(str(alias) for alias in given if alias != _LATEST))
-
-
-def _metadata_of(metadata: Any) -> dict[str, Any]:
-    try:
-        return plain_config(metadata)
-    except (ArgumentError, ArgumentTypeError) as error:  # it speaks of a config
-        error.name = error.name.replace("config", "metadata", 1)
-        error.args = (str(error).replace("config", "metadata", 1),)
-        raise
 
 
 # ---- what is seen
