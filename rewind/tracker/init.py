@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from .store import history
 from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
-from .store.lookup import current_of, moment_of, not_found, require_step, revision_at, taken
+from .store.lookup import Found, find, moment_of, not_found, require_step, taken
 
 Resume = Literal["allow", "must", "never", "auto"] | bool | None
 _RESUME = ("allow", "must", "never", "auto", True, False, None)
@@ -69,7 +69,7 @@ def init(
         the last run of the project in this folder that did not finish, where no `id` is given; else begin.
     resume_from : str, optional
         Rewind: a moment ``"ID?_step=200"`` of the run, or ``"ID@REV?_step=200"`` of an archived revision of it. Rows up
-        to step 200 are kept, logging goes on at 201, and what came behind is archived. -1 keeps no row.
+        to step 200 are kept, logging goes on at 201, and what came after is archived. -1 keeps no row.
     fork_from : str, optional
         A new run that begins as that moment does; the other one stays as it is.
     on_dropped : {"warn", "raise"}
@@ -128,7 +128,6 @@ def init(
         notes=_label("notes", notes),
         tags=_tags(tags),
         config=plain_dict(config),
-        config_given=config is not None,
     )
     given = {"resume": resume, "resume_from": resume_from, "fork_from": fork_from}
     named = [key for key, value in given.items() if value is not None and value is not False]
@@ -144,12 +143,21 @@ def init(
     seconds = _seconds(system_metrics)
     run_id = None if id is None else run_id_of(id)
     folder = folder_of(dir)
-    if resume_from is not None:
-        run = _rewound(folder, moment_of(folder, resume_from), run_id, asked, on_dropped)
-    elif fork_from is not None:
-        run = _forked(folder, moment_of(folder, fork_from), run_id, asked, on_dropped)
-    else:
-        run = _begun_or_resumed(folder, run_id, resume, asked, on_dropped)
+    text = fork_from if resume_from is None else resume_from
+    moment = None if text is None else moment_of(folder, text)
+    if moment is not None:
+        _require_id(run_id, moment, forks=resume_from is None)
+    with contextlib.ExitStack() as undo:  # an error closes the store and gives back the locks
+        store = Store(folder, write=True)
+        undo.callback(store.close)
+        if moment is None:
+            start = _begin_or_resume(store, run_id, resume, asked.project, undo)
+        elif resume_from is not None:
+            start = _rewind(store, moment, undo)
+        else:
+            start = _fork(store, moment, run_id, undo)
+        run = _open(store, start, asked, on_dropped)
+        undo.pop_all()
     try:
         if capture:
             run.start_capture()
@@ -172,193 +180,111 @@ class _Asked:
     notes: str | None
     tags: list[str] | None
     config: dict[str, Any]
-    config_given: bool
 
 
-# ---- the ways to open a run
+@dataclass(frozen=True)
+class _Start:
+    """Where a revision begins: in a run whose lock is held, after a step of its parent."""
+
+    kind: str
+    run_id: str
+    lock: RunLock
+    parent: Found | None = None
+    step: int = -1
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is the first of its run."""
+        return self.kind in ("begun", "forked")
 
 
-def _begun_or_resumed(
-    folder: str, run_id: str | None, resume: Resume, asked: _Asked, on_dropped: Literal["warn", "raise"]
-) -> TrackedRun:
-    with _opened(folder) as store:
-        if resume in ("must", "allow") and run_id is None:
-            if resume == "must":
-                raise ArgumentError("id", None, "the run to resume, with resume='must'")
-        if (resume is True or resume == "auto") and run_id is None:
-            run_id = _unfinished(store, asked.project)
-        goes_on = resume in ("must", "allow", "auto", True)
-        row = None if run_id is None else history.run_row(store, run_id)
-        if row is not None and not goes_on:
-            raise taken(store, str(run_id))
-        if row is not None and run_id is not None:
-            if row[3]:
-                raise taken(store, run_id)
-            lock = RunLock(folder, run_id)
-            try:
-                parent = _whole(store, current_of(store, run_id))
-                last = last_step(store, parent.uid)
-                return _open(store, lock, asked, on_dropped, "resumed", run_id, parent, last)
-            except BaseException:
-                lock.release()
-                raise
+# ---- where it begins: each run is looked up once, and handed down
+
+
+def _begin_or_resume(
+    store: Store, run_id: str | None, resume: Resume, project: str | None, undo: contextlib.ExitStack
+) -> _Start:
+    if resume == "must" and run_id is None:
+        raise ArgumentError("id", None, "the run to resume, with resume='must'")
+    if (resume is True or resume == "auto") and run_id is None:
+        run_id = _unfinished(store, project)
+    row = None if run_id is None else history.run_row(store, run_id)
+    if run_id is None or row is None:
         if resume == "must":
             raise not_found(store, str(run_id))
-        return _new(store, run_id, asked, on_dropped, "begun", None, -1)
+        new_id = _free_id(store, run_id)
+        return _Start("begun", new_id, _locked(store, new_id, undo))
+    if row.removed or resume not in ("must", "allow", "auto", True):
+        raise taken(store, run_id)
+    lock = _locked(store, run_id, undo)
+    _end_killed(store, run_id)
+    parent = find(store, run_id)  # not before there is a lock: it goes on at the very end
+    return _Start("resumed", run_id, lock, parent, last_step(store, parent.record.uid))
 
 
-def _rewound(
-    folder: str, moment: Moment, run_id: str | None, asked: _Asked, on_dropped: Literal["warn", "raise"]
-) -> TrackedRun:
-    if run_id is not None and run_id != moment.run_id:
-        advice = f"Leave id out, or use fork_from={str(moment)!r} to make a new run {run_id!r} of it"
-        raise ArgumentError("id", run_id, f"the run of resume_from, {moment.run_id!r}", advice)
-    with _opened(folder) as store:
-        revision_at(store, moment)  # before there is a lock file for a run that is not there
-        lock = RunLock(folder, moment.run_id)
-        try:
-            _whole(store, current_of(store, moment.run_id))
-            parent = _whole(store, revision_at(store, moment))
-            require_step(store, moment, parent)
-            return _open(store, lock, asked, on_dropped, "rewound", moment.run_id, parent, moment.step)
-        except BaseException:
-            lock.release()
-            raise
+def _rewind(store: Store, moment: Moment, undo: contextlib.ExitStack) -> _Start:
+    parent = find(store, moment.run_id, moment.revision)  # before there is a lock file for a run that is not there
+    lock = _locked(store, moment.run_id, undo)
+    _end_killed(store, moment.run_id)
+    if not parent.record.closed:  # it is now
+        parent = find(store, moment.run_id, parent.record.number)
+    require_step(store, moment, parent.record)
+    return _Start("rewound", moment.run_id, lock, parent, moment.step)
 
 
-def _forked(
-    folder: str, moment: Moment, run_id: str | None, asked: _Asked, on_dropped: Literal["warn", "raise"]
-) -> TrackedRun:
-    if run_id == moment.run_id:
-        advice = f"Leave id out or give another one; resume_from={str(moment)!r} rewinds the run itself"
-        raise ArgumentError("id", run_id, "another id than the run that is forked", advice)
-    with _opened(folder) as store:
-        parent = revision_at(store, moment)
-        if not parent.closed and not _flush_here(folder, moment.run_id):
-            try:  # it was left by a process that was killed; one that is running is forked as it grows
-                held = RunLock(folder, moment.run_id)
-            except RunBusyError:
-                pass
-            else:
-                try:
-                    parent = _whole(store, history.record_of(store, parent.uid))
-                finally:
-                    held.release()
-        require_step(store, moment, parent)
-        return _new(store, run_id, asked, on_dropped, "forked", parent, moment.step)
+def _fork(store: Store, moment: Moment, run_id: str | None, undo: contextlib.ExitStack) -> _Start:
+    parent = find(store, moment.run_id, moment.revision)
+    if not parent.record.closed and not _flush_here(store.folder, moment.run_id):
+        parent = _end_if_killed(store, parent)
+    require_step(store, moment, parent.record)
+    new_id = _free_id(store, run_id)
+    return _Start("forked", new_id, _locked(store, new_id, undo), parent, moment.step)
 
 
-@contextlib.contextmanager
-def _opened(folder: str) -> Iterator[Store]:
-    """Open the store for a run; an error closes it."""
-    store = Store(folder, write=True)
-    try:
-        yield store
-    except BaseException:
-        store.close()
-        raise
+def _locked(store: Store, run_id: str, undo: contextlib.ExitStack) -> RunLock:
+    lock = RunLock(store.folder, run_id)
+    undo.callback(lock.release)
+    return lock
 
 
-def _new(
-    store: Store,
-    run_id: str | None,
-    asked: _Asked,
-    on_dropped: Literal["warn", "raise"],
-    kind: str,
-    parent: Record | None,
-    step: int,
-) -> TrackedRun:
-    while True:
-        new_id = new_run_id() if run_id is None else run_id
-        row = history.run_row(store, new_id)
-        if row is None:
-            break
+def _free_id(store: Store, run_id: str | None) -> str:
+    """Return the id of a new run: that which is asked for, or a random one."""
+    new_id = new_run_id() if run_id is None else run_id
+    while history.run_row(store, new_id) is not None:
         if run_id is not None:
             raise taken(store, new_id)
-    lock = RunLock(store.folder, new_id)
+        new_id = new_run_id()
+    return new_id
+
+
+def _end_killed(store: Store, run_id: str) -> None:
+    """Close what a killed writer left of a run whose lock is held."""
+    for (uid,) in store.read(
+        "SELECT uid FROM revisions WHERE run = ? AND digest IS NULL AND kept_digest IS NULL", (run_id,)
+    ):
+        close(store, uid, "crashed", None)
+
+
+def _end_if_killed(store: Store, found: Found) -> Found:
+    """Return an open revision: closed, if its writer was killed; as it is, if that still writes."""
+    record = found.record
     try:
-        return _open(store, lock, asked, on_dropped, kind, new_id, parent, step)
-    except BaseException:
+        lock = RunLock(store.folder, record.run)
+    except RunBusyError:
+        return found
+    try:
+        close(store, record.uid, "crashed", None)
+        return find(store, record.run, record.number)
+    finally:
         lock.release()
-        raise
 
 
-def _open(
-    store: Store,
-    lock: RunLock,
-    asked: _Asked,
-    on_dropped: Literal["warn", "raise"],
-    kind: str,
-    run_id: str,
-    parent: Record | None,
-    step: int,
-) -> TrackedRun:
-    """Add a revision to a run, whose lock is held, and make it the current one."""
-    old = parent
-    own = kind != "forked"
-    config = (
-        asked.config
-        if old is None
-        else {**asked.config, **{k: v for k, v in old.config.items() if k not in asked.config}}
-    )
-    now = time.time()
-    with store.writing("begin a run in") as connection:
-        row = history.run_row(store, run_id)
-        there = "SELECT 1 FROM revisions WHERE uid = ? AND kept_digest IS NULL"
-        if old is not None and not store.read(there, (old.uid,)):  # it was purged since it was looked for
-            raise not_found(store, old.run)
-        if row is not None and not (own and kind != "begun"):
-            raise taken(store, run_id)
-        number = 1 + (store.read("SELECT max(number) FROM revisions WHERE run = ?", (run_id,))[0][0] or 0)
-        facts = {
-            "run": run_id,
-            "number": number,
-            "kind": kind,
-            "parent": None if old is None else old.uid,
-            "parent_step": step,
-            "name": asked.name or (old.name if old is not None and own else run_id),
-            "notes": asked.notes if asked.notes is not None or old is None else old.notes,
-            "tags": json.dumps(asked.tags if asked.tags is not None else [] if old is None else old.tags),
-            "config": json.dumps(config),
-            "defined": json.dumps({} if old is None else old.defined),
-            "limits": _limits(store, old),
-            "state": "running",
-            "began": now,
-            "pid": os.getpid(),
-            "host": platform.node(),
-        }
-        marks = ", ".join("?" * len(facts))
-        query = f"INSERT INTO revisions ({', '.join(facts)}) VALUES ({marks})"
-        uid = connection.execute(query, tuple(facts.values())).lastrowid
-        project, entity = (row[0], row[1]) if row is not None else (None, None)
-        if row is None and old is not None:
-            above = history.run_row(store, old.run)
-            project, entity = (above[0], above[1]) if above is not None else (None, None)
-        project = asked.project if asked.project is not None else project
-        entity = asked.entity if asked.entity is not None else entity
-        if row is None:
-            query = "INSERT INTO runs (id, project, entity, began, current) VALUES (?, ?, ?, ?, ?)"
-            connection.execute(query, (run_id, project, entity, now, uid))
-        else:
-            query = "UPDATE runs SET current = ?, project = ?, entity = ? WHERE id = ?"
-            connection.execute(query, (uid, project, entity, run_id))
-    assert uid is not None
-    return TrackedRun(store, history.record_of(store, uid), project, entity, lock, on_dropped)
-
-
-def _limits(store: Store, parent: Record | None) -> str | None:
-    """Return what is seen beside the rows of a parent that grows still, as JSON."""
-    if parent is None or history.record_of(store, parent.uid).closed:
-        return None
-    return json.dumps(history.limits_of(store, parent.uid))
-
-
-def _whole(store: Store, record: Record) -> Record:
-    """Return a revision of a run whose lock is held: closed, where its writer was killed."""
-    if record.closed:
-        return record
-    close(store, record.uid, "crashed", None)
-    return history.record_of(store, record.uid)
+def _flush_here(folder: str, run_id: str) -> bool:
+    """Write what waits in memory of a run that this process logs to; return whether it does."""
+    here = [run for run in active.open_runs() if run.id == run_id and run.dir == folder and run.is_here]
+    for run in here:
+        run.flush()
+    return bool(here)
 
 
 def _unfinished(store: Store, project: str | None) -> str | None:
@@ -374,15 +300,83 @@ def _unfinished(store: Store, project: str | None) -> str | None:
     return None
 
 
-def _flush_here(folder: str, run_id: str) -> bool:
-    """Write what waits in memory of a run that this process logs to; return whether it does."""
-    here = [run for run in active.open_runs() if run.id == run_id and run.dir == folder and run.is_here]
-    for run in here:
-        run.flush()
-    return bool(here)
+# ---- opening it
+
+
+def _open(store: Store, start: _Start, asked: _Asked, on_dropped: Literal["warn", "raise"]) -> TrackedRun:
+    """Add a revision to its run, and make it the current one."""
+    project, entity = (None, None) if start.parent is None else start.parent[1:]
+    project = project if asked.project is None else asked.project
+    entity = entity if asked.entity is None else asked.entity
+    with store.writing("begin a run in") as connection:
+        parent = None if start.parent is None else _as_it_is_now(store, start.parent.record)
+        if start.is_new and history.run_row(store, start.run_id) is not None:
+            raise taken(store, start.run_id)
+        facts = _facts(store, start, asked, parent)
+        marks = ", ".join("?" * len(facts))
+        query = f"INSERT INTO revisions ({', '.join(facts)}) VALUES ({marks})"
+        uid = connection.execute(query, tuple(facts.values())).lastrowid
+        if start.is_new:
+            query = "INSERT INTO runs (id, project, entity, began, current) VALUES (?, ?, ?, ?, ?)"
+            connection.execute(query, (start.run_id, project, entity, facts["began"], uid))
+        else:
+            query = "UPDATE runs SET current = ?, project = ?, entity = ? WHERE id = ?"
+            connection.execute(query, (uid, project, entity, start.run_id))
+    assert uid is not None
+    return TrackedRun(store, history.record_of(store, uid), project, entity, start.lock, on_dropped)
+
+
+def _as_it_is_now(store: Store, parent: Record) -> Record:
+    """Return a parent within the transaction: it may grow still, or have been purged since it was looked up."""
+    found = history.records(store, "uid = ? AND kept_digest IS NULL", (parent.uid,))
+    if not found:
+        raise not_found(store, parent.run)
+    return found[0]
+
+
+def _facts(store: Store, start: _Start, asked: _Asked, parent: Record | None) -> dict[str, Any]:
+    """Return the columns of a new revision: what is asked for, else what its parent has."""
+    ((number,),) = store.read("SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE run = ?", (start.run_id,))
+    name, notes, tags, config = asked.name, asked.notes, asked.tags, asked.config
+    defined: dict[str, Any] = {}
+    limits = None
+    if parent is not None:
+        notes = parent.notes if notes is None else notes
+        tags = parent.tags if tags is None else tags
+        config = {**config, **{key: value for key, value in parent.config.items() if key not in config}}
+        defined = parent.defined
+        name = parent.name if not name and not start.is_new else name
+        limits = None if parent.closed else json.dumps(history.limits_of(store, parent.uid))
+    return {
+        "run": start.run_id,
+        "number": number,
+        "kind": start.kind,
+        "parent": None if parent is None else parent.uid,
+        "parent_step": start.step,
+        "name": name or start.run_id,
+        "notes": notes,
+        "tags": json.dumps(tags or []),
+        "config": json.dumps(config),
+        "defined": json.dumps(defined),
+        "limits": limits,
+        "state": "running",
+        "began": time.time(),
+        "pid": os.getpid(),
+        "host": platform.node(),
+    }
 
 
 # ---- arguments
+
+
+def _require_id(run_id: str | None, moment: Moment, forks: bool) -> None:
+    """Refuse an id that does not go with the moment."""
+    if forks and run_id == moment.run_id:
+        advice = f"Leave id out or give another one; resume_from={str(moment)!r} rewinds the run itself"
+        raise ArgumentError("id", run_id, "another id than the run that is forked", advice)
+    if not forks and run_id not in (None, moment.run_id):
+        advice = f"Leave id out, or use fork_from={str(moment)!r} to make a new run {run_id!r} of it"
+        raise ArgumentError("id", run_id, f"the run of resume_from, {moment.run_id!r}", advice)
 
 
 def _label(name: str, value: Any) -> str | None:

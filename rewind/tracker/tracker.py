@@ -15,7 +15,7 @@ from .purge import Purged
 from .revision import Revision
 from .store import history
 from .store.database import DATABASE, Store, folder_of
-from .store.lookup import revision_of
+from .store.lookup import find
 from .transfer.export import export
 from .transfer.import_ import import_bundle
 
@@ -84,10 +84,7 @@ class Tracker:
         name, number = reference(run_id)
         store = Store(self._folder)
         try:
-            record = revision_of(store, name, number, removed=True)
-            row = history.run_row(store, name)
-            assert row is not None
-            return Revision(self._folder, record, row[0], row[1])
+            return Revision(self._folder, *find(store, name, number, removed=True))
         finally:
             store.close()
 

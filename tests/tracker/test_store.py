@@ -273,6 +273,17 @@ def test_file_system_without_locks_is_warned_of(begin, monkeypatch):
         begin()
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"id": "k", "resume": "must"}, {"resume_from": "k?_step=1"}, {"fork_from": "k?_step=1"}]
+)
+def test_a_warning_of_no_locks_names_the_line_that_opens_the_run(begin, monkeypatch, options):
+    logged(begin(id="k"), range(3)).finish()
+    monkeypatch.setattr(lock, "lock", lambda fd: False)
+    with pytest.warns(rewind.NoLockWarning) as caught:
+        rewind.init(dir=begin.dir, **options).finish()
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_folder_is_copied_while_nobody_writes(begin, tmp_path):
     logged(begin(id="k"), range(5)).finish()
     shutil.copytree(begin.dir, tmp_path / "copy")

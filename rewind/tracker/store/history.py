@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import StoreDamagedError
 from ..moment import Moment
@@ -317,10 +317,22 @@ def lineage(store: Store, uid: int) -> tuple[Moment, ...]:
     return tuple(Moment(*row) for row in found)
 
 
-def run_row(store: Store, run_id: str) -> tuple[str | None, str | None, int, bool] | None:
-    """Return project, entity, current revision and whether it is removed of a run; None if there is none."""
-    found = store.read("SELECT project, entity, current, removed FROM runs WHERE id = ?", (run_id,))
-    return None if not found else (found[0][0], found[0][1], found[0][2], bool(found[0][3]))
+class RunRow(NamedTuple):
+    """A run as it stands in the database; `current` is the number of its current revision there."""
+
+    project: str | None
+    entity: str | None
+    current: int
+    removed: bool
+
+
+def run_row(store: Store, run_id: str) -> RunRow | None:
+    """Return what the database says of a run; None if there is none."""
+    for project, entity, current, removed in store.read(
+        "SELECT project, entity, current, removed FROM runs WHERE id = ?", (run_id,)
+    ):
+        return RunRow(project, entity, current, bool(removed))
+    return None
 
 
 # ---- digests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from ...errors import MomentError, RunExistsError, RunNotFoundError
 from ..moment import Moment, asked_metric
@@ -14,7 +15,7 @@ from .history import END, Record
 
 
 def moment_of(folder: str, text: str | Moment) -> Moment:
-    """Return the moment that `text` is; of a value of another metric the error says at which steps it is had."""
+    """Return the moment that `text` is; for a value of another metric the error says which steps have it."""
     try:
         return Moment.parse(text)
     except MomentError as error:
@@ -27,14 +28,14 @@ def moment_of(folder: str, text: str | Moment) -> Moment:
 
 
 def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value: str) -> MomentError | None:
-    """Return what to say of a moment at a value of a metric: at which steps it has that."""
+    """Return the error for a moment at a value of a metric: it says at which steps it has that."""
     store = Store(folder)
     try:
         row = history.run_row(store, run_id)
         if row is None:
             return None
         steps, before, back = [], None, None
-        for found in history.history(store, history.spans(store, row[2]), [metric], 0, END):
+        for found in history.history(store, history.spans(store, row.current), [metric], 0, END):
             now = found[metric]
             if isinstance(now, (int, float)):
                 if before is not None and now < before and back is None:
@@ -54,9 +55,9 @@ def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value
 
 
 def taken(store: Store, run_id: str) -> RunExistsError:
-    """Return what to raise where an id is to be new, and is not."""
+    """Return the error for an id that is to be new, and is not."""
     row = history.run_row(store, run_id)
-    removed = row is not None and row[3]
+    removed = row is not None and row.removed
     return RunExistsError(run_id, store.folder, removed=removed, purged=removed and _purged(store, run_id))
 
 
@@ -66,50 +67,50 @@ def _purged(store: Store, run_id: str) -> bool:
 
 
 def not_found(store: Store, run_id: str) -> RunNotFoundError:
-    """Return what to raise where there is no such run: it names the nearest."""
+    """Return the error for a run that is not there: it names the nearest."""
     row = history.run_row(store, run_id)
-    if row is not None and row[3]:
+    if row is not None and row.removed:
         return RunNotFoundError(run_id, (), store.folder, removed=True, purged=_purged(store, run_id))
     ids = [row[0] for row in store.read("SELECT id FROM runs WHERE removed = 0 ORDER BY began DESC")]
     near = get_close_matches(run_id, ids, 3, 0.5) or ids[:3]
     return RunNotFoundError(run_id, near, store.folder)
 
 
-def current_of(store: Store, run_id: str) -> Record:
-    """Return the current revision of a run that was not removed."""
-    row = history.run_row(store, run_id)
-    if row is None or row[3]:
-        raise not_found(store, run_id)
-    return history.record_of(store, row[2])
+class Found(NamedTuple):
+    """A revision, with the labels of its run."""
+
+    record: Record
+    project: str | None
+    entity: str | None
 
 
-def revision_of(store: Store, run_id: str, number: int | None, removed: bool = False) -> Record:
+def find(store: Store, run_id: str, number: int | None = None, *, removed: bool = False) -> Found:
     """Return a revision of a run: the current one, or that with a number.
 
     Raises
     ------
     RunNotFoundError
-        If there is none; a removed run is none.
+        If there is none. A run that was removed is none, unless `removed` says that it counts.
     """
     row = history.run_row(store, run_id)
-    if row is None or (row[3] and not removed):
+    if row is None or (row.removed and not removed):
         raise not_found(store, run_id)
     if number is None:
-        return history.record_of(store, row[2])
+        return Found(history.record_of(store, row.current), row.project, row.entity)
     found = history.records(store, "run = ? AND number = ?", (run_id, number))
     if not found:
         numbers = [n for (n,) in store.read("SELECT number FROM revisions WHERE run = ? ORDER BY 1", (run_id,))]
         raise RunNotFoundError(f"{run_id}@{number}", (), store.folder, numbers)
-    return found[0]
+    return Found(found[0], row.project, row.entity)
 
 
-def revision_at(store: Store, moment: Moment) -> Record:
-    """Return the revision that a moment is of."""
-    return revision_of(store, moment.run_id, moment.revision)
+def revision_of(store: Store, run_id: str, number: int | None, removed: bool = False) -> Record:
+    """Return a revision of a run, as `find` does, without the labels."""
+    return find(store, run_id, number, removed=removed).record
 
 
-def require_step(store: Store, moment: Moment, parent: Record) -> None:
+def require_step(store: Store, moment: Moment, record: Record) -> None:
     """Refuse a moment that comes after the last step of its revision."""
-    last = last_step(store, parent.uid)
+    last = last_step(store, record.uid)
     if moment.step > last:
-        raise MomentError.beyond(str(moment), moment.step, last, growing=not parent.closed)
+        raise MomentError.beyond(str(moment), moment.step, last, growing=not record.closed)
