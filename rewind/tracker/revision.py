@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentTypeError, StepRangeError
-from ..runs.arguments import codec_of, integer
+from ..runs.arguments import integer
 from ..runs.run import Run
 from ..state.codec import UserCodec
 from .moment import Moment
-from .simulation.parts import Attached, Simulation, parts
+from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
-from .store import history as chain
+from .store import history
 from .store.artifacts import TrackedArtifact, logged
 from .store.database import Store
 from .store.history import END, Record
@@ -22,8 +22,6 @@ from .store.values import restored
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from .store.artifacts import TrackedArtifact
 
 
 class Revision:
@@ -129,7 +127,7 @@ class Revision:
     def lineage(self) -> tuple[Moment, ...]:
         """The moments it comes from: of its parent, of the parent of that, ... of the root; empty for a root."""
         with self._reading() as store:
-            return chain.lineage(store, self._record.uid)
+            return history.lineage(store, self._record.uid)
 
     @property
     def forked_from(self) -> Moment | None:
@@ -140,7 +138,7 @@ class Revision:
     def revisions(self) -> list[Revision]:
         """All revisions of the run, the first one first."""
         with self._reading() as store:
-            found = chain.records(store, "run = ? ORDER BY number", (self.id,))
+            found = history.records(store, "run = ? ORDER BY number", (self.id,))
         return [Revision(self._folder, record, self._project, self._entity) for record in found]
 
     @property
@@ -154,7 +152,7 @@ class Revision:
     def last_step(self) -> int:
         """Step of the last row; -1 where there is none."""
         with self._reading() as store:
-            return chain.last_step(store, chain.spans(store, self._record.uid))
+            return history.last_step(store, history.spans(store, self._record.uid))
 
     @property
     def summary(self) -> Any:
@@ -162,7 +160,7 @@ class Revision:
         if self._record.summary is not None:
             return {key: restored(value) for key, value in self._record.summary.items()}
         with self._reading() as store:
-            return chain.summary_of(store, self._record.uid)
+            return history.summary_of(store, self._record.uid)
 
     def history(
         self, keys: Sequence[str] | None = None, min_step: int = 0, max_step: int | None = None
@@ -205,7 +203,7 @@ class Revision:
         # A connection of its own, and no lock: nobody knows when, or in which thread, it is asked for the next row.
         store = Store(self._folder)
         try:
-            yield from chain.history(store, chain.spans(store, self._record.uid), keys, low, high)
+            yield from history.history(store, history.spans(store, self._record.uid), keys, low, high)
         finally:
             store.close()
 
@@ -220,8 +218,8 @@ class Revision:
         """
         low, high = _window(min_step, max_step)
         with self._reading() as store:
-            seen = chain.spans(store, self._record.uid)
-            return chain.beside(store, seen, "lines", "step, stream, text", low if min_step else -1, high)
+            seen = history.spans(store, self._record.uid)
+            return history.beside(store, seen, "lines", "step, stream, text", low if min_step else -1, high)
 
     def system(self) -> list[dict[str, Any]]:
         """Return the samples of ``init(system_metrics=...)``: ``_step``, ``seconds``, ``cpu`` (%), ``memory`` (bytes).
@@ -229,8 +227,8 @@ class Revision:
         `seconds` since 1970; `cpu` of this process, 100 for one processor; `memory` that is resident.
         """
         with self._reading() as store:
-            seen = chain.spans(store, self._record.uid)
-            rows = chain.beside(store, seen, "samples", "step, seconds, cpu, memory")
+            seen = history.spans(store, self._record.uid)
+            rows = history.beside(store, seen, "samples", "step, seconds, cpu, memory")
         return [dict(zip(("_step", "seconds", "cpu", "memory"), row, strict=True)) for row in rows]
 
     @property
@@ -265,11 +263,7 @@ class Revision:
         run
             This one.
         """
-        if not callable(step_fn):
-            raise ArgumentTypeError("step_fn", step_fn, "a callable: step_fn(state, rng) -> state")
-        if observe is not None and not isinstance(observe, Mapping):
-            raise ArgumentTypeError("observe", observe, "a dict of names to metrics")
-        self._given.append(Attached(step_fn, dict(observe or {}), codec_of(codec), allow_pickle))
+        self._given.append(attached(step_fn, observe, codec, allow_pickle))
         return self
 
     @property

@@ -8,13 +8,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import ArgumentError, ArgumentTypeError, LogValueError, RunFinishedError, StoreError
+from ..errors import ArgumentError, ArgumentTypeError, LogValueError, RunFinishedError, StoreError, TrackerError
+from ..metrics.metric import Metric
 from ..runs.arguments import integer
+from ..runs.options import Durability, OnSignal, Options
+from ..runs.progress import ProgressOption
+from ..runs.run import Run
+from ..state.codec import UserCodec
 from ..state.columns import is_text
 from .capture import Capture, Sampler
 from .close import close
 from .config import Config
-from .simulation.record import Simulating
+from .revision import Revision
+from .simulation.record import MISSING, Request, Target, record
+from .simulation.rows import past_steps, past_values, require_names
 from .store import history
 from .store.aggregates import Accounts, Definitions
 from .store.artifacts import TrackedArtifact, keep, use
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class TrackedRun(Simulating):
+class TrackedRun(Revision):
     """A run that this process logs to; `init` gives it.
 
     A context manager: leaving it is `finish`, with exit code 1 if an exception leaves it. May be used by several
@@ -241,10 +248,7 @@ class TrackedRun(Simulating):
         StoreError
             If it cannot be kept; then nothing of it is.
         """
-        with self._writer.turn:
-            self._require_open("log_artifact")
-            self._writer.flush()
-            where = self._writer.where()
+        where = self._write_for("log_artifact")
         return keep(self._store, self._record.uid, where, path, name, type, aliases, metadata)
 
     def use_artifact(self, name: str) -> TrackedArtifact:
@@ -261,11 +265,157 @@ class TrackedRun(Simulating):
         TrackedArtifactError
             If there is none; names what there is.
         """
-        with self._writer.turn:
-            self._require_open("use_artifact")
-            self._writer.flush()
-            where = self._writer.where()
+        where = self._write_for("use_artifact")
         return use(self._store, self._record.uid, where, name)
+
+    # ---- its simulation
+
+    def record(
+        self,
+        step_fn: Callable[..., Any] | None = None,
+        init_state: Any = MISSING,
+        n_steps: int | None = None,
+        seed: int | None = None,
+        *,
+        observe: Mapping[str, Metric] | None = None,
+        log_every: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        noise: Literal["same", "fresh"] = "same",
+        mutate: Callable[[Any], Any] | None = None,
+        block_size: int | None = None,
+        backend: Literal["python", "numpy"] = "python",
+        self_check: bool = False,
+        codec: UserCodec | None = None,
+        memory_budget: int | str = 0,
+        durability: Durability = "block",
+        on_signal: OnSignal = None,
+        checkpoint_budget: int | str | None = None,
+        progress: ProgressOption = None,
+        step_id: str | None = None,
+    ) -> Run[Any]:
+        """Record a simulation as part of this run, and log what is observed; or go on with the one it has.
+
+        Parameters
+        ----------
+        step_fn : callable, optional
+            As for `rewind.record`. To go on: the one it was recorded with, where this is left out; it must be given, or
+            by `attach`, in a process that did not record it.
+        init_state
+            State 0, at the current step of the history. Left out, the simulation goes on from the state it has where
+            the run stands: after a rewind to S, from the state at S. Given again as it was, with the same `seed`, it
+            goes on, too, so that a job can be queued again as it is; one that is as long as `n_steps` is returned.
+        n_steps : int
+            Number of states in all, from state 0 of the whole simulation on. To go on: default as many as were asked
+            for before.
+        seed : int or None
+            As for `rewind.record`. To go on: of the noise from there, with ``noise="fresh"``.
+        observe : mapping of str to metric, optional
+            As for `rewind.record`; each is logged under its name. To go on: default those from before.
+        log_every : int, optional
+            Log every so many steps of the simulation, and at the ends of its blocks. Default: at the ends of blocks; to
+            go on, as before.
+        params : mapping, optional
+            Parameters of every call. Those that are left out and that `step_fn` has by name are taken from the config.
+        noise : {"same", "fresh"}
+            To go on: draw what would have been drawn, so that the same step function with the same parameters gives the
+            rows that were archived, byte for byte; or draw anew.
+        mutate : callable, optional
+            To go on: the intervention, as for `Run.branch`.
+        block_size, backend, self_check, codec, memory_budget, checkpoint_budget
+            As for `rewind.record`, which a simulation that goes on keeps.
+        durability, on_signal, progress, step_id
+            As for `rewind.record`.
+
+        Returns
+        -------
+        run : Run
+            What was recorded. Its file is part of this run: `replay`.
+
+        Raises
+        ------
+        ArgumentError
+            If there is a simulation that was begun with another state 0, seed, backend or block size.
+        TrackerError
+            If there is none, and `init_state` is left out.
+        NondeterministicReplayError
+            If a step function that was given to go on does not give what was recorded.
+        StepError, RecordingInterrupted, StateError, MetricError, StoreError
+            As for `rewind.record` and `log`. What was finished is kept, rows and states.
+
+        Notes
+        -----
+        Kept as it grows: a process that is killed loses less than a second of rows, which are computed again when the
+        run goes on. Row `s` of the history holds state ``s - first``, where `first` is the current step at the call.
+        """
+        options = Options(
+            block_size=block_size,
+            backend=backend,
+            observe=observe,
+            self_check=self_check,
+            params=params,
+            codec=codec,
+            memory_budget=memory_budget,
+            checkpoint_budget=checkpoint_budget,
+            step_id=step_id,
+            durability=durability,
+            on_signal=on_signal,
+            progress=progress,
+        )
+        request = Request(step_fn, init_state, n_steps, seed, log_every, noise, mutate, options)
+        self._write_for("record")
+        return record(Target(self._record, self._config, self._simulation(), self._writer, self._add_rows), request)
+
+    def _add_rows(self, rows: list[tuple[int, dict[str, Any]]]) -> None:
+        writer = self._writer
+        with writer.turn:
+            self._require_open("log")
+            writer.once(lambda: writer.add_rows(rows), lambda: self._add_rows(rows))
+
+    def backfill(self, metrics: Mapping[str, Metric], *, workers: int | None = None) -> int:
+        """Compute metrics that were never logged, for the past rows of the simulation, by replay.
+
+        Parameters
+        ----------
+        metrics : mapping of str to metric
+            As `observe` of `record`: a callable of the state, None, or the name of an attribute or key.
+        workers : int, optional
+            As for `Run.series`.
+
+        Returns
+        -------
+        n : int
+            Number of rows that were given values: those of the simulation, its past included, that had none of that
+            name. All of them are, or none.
+
+        Raises
+        ------
+        ArgumentError
+            If a name was logged already.
+        TrackerError
+            If there is no simulation.
+        MissingStepError
+            If the step function is not known: `attach`.
+        MetricError
+            If a metric does not give numbers.
+
+        Notes
+        -----
+        What is computed belongs to this revision, and to what is rewound or forked from it; the archived ones stay as
+        they were. About as many steps as the simulation has.
+        """
+        require_names(metrics, "metrics")
+        self._write_for("backfill")
+        simulation = self._simulation()
+        if not simulation.parts:
+            way = "run.record(step_fn, init_state, ...) makes one"
+            raise TrackerError(f"{self.ref} has no simulation to replay; {way}")
+        with self._reading() as store:
+            steps, there = past_steps(store, self._record.uid, metrics.keys())
+        found = past_values(simulation, metrics, steps, there, workers)
+        with self._writer.turn, self._store.writing("backfill") as connection:  # all of it, or nothing
+            query = "INSERT INTO backfilled (revision, name, step, value) VALUES (?, ?, ?, ?)"
+            connection.executemany(query, [(self._record.uid, *values) for values in found])
+        return len({step for _, step, _ in found})
 
     # ---- the end
 
@@ -327,6 +477,16 @@ class TrackedRun(Simulating):
             elsewhere = self.dir if self.dir != folder_of(None) else None
             raise RunFinishedError(self.id, call, self._writer.step - 1, elsewhere)
         self._require_process()
+
+    def _write_for(self, call: str) -> int:
+        """Write what waits, for a call that goes by what is written; return the step that it belongs to."""
+        with self._writer.turn:
+            self._require_open(call)
+            self._writer.flush()
+            return self._writer.where()
+
+    def _stands_at(self) -> int:
+        return self._writer.where()
 
     def _require_process(self) -> None:
         if os.getpid() != self._pid:

@@ -15,14 +15,7 @@ from hypothesis import strategies as st
 from test_statistics import all_bits, bits, check_exact, check_vector, count_up
 
 import rewind
-from rewind.metrics.moments import (
-    SCALAR_FIELDS,
-    VECTOR_FIELDS,
-    ScalarMoments,
-    VectorMoments,
-    fields_of,
-    moments_of,
-)
+from rewind.metrics.moments import SCALAR_FIELDS, VECTOR_FIELDS, ScalarMoments, VectorMoments, fields_of, moments_of
 from rewind.metrics.table import COLUMNS
 
 ROWS = ["start", "count", "mean", "m2", "min", "max", "argmin", "argmax", "last", "nan_count"]

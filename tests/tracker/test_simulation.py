@@ -661,3 +661,15 @@ def test_names_that_rows_have_of_their_own_are_not_observed(folder):
     with rewind.init(dir=folder) as run:
         with pytest.raises(rewind.ArgumentError, match="does not begin with _"):
             run.record(walk, 0.0, 10, 1, observe={"_step": None})
+
+
+def test_warnings_of_a_recording_name_the_line_of_the_caller(folder):
+    run, array = rewind.init(dir=folder), np.zeros(3)
+    with pytest.warns(rewind.SharedMemoryWarning) as shared:
+        run.record(lambda state, rng: state, {"all": array, "some": array[:2]}, 20, 1)
+    run.finish()
+    run = rewind.init(dir=folder)
+    with pytest.warns(rewind.PickledStatesWarning) as pickled:
+        run.record(lambda state, rng: 1 if state == "x" else "x", "x", 20, 1)
+    run.finish()
+    assert {warning.filename for warning in [*shared, *pickled]} == {__file__}

@@ -12,19 +12,28 @@ from typing import Any
 
 from ...engine.recording import Recording
 from ...engine.verify import Verification
-from ...errors import ArtifactError, MissingStepError, NondeterministicReplayError, TrackerError, UnsafeArtifactError
+from ...errors import (
+    ArgumentTypeError,
+    ArtifactError,
+    MissingStepError,
+    NondeterministicReplayError,
+    TrackerError,
+    UnsafeArtifactError,
+)
 from ...kernel import Turn
+from ...runs.arguments import codec_of
 from ...runs.branch import shortened
 from ...runs.load import load
 from ...runs.run import Run
 from ...runs.verify import failure
+from ...state.codec import UserCodec
 from ...steps.source import describe
 from ...storage import replay_file
 from ...storage.journal import CUT_OFF, STILL, SUFFIX
 from ...storage.open import open_run
-from ..store import history as chain
+from ..store import history
 from ..store.database import Store
-from ..store.history import Span
+from ..store.history import END, Span
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,10 @@ class Part:
     made: float
 
 
-def parts(store: Store, uid: int, upto: int = chain.END) -> list[Part]:
+def parts(store: Store, uid: int, upto: int = END) -> list[Part]:
     """Return the parts of the simulation that a revision sees, in order."""
     found = []
-    for span in chain.spans(store, uid, upto):
+    for span in history.spans(store, uid, upto):
         found += _own(store, span)
     return found
 
@@ -87,7 +96,7 @@ def last_step(store: Store, uid: int) -> int:
 
     A simulation that observes nothing logs a row at its end only: one that was cut off is as long as its recording.
     """
-    last = chain.last_step(store, chain.spans(store, uid))
+    last = history.last_step(store, history.spans(store, uid))
     for part in parts(store, uid):
         if not part.metrics and part.upto > last:
             with contextlib.suppress(ArtifactError):
@@ -97,7 +106,7 @@ def last_step(store: Store, uid: int) -> int:
 
 def simulation_digest(store: Store, uid: int) -> str | None:
     """Return what stands for a revision's own recordings in its digest; None if it made none."""
-    own = _own(store, Span(uid, chain.END))
+    own = _own(store, Span(uid, END))
     if not own:
         return None
     facts = [
@@ -140,6 +149,15 @@ class Attached:
     codec: Any = None
     allow_pickle: bool = False
     proved: bool = False  # they are those that recorded it, in this process
+
+
+def attached(step_fn: Any, observe: Any = None, codec: UserCodec | None = None, allow_pickle: bool = False) -> Attached:
+    """Return functions that were given, checked."""
+    if not callable(step_fn):
+        raise ArgumentTypeError("step_fn", step_fn, "a callable: step_fn(state, rng) -> state")
+    if observe is not None and not isinstance(observe, Mapping):
+        raise ArgumentTypeError("observe", observe, "a dict of names to metrics")
+    return Attached(step_fn, dict(observe or {}), codec_of(codec), allow_pickle)
 
 
 #: What this process recorded, by the path of the file, and when its revision began.
@@ -230,6 +248,10 @@ class Simulation:
                 raise TrackerError(f"{what}: there is no {path_of(self.folder, part)}") from None
         return self._runs[part.file]
 
+    def give(self, functions: Attached) -> None:
+        """Know functions for the parts that were recorded with them."""
+        self._given.append(functions)
+
     def functions(self, part: Part) -> Attached | None:
         """Return the functions for a part."""
         return functions_of(self.folder, part, self._given)
@@ -300,7 +322,7 @@ class Simulation:
             raise self.missing(f"step {step}", part) from None
 
     def missing(self, what: str, part: Part) -> MissingStepError:
-        """Return what to raise where the step function of a part is not known."""
+        """Return the error for a part whose step function is not known."""
         return MissingStepError.of_run(self.ref, what, recording_of(self.folder, part).step.get("id"))
 
 

@@ -1,17 +1,19 @@
-"""The rows that a simulation logs: as it is recorded, for past rows when it is replayed, and whether it gives them."""
+"""The rows that a simulation logs: while it is recorded, later by replay, and whether a replay gives them again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from ...engine.blocks import Grid
-from ...errors import HistoryMismatchError, MetricError, MissingStepError
-from ...metrics.metric import as_values, label
+from ...errors import ArgumentError, ArgumentTypeError, HistoryMismatchError, MetricError, MissingStepError
+from ...metrics.metric import Metric, as_values, label
 from ...runs.run import Run
-from ..store import history as chain
+from ...state.columns import is_text
+from ..store import history
 from ..store.database import Store
 from ..store.values import kept_value, restored, text
 from .parts import Part, Simulation
@@ -93,17 +95,77 @@ def values_at(run: Run[Any], metric: Any, steps: list[int], workers: int | None 
 def seen_until(simulation: Simulation, k: int) -> int:
     """Return the last step of the history at which the `k`-th part is what is seen."""
     part = simulation.parts[k]
-    later = simulation.parts[k + 1].first if k + 1 < len(simulation.parts) else chain.END
+    later = simulation.parts[k + 1].first if k + 1 < len(simulation.parts) else history.END
     return min(part.upto, later)
+
+
+# ---- backfilling
+
+
+def require_names(metrics: Any, what: str) -> None:
+    """Refuse what is no mapping of names to metrics."""
+    if not isinstance(metrics, Mapping):
+        raise ArgumentTypeError(what, metrics, "a dict of names to metrics, such as {'x': lambda state: state.x}")
+    for name in metrics:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"a name in {what}", name, "a str")
+        if not name or name.startswith("_") or not is_text(name):
+            raise ArgumentError(f"a name in {what}", name, "a name that does not begin with _")
+
+
+def past_steps(store: Store, uid: int, names: Collection[str]) -> tuple[list[int], dict[int, dict[str, Any]]]:
+    """Return the steps of all rows that a revision sees, and what was backfilled before, by step.
+
+    Raises
+    ------
+    ArgumentError
+        If one of `names` was logged.
+    """
+    seen = history.spans(store, uid)
+    logged, steps = set[str](), []
+    for step, data in history.texts(store, seen):
+        steps.append(step)
+        logged |= {name for name in json.loads(data) if name in names}
+    if logged:
+        advice = "What was logged stays; give another name"
+        raise ArgumentError("metrics", sorted(logged), "names that were not logged", advice)
+    return steps, history.backfilled(store, seen)
+
+
+def past_values(
+    simulation: Simulation,
+    metrics: Mapping[str, Metric],
+    steps: list[int],
+    there: Mapping[int, Mapping[str, Any]],
+    workers: int | None,
+) -> list[tuple[str, int, str]]:
+    """Return name, step and text of what metrics give by replay, for the rows at `steps` that have none `there`."""
+    found: list[tuple[str, int, str]] = []
+    for k, part in enumerate(simulation.parts):
+        last = min(seen_until(simulation, k), steps[-1] if steps else -1)
+        if last < part.first:
+            continue
+        run = simulation.reaching(part, last)
+        if run._trajectory.step is None:
+            raise simulation.missing("backfill", part)
+        low, high = part.first + (part.noise is not None), min(last, part.first + run.n_steps - 1)
+        for name, metric in metrics.items():
+            here = [step - part.first for step in steps if low <= step <= high and name not in there.get(step, ())]
+            values = values_at(run, metric, here, workers)
+            found += [(name, part.first + t, text(value)) for t, value in zip(here, values, strict=True)]
+    return found
+
+
+# ---- proving
 
 
 def require_replayed(store: Store, simulation: Simulation, uid: int) -> int:
     """Return how many rows a simulation gives again; as `Revision.verify_history` says."""
-    history = chain.spans(store, uid)
-    n, ref = 0, chain.record_of(store, uid).ref
+    seen = history.spans(store, uid)
+    n, ref, end = 0, history.record_of(store, uid).ref, history.last_step(store, seen)
     for k, part in enumerate(simulation.parts):
         names = list(part.metrics)
-        last = min(seen_until(simulation, k), chain.last_step(store, history))
+        last = min(seen_until(simulation, k), end)
         if not names or last < part.first:
             continue
         run = simulation.reaching(part, last)
@@ -112,12 +174,12 @@ def require_replayed(store: Store, simulation: Simulation, uid: int) -> int:
         if not steps:
             continue
         columns = [values_at(run, name, steps) for name in names]
-        logged = chain.kept_rows(store, history, part.first, part.first + steps[-1] + 1)
+        logged = history.kept_rows(store, seen, part.first, part.first + steps[-1] + 1)
         at, row = -1, dict[str, Any]()
         for i, *values in zip(steps, *columns, strict=True):
             step = part.first + i
             while at < step:
-                at, row = next(logged, (chain.END, {}))
+                at, row = next(logged, (history.END, {}))
             for name, value in zip(names, values, strict=True):
                 there = row.get(name) if at == step else None
                 if text(there) != text(value):
