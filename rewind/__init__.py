@@ -51,7 +51,7 @@ _PUBLIC = {
     "engine.divergence": "Divergence",
     "engine.recording": "Ancestor",
     "steps.native": "NativeStep get_include native_step",
-    "steps.source": "VERSION",
+    "steps.version": "VERSION",
     "kernel": "FastGenerator FastRandom kernel_name",
     "tracker.init": "init",
     "tracker.active": "define_metric finish log",
@@ -142,7 +142,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .steps.native import NativeStep as NativeStep
     from .steps.native import get_include as get_include
     from .steps.native import native_step as native_step
-    from .steps.source import VERSION as __version__  # noqa: F401
+    from .steps.version import VERSION as __version__  # noqa: F401
     from .tracker.active import define_metric as define_metric
     from .tracker.active import finish as finish
     from .tracker.active import log as log

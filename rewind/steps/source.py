@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-VERSION = "0.5.0"
+from .version import VERSION
 
 
 def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[str, str]:
