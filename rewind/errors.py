@@ -219,11 +219,16 @@ class ConditionError(RewindError, ValueError):
         The condition, where it cannot be read.
     at : int, optional
         The character of `text`, counted from 0; ``len(text)`` is its end.
+    way : str, optional
+        What to do instead: the end of the text.
     """
 
-    def __init__(self, problem: str, text: str | None = None, at: int | None = None) -> None:
-        self.problem, self.text, self.at = problem, text, at
+    def __init__(self, problem: str, text: str | None = None, at: int | None = None, way: str = "") -> None:
+        self.problem, self.text, self.at, self.way = problem, text, at, way
         super().__init__(problem if text is None or at is None else self._pointed(problem, text, at))
+
+    def __str__(self) -> str:
+        return _advised(str(self.args[0]), self.way)
 
     @staticmethod
     def _pointed(problem: str, text: str, at: int, width: int = 72) -> str:

@@ -237,10 +237,8 @@ def _pairs(trajectory: Trajectory, items: Sequence[Stretch], answers: Job) -> It
 
 
 def _not_monotone(holds: int, fails: int) -> ConditionError:
-    return ConditionError(
-        f"the condition is not monotone: it holds at step {holds} and not at step {fails}. "
-        "run.first(cond) looks at every step"
-    )
+    problem = f"the condition is not monotone: it holds at step {holds} and not at step {fails}"
+    return ConditionError(problem, way="run.first(cond) looks at every step")
 
 
 class Cursor(Generic[S]):
