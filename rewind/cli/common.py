@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: the `Answer` they give, runs with their step code, steps and names."""
+"""What verbs make of their arguments: runs with their step code, steps, windows, names and fields."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,32 +17,10 @@ from ..runs.load import load
 from ..runs.run import Run
 from ..storage import replay_file
 from ..storage.open import open_run
+from .answer import NotFound, UsageError
 from .render import field_names
-from .user_code import FORMS, CodeError, Importer
-
-OK, DIFFERENT, CANNOT_RUN = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a verb found: for programs, for people, and as an exit code. A "verb" among the facts is another one's.
-
-    `pieces` are written in place of both, as they are: data, which may not fit in memory.
-    """
-
-    facts: Mapping[str, Any]
-    text: str
-    code: int = OK
-    pieces: Iterable[str] | None = None
-
-
-class NotFound(Exception):
-    """An answer that is no error of the caller: there is no such thing in this run."""
-
-
-class UsageError(Exception):
-    """Arguments that cannot be meant."""
-
+from .text import FORMS
+from .user_code import CodeError, Importer
 
 # ---- runs
 
@@ -75,7 +52,7 @@ def facts_of(path: str, args: argparse.Namespace) -> tuple[dict[str, Any], Recor
     return {**container, **facts, "observed": observed}, file.recording
 
 
-def opened(
+def open_with_step(
     args: argparse.Namespace,
     importer: Importer,
     recording: Recording | None,
@@ -99,16 +76,13 @@ def opened(
             made = f"The file says it was recorded with {recording.step['id']}. " if "id" in recording.step else ""
             text = f"{what} needs the step function of this run. {made}It was not looked for any further: {error}"
             raise CodeError(f"{text}. Name it with --step {FORMS}", error.details) from error
-    codec = importer.named(args.codec, "--codec") if args.codec else None
-    given = observe or {}
-    metrics = {name: metric_of(text, importer, "--observe") if text else None for name, text in given.items()}
     return load(
         args.file,
         step,
         allow_pickle=args.allow_pickle,
-        codec=codec,
+        codec=codec_of(args, importer),
         reader=args.reader,
-        observe=metrics or None,
+        observe=metrics_of(observe or {}, importer),
         key=args.key,
     )
 
@@ -141,7 +115,7 @@ def is_stored(recording: Recording, t: int) -> bool:
 
 
 def step_of(text: str, n_steps: int, end: bool = False) -> int:
-    """Return the step that `text` names; with `end`, one that may lie just behind the run."""
+    """Return the step that `text` names; with `end`, one that may be the first one after the run."""
     if text in ("start", "end"):
         return 0 if text == "start" else n_steps - (not end)
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
@@ -176,6 +150,16 @@ def is_code(text: str) -> bool:
 def metric_of(text: str, importer: Importer, option: str) -> Any:
     """Return the function that ``MODULE:NAME`` or ``FILE.py:NAME`` names; anything else is an attribute or key."""
     return importer.named(text, option) if ":" in text else text
+
+
+def metrics_of(texts: Mapping[str, str], importer: Importer) -> dict[str, Any] | None:
+    """Return the functions that the texts of --observe name; one without a text is the state itself."""
+    return {name: metric_of(text, importer, "--observe") if text else None for name, text in texts.items()} or None
+
+
+def codec_of(args: argparse.Namespace, importer: Importer) -> Any:
+    """Return the pair that --codec names, or None."""
+    return importer.named(args.codec, "--codec") if args.codec else None
 
 
 def observed_of(pairs: Sequence[str]) -> dict[str, str]:

@@ -15,13 +15,16 @@ from ..runs.load import load
 from ..runs.run import Run
 from ..state.codec import StateCodec
 from ..state.layout import Layout
-from .common import DIFFERENT, OK, Answer, facts_of, from_main, has_classes, progress_of
+from .answer import Answer
+from .common import codec_of, facts_of, from_main, has_classes, progress_of
+from .exit_codes import DIFFERENT, OK
 from .render import brief, differences
-from .user_code import FORMS, CodeError, Importer
+from .text import FORMS
+from .user_code import CodeError, Importer
 
 
 def diff(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Show where two runs part, and where what their files say of them differs."""
+    """Show where two runs differ: the first such step, and what their files say of them."""
     (a, mine), (b, theirs) = (facts_of(path, args) for path in (args.file, args.other))
     same = a["content_hash"] == b["content_hash"]
     for facts in (a, b):
@@ -71,11 +74,13 @@ class _States:
             own = [found.step - side.origin.start for side in (a, b)]
             at += f" of the root (step {own[0]:,} | step {own[1]:,})"
         values = f"{found.path or 'the state'} is {show(found.value, 80)} | {show(found.other, 80)}"
-        return f"states part {at}: {values} ({found.n_agreeing:,} of {found.n_common:,} stored states agree){note}"
+        return (
+            f"states first differ {at}: {values} ({found.n_agreeing:,} of {found.n_common:,} stored states agree){note}"
+        )
 
 
 def _states(args: argparse.Namespace, importer: Importer, a: Recording, b: Recording) -> _States:
-    """Compare states: the stored ones, which needs no code, and between them if their step functions are to be had."""
+    """Compare states: the stored ones, which needs no code, and between them if their step functions are available."""
     for path, side in ((args.file, a), (args.other, b)):
         if side.checkpoints.pickles and not args.allow_pickle:
             return _States("not compared", note=f"{path} holds pickles: --allow-pickle compares them, if you trust it")
@@ -119,12 +124,12 @@ def _states(args: argparse.Namespace, importer: Importer, a: Recording, b: Recor
 
 
 def _with_step(args: argparse.Namespace, importer: Importer, recording: Recording, path: str, step: Any) -> Run[Any]:
-    codec = importer.named(args.codec, "--codec") if args.codec and recording.checkpoints.codec.user else None
+    codec = codec_of(args, importer) if recording.checkpoints.codec.user else None
     return load(path, step, allow_pickle=args.allow_pickle, codec=codec, reader=args.reader, key=args.key)
 
 
 def _stored_difference(a: Recording, b: Recording) -> Divergence | None:
-    """Return where stored states part, without any code; a `MissingStepError` says that they agree."""
+    """Return where stored states differ, without any code; a `MissingStepError` says that they agree."""
     classes = has_classes(a) and has_classes(b)
     sides = [side if classes else _without_classes(side) for side in (a, b)]
     found = Run(sides[0], None, {}).diff(Run(sides[1], None, {}))

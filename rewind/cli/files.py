@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from ..runs.arguments import seed_text
+from .answer import Answer
 from .common import (
-    Answer,
     facts_of,
     field_of,
     is_stored,
-    opened,
+    open_with_step,
     params_of,
     progress_of,
     recording_of,
@@ -22,7 +22,7 @@ from .user_code import Importer
 
 
 def info(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Say what a file says of its run; no step code, no unpickling."""
+    """Show what a file says of its run; runs no step code, unpickles nothing."""
     facts = facts_of(args.file, args)[0]
     return Answer(facts, info_text(facts, checked=args.key is not None))
 
@@ -32,7 +32,7 @@ def get(args: argparse.Namespace, importer: Importer) -> Answer:
     recording = recording_of(args)
     steps = [step_of(text, recording.n_steps) for text in args.steps]
     stored = all(is_stored(recording, t) for t in steps)
-    run = opened(args, importer, recording, f"step {steps[0]}", replay=not stored)
+    run = open_with_step(args, importer, recording, f"step {steps[0]}", replay=not stored)
     states = [(t, field_of(run.get(t), args.field, t) if args.field else run.get(t)) for t in steps]
     texts = [state_text(state) for _, state in states]
     if len(states) > 1:
@@ -46,7 +46,7 @@ def branch(args: argparse.Namespace, importer: Importer) -> Answer:
     require_output(args.output, "-o", args.file, args.force)
     recording = recording_of(args)
     t = step_of(args.step_t, recording.n_steps)
-    run = opened(args, importer, recording, "branch")
+    run = open_with_step(args, importer, recording, "branch")
     mutate = importer.named(args.mutate, "--mutate") if args.mutate else None
     child = run.branch(
         t, mutate, args.seed, args.n_steps, noise=args.noise, params=params_of(args.param), progress=progress_of(args)

@@ -16,20 +16,11 @@ from ..tracker.simulation.parts import Part, functions_of, parts, recording_of
 from ..tracker.store.database import DATABASE, Store, folder_of
 from ..tracker.store.lookup import revision_of
 from ..tracker.tracker import is_tracker
-from .common import (
-    CANNOT_RUN,
-    DIFFERENT,
-    OK,
-    Answer,
-    UsageError,
-    facts_of,
-    from_main,
-    metric_of,
-    observed_of,
-    progress_of,
-)
-from .render import one_line
-from .user_code import FORMS, CodeError, Importer
+from .answer import Answer, UsageError
+from .common import codec_of, facts_of, from_main, metrics_of, observed_of, progress_of
+from .exit_codes import CANNOT_RUN, DIFFERENT, OK
+from .text import FORMS, one_line
+from .user_code import CodeError, Importer
 
 
 def tracker_at(path: str) -> str | None:
@@ -97,8 +88,8 @@ class _Functions:
         self._recorded: dict[tuple[str | None, str | None], Any] = {}
         # What is named on the command line and is not there ends it at once.
         self._named = [importer.named(text, "--step", as_main=main) for text in args.step]
-        self._observe = {name: metric_of(text, importer, "--observe") for name, text in self._texts.items()}
-        self._codec = importer.named(args.codec, "--codec") if args.codec else None
+        self._observe = metrics_of(self._texts, importer)
+        self._codec = codec_of(args, importer)
 
     def __call__(self, revision: Revision) -> None:
         with contextlib.closing(Store(revision.dir)) as store:
@@ -107,7 +98,7 @@ class _Functions:
         missing = {name for part in found for name, spec in part.metrics.items() if spec is False} - self._texts.keys()
         if missing:
             names = ", ".join(sorted(missing))
-            raise _missing(f"the functions that were logged as {names} are in no file; give --observe NAME={FORMS}")
+            raise _NotGiven(f"the functions that were logged as {names} are in no file; give --observe NAME={FORMS}")
         for step in self._steps(revision.dir, found):
             options = {"codec": self._codec, "allow_pickle": self._args.allow_pickle}
             revision.attach(step, observe=self._observe, **options)
@@ -132,7 +123,7 @@ class _Functions:
         for step in self._named:
             if describe(step)["id"].rpartition(":")[2] == name:
                 return step
-        raise _missing(
+        raise _NotGiven(
             f"its step function is {recorded.get('id')}, and --step, which may be repeated, names none like it"
         )
 
@@ -141,17 +132,19 @@ class _Functions:
             return self._importer.recorded(recorded)
         except CodeError as error:
             made = f"it was recorded with {recorded['id']}, which was not imported: " if "id" in recorded else ""
-            raise _missing(f"{made}{error}. Name it with --step {FORMS}") from None
+            raise _NotGiven(f"{made}{error}. Name it with --step {FORMS}") from None
 
 
-def _missing(text: str) -> MissingStepError:
-    error = MissingStepError("a replay", None)
-    error.args = (text,)
-    return error
+class _NotGiven(MissingStepError):
+    """A function that a replay needs, and that neither the command nor the working directory gives."""
+
+    def __init__(self, text: str) -> None:
+        self.what, self.step_id = "a replay", None
+        RewindError.__init__(self, text)
 
 
 def fsck(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Check a file: seal, structure, schema, content hash; no step code, no unpickling."""
+    """Check that a file or a tracker's folder is not damaged; only --replay runs step code or unpickles."""
     require_replay(args)
     folder = tracker_at(args.file)
     if folder is not None:
@@ -167,7 +160,7 @@ def fsck(args: argparse.Namespace, importer: Importer) -> Answer:
     text = f"ok: {args.file}: {seal}, structure, {checked} ({facts['bytes']:,} bytes)"
     found = facts["journal"]
     if found is not None:
-        torn = f", and {found['damaged_bytes']:,} bytes behind them that are none" if found["damaged_bytes"] else ""
-        text = f"ok: {found['path']}, a recording that is not finished: {facts['n_blocks']:,} blocks that hold{torn}"
+        torn = f", and {found['damaged_bytes']:,} damaged bytes after them" if found["damaged_bytes"] else ""
+        text = f"ok: {found['path']}, a recording that is not finished: {facts['n_blocks']:,} intact blocks{torn}"
     kept = ("bytes", "sealed", "signed", "complete", "n_checkpoints", "n_pickled", "content_hash", "journal")
     return Answer({"file": args.file, "ok": True, **{name: facts[name] for name in kept}}, text)

@@ -19,9 +19,10 @@ from ..tracker.moment import reference
 from ..tracker.store import history as chain
 from ..tracker.store.database import Store
 from ..tracker.store.lookup import revision_of
-from .common import Answer, NotFound, UsageError, require_output
+from .answer import Answer, NotFound, UsageError
+from .common import require_output
 from .render import json_text
-from .tracker import named, reading
+from .tracker import open_store, ref_of
 from .user_code import Importer
 
 _plain = json.JSONEncoder(allow_nan=False, check_circular=False).encode
@@ -30,17 +31,17 @@ _PLAIN = frozenset({float, int, str, bool, type(None)})
 
 
 def history(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Write the rows of a revision, those it kept and its own, as CSV or JSON."""
+    """Write the rows of a revision of a tracked run, those of its parents included, as CSV or JSON."""
     kinds = [kind for kind in ("csv", "json", "jsonl") if getattr(args, kind)]
     if len(kinds) > 1:
         raise UsageError(f"--{kinds[0]} and --{kinds[1]} are two forms of one answer; choose one")
     kind = kinds[0] if kinds else "csv"
     if args.output is not None:
         require_output(args.output, "-o", None, args.force)
-    run_id, number = reference(named(args))
+    run_id, number = reference(ref_of(args))
     low = max(args.min_step, 0)
     high = chain.END if args.max_step is None else min(args.max_step, chain.END)
-    with reading(args) as store:
+    with open_store(args) as store:
         record = revision_of(store, run_id, number, removed=True)
         spans = chain.spans(store, record.uid)
         columns, n, last = _columns(store, spans, low, high)
@@ -50,7 +51,7 @@ def history(args: argparse.Namespace, importer: Importer) -> Answer:
         names = list(columns if keys is None else keys)
 
     def found() -> Iterator[dict[str, Any]]:
-        with reading(args) as store:  # rows that come meanwhile are behind the last one
+        with open_store(args) as store:  # rows that come meanwhile are after the last one
             yield from chain.history(store, spans, keys, low, min(high, last + 1))
 
     facts: dict[str, Any] = {"dir": store.folder, "run": record.ref, "columns": ["_step", *names], "n_rows": n}

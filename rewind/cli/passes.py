@@ -12,38 +12,29 @@ import numpy as np
 
 from ..errors import MetricError, NondeterminismError, StepError
 from ..runs import shards
-from .common import (
-    DIFFERENT,
-    Answer,
-    UsageError,
-    metric_of,
-    once_each,
-    opened,
-    progress_of,
-    recording_of,
-    require_output,
-    window_of,
-)
+from .answer import Answer, UsageError
+from .common import metric_of, once_each, open_with_step, progress_of, recording_of, require_output, window_of
+from .exit_codes import DIFFERENT
 from .render import stats_text
 from .user_code import Importer
 
 
 def verify(args: argparse.Namespace, importer: Importer) -> Answer:
     """Replay the run and compare it with the file, bit for bit."""
-    shard = _shard(args)
-    run = opened(args, importer, None, "verify")
+    shard = _shard_of(args)
+    run = open_with_step(args, importer, None, "verify")
     options: dict[str, Any] = {"workers": args.workers, "progress": progress_of(args)}
     facts = {"n_steps": run.n_steps, "n_checkpoints": run.n_checkpoints, "content_hash": run.content_hash()}
     if shard is not None:
-        return _written(shards.verify(run, *shard, args.full, source=args.file, **options), args)
+        return _write_part(shards.verify(run, *shard, args.full, source=args.file, **options), args)
     try:
         run.verify(full=args.full, **options)
     except (NondeterminismError, StepError) as error:
-        return _verified(args.file, args.full, facts, shards.failed(error))
-    return _verified(args.file, args.full, facts, None)
+        return _verify_answer(args.file, args.full, facts, shards.failed(error))
+    return _verify_answer(args.file, args.full, facts, None)
 
 
-def _verified(file: str, full: bool, run: Mapping[str, Any], failed: Mapping[str, Any] | None) -> Answer:
+def _verify_answer(file: str, full: bool, run: Mapping[str, Any], failed: Mapping[str, Any] | None) -> Answer:
     facts: dict[str, Any] = {"verb": "verify", "file": file, "full": full, "ok": failed is None}
     if failed is not None:
         return Answer({**facts, **failed}, f"NOT reproduced: {failed['problem']}", DIFFERENT)
@@ -55,7 +46,7 @@ def _verified(file: str, full: bool, run: Mapping[str, Any], failed: Mapping[str
 
 def stats(args: argparse.Namespace, importer: Importer) -> Answer:
     """Show exact statistics over all steps or a window."""
-    shard, edges = _shard(args), _edges(args.histogram)
+    shard, edges = _shard_of(args), _edges_of(args.histogram)
     recording = recording_of(args)
     whole = args.start is None and args.stop is None
     known = whole and not args.metric and edges is None and args.max_lag is None
@@ -63,13 +54,13 @@ def stats(args: argparse.Namespace, importer: Importer) -> Answer:
         if shard is not None:
             words = f"{args.file} holds the statistics of {', '.join(recording.metrics)}: there is nothing to replay. "
             raise UsageError(words + "Leave --shard out, or name what to replay with --metric")
-        return _measured(
+        return _stats_answer(
             {"file": args.file, "start": 0, "stop": recording.n_steps, "replayed": False},
             {name: dict(table.stats) for name, table in recording.metrics.items()},
         )
     texts = once_each(args.metric, "--metric")
     start, stop = window_of(args, recording.n_steps)
-    run = opened(args, importer, recording, "stats")
+    run = open_with_step(args, importer, recording, "stats")
     metrics = {text: metric_of(text, importer, "--metric") for text in texts} or {"state": None}
     options: dict[str, Any] = {
         "histogram": edges,
@@ -79,7 +70,7 @@ def stats(args: argparse.Namespace, importer: Importer) -> Answer:
     }
     try:
         if shard is not None:
-            return _written(shards.stats(run, *shard, metrics, start, stop, source=args.file, **options), args)
+            return _write_part(shards.stats(run, *shard, metrics, start, stop, source=args.file, **options), args)
         found = run.stats(metrics, start, stop, **options)
     except MetricError as error:
         if error.name in recording.metrics and whole:
@@ -87,15 +78,15 @@ def stats(args: argparse.Namespace, importer: Importer) -> Answer:
             raise UsageError(f"{error}. {note}") from error
         raise
     facts = {"file": args.file, "start": start, "stop": stop, "replayed": True}
-    return _measured(facts, {name: dict(values) for name, values in found.items()})
+    return _stats_answer(facts, {name: dict(values) for name, values in found.items()})
 
 
-def _measured(facts: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Answer:
+def _stats_answer(facts: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Answer:
     text = "\n".join(stats_text(name, values) for name, values in found.items())
     return Answer({"verb": "stats", **facts, "metrics": found}, text)
 
 
-def _edges(text: str | None) -> Any:
+def _edges_of(text: str | None) -> Any:
     """Return the edges that E0,E1,... names; whether they can be those of bins, the library says."""
     if text is None:
         return None
@@ -108,7 +99,7 @@ def _edges(text: str | None) -> Any:
 # ---- shards
 
 
-def _shard(args: argparse.Namespace) -> tuple[int, int] | None:
+def _shard_of(args: argparse.Namespace) -> tuple[int, int] | None:
     """Return what --shard names, having seen that its part can be written."""
     if args.shard is None:
         if args.out is not None:
@@ -124,7 +115,7 @@ def _shard(args: argparse.Namespace) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _written(part: shards.Part, args: argparse.Namespace) -> Answer:
+def _write_part(part: shards.Part, args: argparse.Namespace) -> Answer:
     """Write a part, and say so."""
     shards.save(part, args.out)
     i, n = part.shard
@@ -140,10 +131,10 @@ def _written(part: shards.Part, args: argparse.Namespace) -> Answer:
 
 
 def merge(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Put the parts of all shards of a pass together: the answer of verify or stats in one piece."""
+    """Put together what the shards of verify or stats wrote: the answer for the whole run."""
     whole = shards.merge([shards.load(path) for path in args.parts])
     if whole.stats is None:
-        return _verified(whole.source, whole.parameters["full"], whole.run, whole.failure)
+        return _verify_answer(whole.source, whole.parameters["full"], whole.run, whole.failure)
     window = {name: whole.parameters[name] for name in ("start", "stop")}
     facts = {"file": whole.source, **window, "replayed": True}
-    return _measured(facts, {name: dict(values) for name, values in whole.stats.items()})
+    return _stats_answer(facts, {name: dict(values) for name, values in whole.stats.items()})

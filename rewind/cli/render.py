@@ -21,21 +21,11 @@ from ..errors import show
 from ..metrics.statistics import Stats
 from ..runs.arguments import seed_text
 from ..state.digest import digest
-
-#: Arrays up to this size are written out in JSON; larger ones are summarised.
-ARRAY_ITEMS = 1000
-
-JSON_RULES = (
-    "What JSON lacks is an object whose first key says what it is: {'float': 'nan'|'inf'|'-inf'}, "
-    "{'complex': [re, im]}, {'bytes': HEX}, {'class': 'module:Name', 'fields': {...}}, "
-    f"{{'dtype', 'shape', 'data'}} for an array of up to {ARRAY_ITEMS} items, "
-    "{'dtype', 'shape', 'digest', 'min', 'max', 'nan_count'} for a larger one, {'type', 'repr'} for any other object. "
-    "Integers keep all their digits."
-)
+from .text import ARRAY_ITEMS
 
 
 def to_json(value: Any) -> Any:
-    """Return `value` as `JSON_RULES` says: what `json.dumps` takes with ``allow_nan=False``."""
+    """Return `value` as `text.JSON_RULES` says: what `json.dumps` takes with ``allow_nan=False``."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, np.ndarray):
@@ -99,20 +89,6 @@ def state_text(value: Any) -> str:
         return pprint.pformat(value, width=100, sort_dicts=False)
     except Exception:  # the user's __repr__
         return show(value, 1000)
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters and what no terminal shows as escapes: files say things to terminals."""
-    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
-
-
-def _escaped(line: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def one_line(text: str) -> str:
-    """Return `text` as `printable` has it, on a line of its own."""
-    return printable(text.replace("\n", "\\n"))
 
 
 def time_text(seconds: float | None) -> str:

@@ -17,25 +17,24 @@ from ..errors import ArgumentError, ConditionError, MissingStepError
 from ..metrics.condition import parse
 from ..runs.run import Run
 from ..storage.files import write_file
+from .answer import Answer, UsageError
 from .common import (
-    DIFFERENT,
-    OK,
-    Answer,
-    UsageError,
     is_code,
     is_stored,
     metric_of,
     observed_of,
     once_each,
-    opened,
+    open_with_step,
     progress_of,
     recording_of,
     require_output,
     step_of,
     window_of,
 )
+from .exit_codes import DIFFERENT, OK
 from .render import columns_of, csv_text, json_text, npz_bytes, table_text
-from .user_code import FORMS, Importer
+from .text import FORMS
+from .user_code import Importer
 
 # ---- conditions
 
@@ -47,22 +46,22 @@ def find(args: argparse.Namespace, importer: Importer) -> Answer:
     if args.before is not None and not args.last:
         raise UsageError("--before goes with --last; --stop ends a window")
     recording = recording_of(args)
-    start, behind = window_of(args, recording.n_steps)
+    start, stop = window_of(args, recording.n_steps)
     if args.before is not None:
-        behind = min(behind, step_of(args.before, recording.n_steps, end=True))
+        stop = min(stop, step_of(args.before, recording.n_steps, end=True))
     count = args.n if args.n is not None else None if args.all else 1
 
     def look(run: Run[Any], condition: Any) -> list[int]:
         options: dict[str, Any] = {"workers": args.workers, "progress": progress_of(args)}
         if not args.last:
             if count == 1:
-                first = run.first(condition, start, behind, **options)
+                first = run.first(condition, start, stop, **options)
                 return [] if first is None else [first]
-            return list(islice(run.where(condition, start, behind, **options), count))
+            return list(islice(run.where(condition, start, stop, **options), count))
         if count is None or start:  # there is no end to what lies before a window
-            return list(run.where(condition, start, behind, **options))[::-1][:count]
+            return list(run.where(condition, start, stop, **options))[::-1][:count]
         found: list[int] = []
-        before = behind
+        before = stop
         while before and len(found) < count:
             last = run.last(condition, before, **options)
             if last is None:
@@ -71,34 +70,34 @@ def find(args: argparse.Namespace, importer: Importer) -> Answer:
             found += [last] if count == 1 else list(run.where(condition, before, last + 1))[::-1]
         return found[:count]
 
-    steps = _asked(args, importer, recording, "find", (start, behind), look) or []
+    steps = _ask(args, importer, recording, "find", (start, stop), look) or []
     if not steps and not args.json and not args.quiet:
-        importer.say(f"{args.condition} holds at no step from {start:,} to {behind - 1:,}")
-    facts = {"file": args.file, "condition": args.condition, "start": start, "stop": behind, "steps": steps}
+        importer.say(f"{args.condition} holds at no step from {start:,} to {stop - 1:,}")
+    facts = {"file": args.file, "condition": args.condition, "start": start, "stop": stop, "steps": steps}
     return Answer(facts, "\n".join(map(str, steps)), OK if steps else DIFFERENT)
 
 
 def bisect(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Find where a condition begins to hold, given that it holds ever after."""
+    """Find the first step at which a condition holds, if it holds at every later step."""
     recording = recording_of(args)
-    start, behind = window_of(args, recording.n_steps)
+    start, stop = window_of(args, recording.n_steps)
 
     def look(run: Run[Any], condition: Any) -> int | None:
-        return run.bisect(condition, start, behind)
+        return run.bisect(condition, start, stop)
 
     try:
-        t = _asked(args, importer, recording, "bisect", (start, behind), look)
+        t = _ask(args, importer, recording, "bisect", (start, stop), look)
     except ConditionError as error:
-        if "run.first(cond)" in str(error):
-            raise UsageError(str(error).replace("run.first(cond)", "rewind find")) from error
+        if error.way:  # it is not monotone
+            error.way = "rewind find looks at every step"
         raise
     if t is None and not args.json and not args.quiet:
-        importer.say(f"{args.condition} holds at no step from {start:,} to {behind - 1:,} that was looked at")
-    facts = {"file": args.file, "condition": args.condition, "start": start, "stop": behind, "step": t}
+        importer.say(f"{args.condition} holds at no step from {start:,} to {stop - 1:,} that was looked at")
+    facts = {"file": args.file, "condition": args.condition, "start": start, "stop": stop, "step": t}
     return Answer(facts, "" if t is None else str(t), DIFFERENT if t is None else OK)
 
 
-def _asked(
+def _ask(
     args: argparse.Namespace,
     importer: Importer,
     recording: Recording,
@@ -110,18 +109,18 @@ def _asked(
     if window[0] >= window[1]:
         raise ArgumentError("the window", window, f"at least one step of 0 to {recording.n_steps - 1}")
     if is_code(args.condition):
-        run = opened(args, importer, recording, what)
+        run = open_with_step(args, importer, recording, what)
         return look(run, importer.named(args.condition, "COND"))
     given = observed_of(args.observe)
-    names = _names(args.condition, recording)
+    names = _names_in(args.condition, recording)
     try:
         return Run(recording, None, {}).first(args.condition, *window)
     except MissingStepError:
         _require_functions(args.condition, names, given)
-    return look(opened(args, importer, recording, what, observe=given), args.condition)
+    return look(open_with_step(args, importer, recording, what, observe=given), args.condition)
 
 
-def _names(condition: str, recording: Recording) -> tuple[str, ...]:
+def _names_in(condition: str, recording: Recording) -> tuple[str, ...]:
     """Return the metrics that a text is about."""
     return parse(condition, {name: table.shape for name, table in recording.metrics.items()}).names
 
@@ -138,13 +137,13 @@ def _require_functions(condition: str, names: tuple[str, ...], given: dict[str, 
 
 
 def likelihood(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Show how likely an event was, seen from some steps: its share among many forks."""
+    """Show how likely an event was, seen from some steps: its share among many branches."""
     recording = recording_of(args)
-    steps = _steps(args.at, recording.n_steps)
+    steps = _steps_of(args.at, recording.n_steps)
     given = observed_of(args.observe)
     if not is_code(args.event):
-        _require_functions(args.event, _names(args.event, recording), given)
-    run = opened(args, importer, recording, "likelihood", observe=given)
+        _require_functions(args.event, _names_in(args.event, recording), given)
+    run = open_with_step(args, importer, recording, "likelihood", observe=given)
     event = importer.named(args.event, "EVENT") if is_code(args.event) else args.event
     table = run.likelihood(
         event,
@@ -166,23 +165,23 @@ def likelihood(args: argparse.Namespace, importer: Importer) -> Answer:
     return Answer(facts, table_text(["step", "share", "low", "high", "hits/n"], lines))
 
 
-def _steps(text: str, n_steps: int) -> list[int]:
+def _steps_of(text: str, n_steps: int) -> list[int]:
     """Return the steps that T,T,... or START:STOP:STEP names."""
     if ":" not in text:
         return [step_of(piece.strip(), n_steps) for piece in text.split(",")]
-    start, stop, *more = [piece.strip() for piece in text.split(":")]
+    begin, end, *more = [piece.strip() for piece in text.split(":")]
     if len(more) > 1 or (more and not re.fullmatch("0*[1-9][0-9]*", more[0])):
         raise UsageError(f"--at is {text!r}; expected T, T,T,... or START:STOP:STEP with a STEP of at least 1")
-    first = step_of(start, n_steps) if start else 0
-    behind = step_of(stop, n_steps, end=True) if stop else n_steps
-    return list(range(first, behind, int(more[0]) if more else 1))
+    start = step_of(begin, n_steps) if begin else 0
+    stop = step_of(end, n_steps, end=True) if end else n_steps
+    return list(range(start, stop, int(more[0]) if more else 1))
 
 
 # ---- values
 
 
 def series(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Write what metrics give at every step of a window, as a table."""
+    """Write the values of metrics at every step of a window, as a table."""
     kind = args.to or (os.path.splitext(args.output)[1][1:].lower() if args.output else "json" if args.json else "csv")
     kind = kind if kind in ("csv", "npz", "json") else "csv"
     if args.output is not None:
@@ -195,19 +194,19 @@ def series(args: argparse.Namespace, importer: Importer) -> Answer:
         raise UsageError(f"--every is {args.every}; expected an integer >= 1")
     texts = once_each(args.metric, "--metric")
     recording = recording_of(args)
-    start, behind = window_of(args, recording.n_steps)
-    steps = range(start, behind, args.every)
+    start, stop = window_of(args, recording.n_steps)
+    steps = range(start, stop, args.every)
     stored = all(is_stored(recording, t) for t in steps)
-    run = opened(args, importer, recording, "series", replay=not stored)
+    run = open_with_step(args, importer, recording, "series", replay=not stored)
     metrics = {text: metric_of(text, importer, "--metric") for text in texts}
     name, metric = next(iter(metrics.items()), ("state", None))
     if len(metrics) > 1:
         for one in metrics.values():  # each by itself first: an error then names it
-            run.series(one, start, min(start + 1, behind))
+            run.series(one, start, min(start + 1, stop))
         name, metric = "state", _Several(metrics)
-    values = run.series(metric, start, behind, args.every, workers=args.workers, progress=progress_of(args))
+    values = run.series(metric, start, stop, args.every, workers=args.workers, progress=progress_of(args))
     columns = columns_of(values, name)
-    facts: dict[str, Any] = {"file": args.file, "start": start, "stop": behind, "every": args.every}
+    facts: dict[str, Any] = {"file": args.file, "start": start, "stop": stop, "every": args.every}
     whole = {**facts, "steps": list(steps), "columns": {key: array.tolist() for key, array in columns.items()}}
     if kind == "json":
         text = json_text({"schema": 1, "verb": "series", **whole})

@@ -13,34 +13,35 @@ from ..storage import replay_file
 from ..tracker import graph
 from ..tracker.moment import reference
 from ..tracker.simulation.parts import Part, parts, path_of, recording_of
-from ..tracker.store import history as chain
+from ..tracker.store import history
 from ..tracker.store.artifacts import logged
 from ..tracker.store.database import Store
 from ..tracker.store.lookup import revision_of
 from ..tracker.store.values import restored
-from .common import Answer
-from .render import differences, one_line, rows, time_text
-from .tracker import named, reading
+from .answer import Answer
+from .render import differences, rows, time_text
+from .text import one_line
+from .tracker import open_store, ref_of
 from .user_code import Importer
 
 
 def show(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Show all that is kept of a revision, but for its rows."""
-    run_id, number = reference(named(args))
-    with reading(args) as store:
+    """Show all that is kept of a revision of a tracked run, except its rows."""
+    run_id, number = reference(ref_of(args))
+    with open_store(args) as store:
         record = revision_of(store, run_id, number, removed=True)
         node = graph.read(store)[record.uid]
-        spans = chain.spans(store, record.uid)
+        spans = history.spans(store, record.uid)
         if args.lines:
             return _lines(store, node, spans)
-        lineage = chain.lineage(store, record.uid)
+        lineage = history.lineage(store, record.uid)
         counts = {name: _count(store, table, spans) for name, table in _TABLES.items()}
         facts = {
             **facts_of_revision(store, record, node),
             "dir": store.folder,
             "revisions": store.read("SELECT count(*) FROM revisions WHERE run = ?", (run_id,))[0][0],
             "starting_step": record.parent_step + 1,
-            "last_step": chain.last_step(store, spans),
+            "last_step": history.last_step(store, spans),
             "lineage": [str(moment) for moment in lineage],
             "forked_from": next((str(moment) for moment in lineage if moment.run_id != run_id), None),
             **counts,
@@ -55,12 +56,12 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
 _TABLES = {"n_rows": "rows", "n_lines": "lines", "n_samples": "samples"}
 
 
-def _count(store: Store, table: str, spans: Iterable[chain.Span]) -> int:
+def _count(store: Store, table: str, spans: Iterable[history.Span]) -> int:
     query = f"SELECT count(*) FROM {table} WHERE revision = ? AND step <= ?"
     return sum(store.read(query, (span.uid, span.upto))[0][0] for span in spans)
 
 
-def _lines(store: Store, node: graph.Node, spans: Iterable[chain.Span]) -> Answer:
+def _lines(store: Store, node: graph.Node, spans: Iterable[history.Span]) -> Answer:
     query = "SELECT step, stream, text FROM lines WHERE revision = ? AND step <= ? ORDER BY n"
     kept = [line for span in spans for line in store.read(query, (span.uid, span.upto))]
     width = max((len(str(step)) for step, _, _ in kept), default=0)
@@ -74,7 +75,7 @@ def _artifact(one: Any) -> dict[str, Any]:
     return {**{name: getattr(one, name) for name in names}, "bytes": one.size, "files": list(one.files)}
 
 
-def _used(store: Store, spans: Iterable[chain.Span]) -> list[dict[str, Any]]:
+def _used(store: Store, spans: Iterable[history.Span]) -> list[dict[str, Any]]:
     query = """SELECT a.name, a.version, e.step FROM artifact_events e JOIN artifacts a ON a.uid = e.artifact
                WHERE e.revision = ? AND e.step <= ? AND e.kind = 'used' ORDER BY e.n"""
     found = [row for span in spans for row in store.read(query, (span.uid, span.upto))]
@@ -166,18 +167,18 @@ SOME = 6
 
 
 def log(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Show the history of runs: revisions, rewinds and forks, the newest first."""
-    ref = None if args.run is None else named(args)
-    with reading(args) as store:
+    """Show the history of tracked runs: revisions, rewinds and forks, the newest first."""
+    ref = None if args.run is None else ref_of(args)
+    with open_store(args) as store:
         nodes = graph.read(store)
         shown = _shown(store, nodes, ref)
         places = [graph.Place(node, "") for node in reversed(nodes.values()) if node.uid in shown]
         if args.graph:
             places = list(graph.drawn(nodes, shown))
         order = [place.node for place in places if place.node is not None]
-        records, facts = dict[int, chain.Record](), list[dict[str, Any]]()
+        records, facts = dict[int, history.Record](), list[dict[str, Any]]()
         if args.json or not args.oneline:
-            records = {record.uid: record for record in chain.records(store, "1") if record.uid in shown}
+            records = {record.uid: record for record in history.records(store, "1") if record.uid in shown}
             facts = [facts_of_revision(store, records[node.uid], node) for node in order]
         found = {"dir": store.folder, "run": ref, "revisions": facts}
     if not order:
@@ -199,7 +200,7 @@ def _shown(store: Store, nodes: Mapping[int, graph.Node], ref: str | None) -> se
     return graph.family(nodes, run_id) if number is None else graph.past(nodes, [record.uid])
 
 
-def facts_of_revision(store: Store, record: chain.Record, node: graph.Node) -> dict[str, Any]:
+def facts_of_revision(store: Store, record: history.Record, node: graph.Node) -> dict[str, Any]:
     """Return what `log` and `show` say of a revision."""
     summary = record.summary
     return {
@@ -222,7 +223,7 @@ def facts_of_revision(store: Store, record: chain.Record, node: graph.Node) -> d
         "tags": record.tags,
         "notes": record.notes,
         "config": record.config,
-        "summary": chain.summary_of(store, record.uid)
+        "summary": history.summary_of(store, record.uid)
         if summary is None
         else {key: restored(value) for key, value in summary.items()},
         "digest": record.digest,

@@ -17,8 +17,11 @@ from ..tracker.store.database import Store, folder_of
 from ..tracker.store.lookup import revision_of
 from ..tracker.tracker import Tracker
 from ..tracker.transfer.import_ import import_bundle
-from .common import DIFFERENT, Answer, UsageError, require_output
-from .render import one_line, printable, table_text, time_text
+from .answer import Answer, UsageError
+from .common import require_output
+from .exit_codes import DIFFERENT
+from .render import table_text, time_text
+from .text import one_line, printable
 from .user_code import Importer
 
 #: Characters of an id that are enough, where it is the only one that begins so.
@@ -27,7 +30,7 @@ _SHORT = 2
 
 def ls(args: argparse.Namespace, importer: Importer) -> Answer:
     """List the tracked runs in a folder, in the order they were begun."""
-    with reading(args) as store:
+    with open_store(args) as store:
         nodes = graph.read(store)
         shown = [n for n in nodes.values() if n.current and n.removed == args.removed]
         if args.project is not None:
@@ -80,10 +83,10 @@ def _cell(value: object) -> str:
 
 
 def rm(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Archive a run, which stays on disk; --restore brings it back, --purge deletes it."""
+    """Archive a tracked run, which stays on disk; --restore brings it back, --purge deletes it."""
     if args.purge and args.restore:
         raise UsageError("--purge deletes a run and --restore brings one back; choose one")
-    run_id, removed = whole(args, removed=None if args.purge else args.restore)
+    run_id, removed = whole_run_of(args, removed=None if args.purge else args.restore)
     folder = folder_of(args.dir)
     facts: dict[str, Any] = {"run": run_id, "dir": folder, "purge": args.purge, "restore": args.restore}
     way = f"rewind rm --restore {run_id} brings it back"
@@ -95,8 +98,8 @@ def rm(args: argparse.Namespace, importer: Importer) -> Answer:
     if args.restore:
         Tracker(folder).restore(run_id)
         return Answer({**facts, "done": True}, f"{run_id} is back")
-    if not _agreed(args, f"archive run {run_id}? It stays on disk; {way}"):
-        return _refused(facts)
+    if not _agree(args, f"archive run {run_id}? It stays on disk; {way}"):
+        return _refusal(facts)
     Tracker(folder).remove(run_id)
     return Answer({**facts, "done": True}, f"archived {run_id}; {way}")
 
@@ -104,14 +107,14 @@ def rm(args: argparse.Namespace, importer: Importer) -> Answer:
 def _purge(args: argparse.Namespace, folder: str, run_id: str, facts: dict[str, Any]) -> Answer:
     _require_way_to_ask(args)
     would = None if args.yes else Tracker(folder).purge(run_id, now=False)
-    if would is not None and not _agreed(args, f"delete run {run_id}: {_gone(would)}? Nothing brings it back"):
-        return _refused(facts)
+    if would is not None and not _agree(args, f"delete run {run_id}: {_purge_text(would)}? Nothing brings it back"):
+        return _refusal(facts)
     gone = Tracker(folder).purge(run_id)
     counts = {name: getattr(gone, name) for name in ("rows", "files", "n_bytes", "kept_rows", "kept_for")}
-    return Answer({**facts, "done": True, **counts}, f"deleted {run_id}: {_gone(gone)}")
+    return Answer({**facts, "done": True, **counts}, f"deleted {run_id}: {_purge_text(gone)}")
 
 
-def _gone(gone: Purged) -> str:
+def _purge_text(gone: Purged) -> str:
     """Return what is deleted, and what stays for whom."""
     files = f", {gone.files:,} files of {gone.n_bytes:,} bytes" if gone.files else ""
     if not gone.kept_for:
@@ -120,7 +123,7 @@ def _gone(gone: Purged) -> str:
     return f"{gone.rows:,} rows{files}; {gone.kept_rows:,} rows stay, which {some} came from"
 
 
-def _refused(facts: dict[str, Any]) -> Answer:
+def _refusal(facts: dict[str, Any]) -> Answer:
     return Answer({**facts, "done": False}, f"{facts['run']} stays as it is", DIFFERENT)
 
 
@@ -129,7 +132,7 @@ def _require_way_to_ask(args: argparse.Namespace) -> None:
         raise UsageError("there is no terminal to ask on; --yes does it without asking")
 
 
-def _agreed(args: argparse.Namespace, question: str) -> bool:
+def _agree(args: argparse.Namespace, question: str) -> bool:
     """Ask on the terminal."""
     _require_way_to_ask(args)
     if args.yes:
@@ -140,8 +143,8 @@ def _agreed(args: argparse.Namespace, question: str) -> bool:
 
 
 def export(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Write one file with all of a run, and of what it comes from: for `rewind import` somewhere else."""
-    run_id, _ = whole(args)
+    """Write a tracked run, with all that it comes from, to one file, for `rewind import` elsewhere."""
+    run_id, _ = whole_run_of(args)
     require_output(args.output, "-o", None, args.force)
     tracker = Tracker(args.dir)
     tracker.export(run_id, args.output)
@@ -151,7 +154,7 @@ def export(args: argparse.Namespace, importer: Importer) -> Answer:
 
 
 def import_(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Add a run that was exported, with all that it comes from."""
+    """Add a tracked run that was exported, with all that it comes from."""
     folder = folder_of(args.dir)
     new = import_bundle(folder, args.file)
     facts = {"file": args.file, "dir": folder, "runs": new}
@@ -165,7 +168,7 @@ def import_(args: argparse.Namespace, importer: Importer) -> Answer:
 
 
 @contextlib.contextmanager
-def reading(args: argparse.Namespace) -> Iterator[Store]:
+def open_store(args: argparse.Namespace) -> Iterator[Store]:
     """Open the folder that --dir names, as it is at one moment."""
     store = Store(folder_of(args.dir))
     try:
@@ -175,7 +178,7 @@ def reading(args: argparse.Namespace) -> Iterator[Store]:
         store.close()
 
 
-def named(args: argparse.Namespace, removed: bool | None = None) -> str:
+def ref_of(args: argparse.Namespace, removed: bool | None = None) -> str:
     """Return the ``ID`` or ``ID@REV`` that an argument means, with the id in full.
 
     `removed`: whether the beginning of an id can be that of a removed run; None for either.
@@ -185,7 +188,7 @@ def named(args: argparse.Namespace, removed: bool | None = None) -> str:
         ref = text.partition("?")[0]
         raise UsageError(f"{text!r} is a moment, and {args.verb} takes a run: {ref or 'ID'}")
     run_id, number = reference(text)
-    with reading(args) as store:
+    with open_store(args) as store:
         query = "SELECT id, removed FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id"
         found = store.read(query, (len(run_id), run_id))
     alike = [one for one, gone in found if removed is None or bool(gone) == removed]
@@ -197,13 +200,13 @@ def named(args: argparse.Namespace, removed: bool | None = None) -> str:
     return run_id if number is None else f"{run_id}@{number}"
 
 
-def whole(args: argparse.Namespace, removed: bool | None = None) -> tuple[str, bool]:
+def whole_run_of(args: argparse.Namespace, removed: bool | None = None) -> tuple[str, bool]:
     """Return the id of the run that an argument means, and whether it is removed; its revisions are one thing here."""
-    ref = named(args, removed)
+    ref = ref_of(args, removed)
     run_id, number = reference(ref)
     if number is not None:
         raise UsageError(f"{args.verb} takes a whole run, not one revision of it: {run_id}")
-    with reading(args) as store:
+    with open_store(args) as store:
         revision_of(store, run_id, None, removed=True)
         row = history.run_row(store, run_id)
     return run_id, row is not None and row[3]

@@ -22,12 +22,11 @@ from typing import Any
 
 from ..steps.source import describe
 from ..tracker.active import IMPORTING
-
-FORMS = "MODULE:NAME or FILE.py:NAME, for example walk.py:step"
+from .text import FORMS
 
 
 class CodeError(Exception):
-    """Code that cannot be had; `details` is the traceback of the user's own module where that is to blame."""
+    """Code that is unavailable; `details` is the traceback of the user's own module where that is to blame."""
 
     def __init__(self, text: str, details: str = "") -> None:
         self.details = details

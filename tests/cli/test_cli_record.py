@@ -1,4 +1,4 @@
-"""rewind run: a run to a file from the command line, and what is left of one that was ended."""
+"""rewind record: a run to a file from the command line, and what is left of one that was ended."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def cli(capsys, here):
 def ended(cli, here):
     """A recording of 1,000 steps in blocks of 10 that was ended at step 57 by the step itself."""
     code, out, err = cli(
-        "run", "walk.py:fails", "--init", 0, "-n", 1000, "--seed", 3, "--block-size", 10, "-o", "run.replay"
+        "record", "walk.py:fails", "--init", 0, "-n", 1000, "--seed", 3, "--block-size", 10, "-o", "run.replay"
     )
     assert (code, out) == (2, "")
     return err
@@ -140,7 +140,7 @@ BEGIN = ("--init", 0, "-n", 1000, "--seed", 3, "-o", "run.replay")
 
 
 def test_a_run_is_the_file_that_record_writes(cli, here):
-    code, out, err = cli("run", "walk.py:step", *BEGIN)
+    code, out, err = cli("record", "walk.py:step", *BEGIN)
     assert (code, err) == (0, "rewind: importing STEP walk.py:step from ./walk.py\n")
     run = rewind.load("run.replay")
     size = f"{os.path.getsize('run.replay'):,}"
@@ -158,12 +158,12 @@ def test_a_run_is_the_file_that_record_writes(cli, here):
 
 def test_json_has_every_fact(cli):
     code, out, _ = cli(
-        "run", "walk.py:count", *BEGIN, "--param", "by=2", "--block-size", 50, "--observe", "x=", "--json"
+        "record", "walk.py:count", *BEGIN, "--param", "by=2", "--block-size", 50, "--observe", "x=", "--json"
     )
     run = rewind.load("run.replay")
     assert code == 0 and json.loads(out) == {
         "schema": 1,
-        "verb": "run",
+        "verb": "record",
         "output": "run.replay",
         "n_steps": 1000,
         "block_size": 50,
@@ -190,7 +190,7 @@ def test_json_has_every_fact(cli):
 )
 def test_state_0_is_a_json_value_or_what_code_names(cli, here, step, init, state):
     more = ["--backend", "numpy"] if step == "drift" else ["--param", "rate=0.5"] if step == "live" else []
-    code, _, err = cli("run", f"walk.py:{step}", f"--init={init}", "-n", 20, "-o", "run.replay", *more)
+    code, _, err = cli("record", f"walk.py:{step}", f"--init={init}", "-n", 20, "-o", "run.replay", *more)
     assert code == 0, err
     code, out, err = cli("get", "run.replay", 0, "--step", f"walk.py:{step}")
     assert (code, out) == (0, f"{state}\n"), err
@@ -200,27 +200,27 @@ def test_state_0_is_a_json_value_or_what_code_names(cli, here, step, init, state
 @pytest.mark.parametrize("init", ["[0.0, 1.0]", '{"a": 1}', '"text"', "1.5", "true", "null"])
 def test_any_json_value_is_a_state(cli, here, init):
     (here / "stay.py").write_text("def step(state, rng):\n    return state\n")
-    assert cli("run", "stay.py:step", "--init", init, "-n", 20, "-o", "run.replay")[0] == 0
+    assert cli("record", "stay.py:step", "--init", init, "-n", 20, "-o", "run.replay")[0] == 0
     assert rewind.load("run.replay").get(0) == json.loads(init)
 
 
 @pytest.mark.parametrize("init", ["nonsense", "{", "[1, 2", "walk.py:nothing", "nowhere.py:f", ""])
 def test_a_state_that_cannot_be_meant_is_exit_2(cli, init):
-    code, out, err = cli("run", "walk.py:step", f"--init={init}", "-n", 20, "-o", "run.replay")
+    code, out, err = cli("record", "walk.py:step", f"--init={init}", "-n", 20, "-o", "run.replay")
     assert (code, out) == (2, "") and "rewind: error: " in err and not os.path.exists("run.replay")
     assert not os.path.exists("run.replay.journal")
 
 
 def test_observed_metrics_params_and_codec_are_those_of_the_library(cli):
     code, _, err = cli(
-        *("run", "walk.py:live", "--init", "walk.py:begin", "-n", 100, "--seed", 3, "-o", "run.replay"),
+        *("record", "walk.py:live", "--init", "walk.py:begin", "-n", 100, "--seed", 3, "-o", "run.replay"),
         *("--param", "rate=0.25", "--observe", "v=value", "--codec", "walk.py:codec", "--self-check"),
         *("--durability", "none"),
     )
     assert code == 0, err
     run = rewind.load("run.replay")
     assert run.params == {"rate": 0.25} and run.observed["v"].count == 100 and run.metadata()["codec"]
-    code, _, err = cli("run", "walk.py:step", *BEGIN, "--force", "--observe", "d=walk.py:double", "--observe", "x=")
+    code, _, err = cli("record", "walk.py:step", *BEGIN, "--force", "--observe", "d=walk.py:double", "--observe", "x=")
     assert code == 0, err
     run = rewind.load("run.replay")
     assert run.observed["d"].max == 2 * run.observed["x"].max
@@ -228,7 +228,7 @@ def test_observed_metrics_params_and_codec_are_those_of_the_library(cli):
 
 @pytest.mark.parametrize("budget, block", [("80", 100), ("1KB", 32), ("8", 1000)])
 def test_a_budget_says_how_long_blocks_are(cli, budget, block):
-    assert cli("run", "walk.py:step", *BEGIN, "--checkpoint-budget", budget)[0] == 0
+    assert cli("record", "walk.py:step", *BEGIN, "--checkpoint-budget", budget)[0] == 0
     assert rewind.load("run.replay").block_size == block
 
 
@@ -253,7 +253,7 @@ def test_a_budget_says_how_long_blocks_are(cli, budget, block):
     ],
 )
 def test_what_cannot_be_meant_is_exit_2_and_leaves_nothing(cli, more, words):
-    code, out, err = cli("run", "walk.py:step", *BEGIN, *more)
+    code, out, err = cli("record", "walk.py:step", *BEGIN, *more)
     assert (code, out) == (2, "") and words in err and "Traceback" not in err
     assert not [name for name in os.listdir() if "replay" in name]
 
@@ -263,15 +263,15 @@ def test_to_begin_takes_a_state_and_a_length(cli, missing):
     given = {"--init": 0, "-n": 100}
     argv = [part for option, value in given.items() if option not in missing for part in (option, value)]
     for more in ([], ["--resume"]):
-        code, _, err = cli("run", "walk.py:step", "-o", "run.replay", *argv, *more)
+        code, _, err = cli("record", "walk.py:step", "-o", "run.replay", *argv, *more)
         assert code == 2 and f"to begin a run takes {' and '.join(missing)}" in err
 
 
 def test_without_a_seed_one_is_drawn_and_kept(cli):
     for name in ("a.replay", "b.replay"):
-        assert cli("run", "walk.py:step", "--init", 0, "-n", 50, "-o", name)[0] == 0
+        assert cli("record", "walk.py:step", "--init", 0, "-n", 50, "-o", name)[0] == 0
     assert rewind.load("a.replay").seed != rewind.load("b.replay").seed
-    assert cli("run", "walk.py:step", "--init", 0, "-n", 50, "--seed", "0xff", "-o", "c.replay")[0] == 0
+    assert cli("record", "walk.py:step", "--init", 0, "-n", 50, "--seed", "0xff", "-o", "c.replay")[0] == 0
     assert rewind.load("c.replay").seed == 255
 
 
@@ -279,22 +279,22 @@ def test_without_a_seed_one_is_drawn_and_kept(cli):
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(cli):
-    assert cli("run", "walk.py:step", *BEGIN)[0] == 0
+    assert cli("record", "walk.py:step", *BEGIN)[0] == 0
     before = pathlib.Path("run.replay").read_bytes()
-    code, out, err = cli("run", "walk.py:count", *BEGIN)
+    code, out, err = cli("record", "walk.py:count", *BEGIN)
     assert (code, out) == (2, "") and "run.replay exists; --resume goes on with it, --force replaces it" in err
     assert "importing" not in err and pathlib.Path("run.replay").read_bytes() == before
-    assert cli("run", "walk.py:count", *BEGIN, "--force")[0] == 0
+    assert cli("record", "walk.py:count", *BEGIN, "--force")[0] == 0
     assert rewind.load("run.replay").step_id.endswith(":count")
 
 
 def test_force_replaces_a_file_when_the_new_one_is_finished(cli, here):
-    assert cli("run", "walk.py:step", *BEGIN)[0] == 0
+    assert cli("record", "walk.py:step", *BEGIN)[0] == 0
     before = pathlib.Path("run.replay").read_bytes()
-    assert cli("run", "walk.py:fails", *BEGIN, "--force")[0] == 2
+    assert cli("record", "walk.py:fails", *BEGIN, "--force")[0] == 2
     assert pathlib.Path("run.replay").read_bytes() == before
     (here / "mended").touch()
-    code, _, err = cli("run", "walk.py:fails", *BEGIN, "--resume")
+    code, _, err = cli("record", "walk.py:fails", *BEGIN, "--resume")
     assert code == 0, err
     assert rewind.load("run.replay").step_id.endswith(":fails") and not os.path.exists("run.replay.journal")
 
@@ -302,7 +302,7 @@ def test_force_replaces_a_file_when_the_new_one_is_finished(cli, here):
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_a_recording_that_was_cut_off_is_not_begun_again(cli, ended, force):
     before = pathlib.Path("run.replay.journal").read_bytes()
-    code, out, err = cli("run", "walk.py:step", *BEGIN, *force)
+    code, out, err = cli("record", "walk.py:step", *BEGIN, *force)
     assert (code, out) == (2, "") and "holds an unfinished recording, steps 0 to " in err
     assert "--resume goes on with it, or delete it to begin again" in err and "rewind.resume" not in err
     assert pathlib.Path("run.replay.journal").read_bytes() == before
@@ -312,7 +312,7 @@ def test_a_recording_that_was_cut_off_is_not_begun_again(cli, ended, force):
 
 
 def test_the_same_command_with_resume_begins_goes_on_and_is_done(cli, here):
-    command = ["run", "walk.py:fails", *BEGIN, "--block-size", 10, "--resume"]
+    command = ["record", "walk.py:fails", *BEGIN, "--block-size", 10, "--resume"]
     assert cli(*command)[0] == 2  # it begins
     assert len(rewind.load("run.replay")) == 58
     assert cli(*command)[0] == 2  # it goes on, and fails there again
@@ -326,17 +326,17 @@ def test_the_same_command_with_resume_begins_goes_on_and_is_done(cli, here):
     assert code == 0 and json.loads(out) == facts
     after = os.stat("run.replay")
     assert (after.st_ino, after.st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
-    assert cli("run", "walk.py:fails", *BEGIN, "--block-size", 10, "--force", "-o", "whole.replay")[0] == 0
+    assert cli("record", "walk.py:fails", *BEGIN, "--block-size", 10, "--force", "-o", "whole.replay")[0] == 0
     assert pathlib.Path("whole.replay").read_bytes() == before
-    assert cli("run", "walk.py:fails", "-o", "run.replay", "--resume")[0] == 0  # the file knows the rest
+    assert cli("record", "walk.py:fails", "-o", "run.replay", "--resume")[0] == 0  # the file knows the rest
 
 
 def test_a_longer_run_extends_a_finished_file(cli):
-    assert cli("run", "walk.py:count", *BEGIN)[0] == 0
-    assert cli("run", "walk.py:count", "-n", 3000, "-o", "run.replay", "--resume")[0] == 0
+    assert cli("record", "walk.py:count", *BEGIN)[0] == 0
+    assert cli("record", "walk.py:count", "-n", 3000, "-o", "run.replay", "--resume")[0] == 0
     run = rewind.load("run.replay")
     assert len(run) == 3000 and run.complete and run.block_size == 32
-    code, _, err = cli("run", "walk.py:count", "-n", 2000, "-o", "run.replay", "--resume")
+    code, _, err = cli("record", "walk.py:count", "-n", 2000, "-o", "run.replay", "--resume")
     assert code == 2 and "at least the 3000 there are already" in err
 
 
@@ -350,20 +350,20 @@ def test_a_longer_run_extends_a_finished_file(cli):
 )
 def test_a_command_that_would_have_begun_another_run_does_not_go_on(cli, ended, option, value, words):
     before = pathlib.Path("run.replay.journal").read_bytes()
-    code, out, err = cli("run", "walk.py:fails", "-o", "run.replay", "--resume", option, value)
+    code, out, err = cli("record", "walk.py:fails", "-o", "run.replay", "--resume", option, value)
     assert (code, out) == (2, "") and words in err
     assert pathlib.Path("run.replay.journal").read_bytes() == before
 
 
 def test_resume_begins_where_a_recording_was_cut_off_before_it_began(cli):
     pathlib.Path("run.replay.journal").write_bytes(b"")
-    code, _, err = cli("run", "walk.py:step", *BEGIN, "--resume")
+    code, _, err = cli("record", "walk.py:step", *BEGIN, "--resume")
     assert code == 0, err
     assert len(rewind.load("run.replay")) == 1000 and not os.path.exists("run.replay.journal")
 
 
 def test_pickled_states_are_gone_on_with_where_that_is_allowed(cli, here):
-    command = ["run", "walk.py:collect", "--init", "walk.py:nobody", "-n", 100, "--seed", 3, "-o", "run.replay"]
+    command = ["record", "walk.py:collect", "--init", "walk.py:nobody", "-n", 100, "--seed", 3, "-o", "run.replay"]
     assert cli(*command)[0] == 0
     longer = [*command, "-n", 200, "--resume"]
     code, out, err = cli(*longer)
@@ -373,10 +373,10 @@ def test_pickled_states_are_gone_on_with_where_that_is_allowed(cli, here):
 
 
 def test_metrics_have_to_be_given_again(cli, here):
-    command = ["run", "walk.py:fails", *BEGIN, "--observe", "x=", "--observe", "d=walk.py:double"]
+    command = ["record", "walk.py:fails", *BEGIN, "--observe", "x=", "--observe", "d=walk.py:double"]
     assert cli(*command)[0] == 2
     (here / "mended").touch()
-    code, _, err = cli("run", "walk.py:fails", "-o", "run.replay", "--resume", "--observe", "x=")
+    code, _, err = cli("record", "walk.py:fails", "-o", "run.replay", "--resume", "--observe", "x=")
     assert code == 2 and "functions for d" in err
     assert cli(*command, "--resume")[0] == 0
     assert rewind.load("run.replay").observed["d"].max == 1998
@@ -385,7 +385,7 @@ def test_metrics_have_to_be_given_again(cli, here):
 def test_a_busy_file_is_exit_2_and_names_who_has_it(cli):
     recorder = rewind.Recorder(lambda x, rng: x + 1, 0, 3, block_size=10, path="run.replay").advance(20)
     for more in ([], ["--resume"]):
-        code, _, err = cli("run", "walk.py:count", *BEGIN, *more)
+        code, _, err = cli("record", "walk.py:count", *BEGIN, *more)
         assert code == 2 and f"process {os.getpid()} on" in err and "is recording to it" in err
     recorder.close()
 
@@ -433,12 +433,12 @@ def test_info_of_a_recorder_that_is_at_work(cli):
 def test_fsck_checks_a_recording_in_progress(cli, ended):
     code, out, _ = cli("fsck", "run.replay")
     assert code == 0 and out.startswith("ok: ")
-    assert out.endswith("run.replay.journal, a recording that is not finished: 6 blocks that hold\n")
+    assert out.endswith("run.replay.journal, a recording that is not finished: 6 intact blocks\n")
     path = pathlib.Path("run.replay.journal")
     data = path.read_bytes()
     path.write_bytes(data + b"abc")
     code, out, _ = cli("fsck", "run.replay")
-    assert code == 0 and out.endswith(", and 3 bytes behind them that are none\n")
+    assert code == 0 and out.endswith(", and 3 damaged bytes after them\n")
     facts = json.loads(cli("fsck", "run.replay", "--json")[1])
     assert facts["ok"] and facts["journal"]["damaged_bytes"] == 3 and not facts["complete"]
     bad = bytearray(data)
@@ -483,7 +483,7 @@ def own_handlers(*numbers):
 @pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_signal_ends_a_run_with_its_own_exit_code(cli, here, name, code):
     (here / "signal").write_text(name)
-    command = ["run", "walk.py:sends", *BEGIN, "--block-size", 10]
+    command = ["record", "walk.py:sends", *BEGIN, "--block-size", 10]
     with own_handlers(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         got, out, err = cli(*command)
     assert (got, out) == (code, "")
@@ -501,7 +501,7 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(cli, here, name, code):
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no SIGUSR1 here")
 @pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_job_that_is_told_to_end_can_be_queued_again_as_it_is(here, name, code):
-    command = [sys.executable, "-m", "rewind", "run", "walk.py:waits", *map(str, BEGIN), "--block-size", "10"]
+    command = [sys.executable, "-m", "rewind", "record", "walk.py:waits", *map(str, BEGIN), "--block-size", "10"]
     command.append("--resume")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

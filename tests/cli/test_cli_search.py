@@ -561,7 +561,7 @@ def test_diff_says_where_runs_part(recorded, cli, states):
     code, out, err = cli("diff", "run.replay", "pushed.replay")
     assert code == 1 and err == SAYS
     assert out.splitlines()[-2:] == [
-        "states part at step 500 of the root (step 500 | step 0): .value is "
+        "states first differ at step 500 of the root (step 500 | step 0): .value is "
         f"{states[500]!r} | {states[500] + 100!r} (0 of 16 stored states agree)",
         "content hashes differ",
     ]
@@ -604,7 +604,7 @@ def test_without_step_code_stored_states_tell(recorded, cli):
     code, out, err = cli("diff", "run.replay", "other.replay")
     assert (code, err) == (1, "")
     line = out.splitlines()[-2]
-    assert line.startswith("states part at step 32 or before: .value is ")
+    assert line.startswith("states first differ at step 32 or before: .value is ")
     assert "(1 of 32 stored states agree); the exact step needs the step functions of both: " in line
     assert line.endswith(f"--step {FORMS} (run.replay: there is no walk.py in the working directory)")
     code, facts = parted(cli, "run.replay", "other.replay")

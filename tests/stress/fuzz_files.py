@@ -33,7 +33,8 @@ from mutants import checked_ranges, damaged, edited, parts_of, rechained, reseal
 
 import rewind
 from rewind.cli import files as verbs
-from rewind.cli.render import json_text, printable
+from rewind.cli.render import json_text
+from rewind.cli.text import printable
 from rewind.engine.recording import Recording
 from rewind.state.digest import digest
 from rewind.storage import replay_file as artifact

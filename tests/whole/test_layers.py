@@ -157,6 +157,24 @@ def test_an_import_inside_a_function_is_of_something_heavy(module):
     assert inner_imports(module) <= set(LATE)
 
 
+#: Whoever imports by name where it is used, and why.
+BY_NAME = {
+    "rewind": "a public name is loaded when it is first used",
+    "rewind.tracker": "so is a public name of the tracker",
+    "rewind.kernel": "which kernel runs is known when it is imported",
+    "rewind.kernel.core": "a fork waits for modules that another thread imports",
+    "rewind.cli.late": "numpy takes longer than rewind --help does in all: a verb is loaded when it runs",
+    "rewind.cli.user_code": "the user's code",
+    "rewind.steps.native": "the user's code",
+    "rewind.steps.jit.intrinsics": "numba",
+}
+
+
+def test_only_these_import_by_name():
+    by_name = {m for m, path in FILES.items() if "import_module(" in path.read_text(encoding="utf-8")}
+    assert by_name <= set(BY_NAME)
+
+
 def test_only_the_command_line_prints():
     for module, path in FILES.items():
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
