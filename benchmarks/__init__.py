@@ -30,6 +30,7 @@ BENCHMARKS = (
     "record_to_file",
     "track_runs",
     "import_time",
+    "shell_time",
     "draws",
     "alternatives",
     "pure_kernel",

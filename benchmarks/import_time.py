@@ -7,13 +7,12 @@ what a Python process takes that imports nothing is subtracted from both.
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
 import rewind
 
-from .measure import Claim, Figure, duration
+from .measure import Claim, Figure, duration, process_seconds
 
 CLAIMS = (
     Claim("import", "import rewind", 1.3, "import numpy"),
@@ -23,13 +22,7 @@ PROGRAMS = {"nothing": "pass", "numpy": "import numpy", "rewind": "import rewind
 
 
 def _spent(program, environment, folder):
-    """Return the CPU seconds of a Python process that runs `program`."""
-    process = subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=folder)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{program!r} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
+    return process_seconds([sys.executable, "-c", program], environment, folder)
 
 
 def measure(options):

@@ -56,6 +56,8 @@ PROMISED = {
     ("record_to_file", "advance"): 1.3,
     ("record_to_file", "turn"): 10.0,
     ("import_time", "import"): 1.3,
+    ("shell_time", "help"): 1.5,
+    ("shell_time", "version"): 1.5,
     ("first_nan", "predicate"): 1.0,
     ("first_nan", "text"): 0.02,
     ("first_nan", "blocks"): 1.0,
