@@ -10,10 +10,10 @@ from .text import FORMS, JSON_RULES
 _STEPS = "T: an integer, negative to count from the end, a share like 50%%, start or end"
 _METRIC = "a function of the state, or the name of an attribute or key of it"
 _RUN = "a tracked run, ID: its current revision, or ID@REV for another"
-_BEGINNING = "The beginning of an id will do, if no other begins so"
+_BEGINNING = "The first characters of an id are enough, if no other id begins so"
 _REVISIONS = """ With ID: all revisions of that run, what they come from, and what was forked from them; with
 ID@REV: that revision and what it comes from. The parent of a revision is written as the moment it left, which
-rewind.init(resume_from=...) and rewind.init(fork_from=...) take; so they do any other moment ID@REV?_step=N of an
+rewind.init(resume_from=...) and rewind.init(fork_from=...) take, as they take any other moment ID@REV?_step=N of an
 archived revision. With --graph, as by git log --graph, a revision stands above the one that it left: * is the current
 one of a run, o an archived one, x one of a removed run that others come from."""
 
@@ -45,7 +45,12 @@ def record(new: argparse.ArgumentParser) -> None:
         "each time. A longer -n extends a finished FILE",
     )
     _add_force(new, "replace FILE if it exists, when the new run is finished")
-    new.add_argument("--backend", choices=("python", "numpy"), default="python", help="the rng of STEP")
+    new.add_argument(
+        "--backend",
+        choices=("python", "numpy"),
+        default="python",
+        help="the rng that STEP gets: a random.Random, or a numpy Generator",
+    )
     new.add_argument("--block-size", type=int, metavar="K", help="steps of a block. Default: the square root of N")
     new.add_argument(
         "--checkpoint-budget", metavar="BYTES", help="most bytes of checkpoints, such as 64MB, instead of --block-size"
@@ -315,7 +320,7 @@ def _add_file(new: argparse.ArgumentParser, text: str = "a replay file") -> None
         dest="key",
         type=_key_in,
         metavar="PATH",
-        help="refuse what was not signed with the key in this file: its bytes, without a newline at their end",
+        help="refuse FILE if it was not signed with the key in PATH: all bytes of PATH, without a newline at the end",
     )
 
 
@@ -358,8 +363,8 @@ def _add_force(new: argparse.ArgumentParser, text: str) -> None:
 
 
 def _add_window(new: argparse.ArgumentParser) -> None:
-    new.add_argument("--start", metavar="T", help="first step of a window")
-    new.add_argument("--stop", metavar="T", help="the step after the last one of the window")
+    new.add_argument("--start", metavar="T", help="first step of the window. Default: 0")
+    new.add_argument("--stop", metavar="T", help="where the window ends: the step after its last. Default: the end")
 
 
 def _add_workers(new: argparse.ArgumentParser) -> None:
@@ -379,13 +384,13 @@ def _add_condition(new: argparse.ArgumentParser, name: str, metavar: str) -> Non
     new.add_argument(
         name,
         metavar=metavar,
-        help="text over observed metrics, such as 'x > 1e6', 'isnan(loss)' or 'any(v < 0) and day >= 30' (after -- "
-        "where it begins with a minus), or a predicate of the state: " + FORMS,
+        help="text over observed metrics, such as 'x > 1e6', 'isnan(loss)' or 'any(v < 0) and day >= 30' (with -- "
+        "before it where it begins with a minus), or a predicate of the state: " + FORMS,
     )
     _add_observe(
         new,
-        "the function of an observed metric, which the file does not hold; NAME= is the state itself. Needed only "
-        "where the recorded table does not tell",
+        "the function of an observed metric, since files hold no functions; NAME= is the state itself. Needed only "
+        "where the recorded statistics do not tell",
     )
 
 
