@@ -8,6 +8,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["helpers.native_steps"]  # the fixtures that build steps
+
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, print_blob=True)
 settings.register_profile("long", deadline=None, max_examples=5000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

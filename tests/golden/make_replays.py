@@ -1,10 +1,10 @@
 """Make the golden ``.replay`` files beside this one: ``python tests/golden/make_replays.py``.
 
-Origin: the runs of ``tests/replays.py``, recorded with rewind-engine 0.1.0 (format 1, compiled kernel), Python 3.11.7,
-numpy 2.4.6, h5py 3.16.0 (HDF5 and zlib as in its wheel) on Linux x86_64, 2026-11-23; those whose names end in ``_2``
-with 0.2.0, which adds up covariances in another order and so has other last bits there. They are the proof that a file
-of format 1 stays readable, so a file that is here is never made again: this script overwrites none. A new kind of
-content gets a new file; a new format gets a new folder.
+Origin: the runs of ``tests/helpers/replays.py``, recorded with rewind-engine 0.1.0 (format 1, compiled kernel),
+Python 3.11.7, numpy 2.4.6, h5py 3.16.0 (HDF5 and zlib as in its wheel) on Linux x86_64, 2026-11-23; those whose names
+end in ``_2`` with 0.2.0, which adds up covariances in another order and so has other last bits there. They are the
+proof that a file of format 1 stays readable, so a file that is here is never made again: this script overwrites none.
+A new kind of content gets a new file; a new format gets a new folder.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import sys
 import h5py
 import numpy as np
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 

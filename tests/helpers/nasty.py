@@ -233,11 +233,8 @@ def by_hand(messages: bytes, objects: bytes = b"", **wrong: int) -> bytes:
 
 def patched(data: bytes, old: bytes, new: bytes) -> bytes:
     """Return `data` with other bytes somewhere in its headers, every checksum and the seal made right."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "stress"))
-    try:
-        from mutants import checked_ranges, repaired
-    finally:
-        sys.path.pop(0)
+    from helpers.mutants import checked_ranges, repaired
+
     return repaired(bytearray(data.replace(old, new, 1)), checked_ranges(data))
 
 
@@ -1634,4 +1631,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     sys.exit(main())

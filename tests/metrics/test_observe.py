@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.exact import all_bits, bits, check_exact, check_vector, count_up
 from hypothesis import given
 from hypothesis import strategies as st
-from test_statistics import all_bits, bits, check_exact, check_vector, count_up
 
 import rewind
 from rewind.metrics.moments import SCALAR_FIELDS, VECTOR_FIELDS, ScalarMoments, VectorMoments, fields_of, moments_of

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from helpers.engines import steps
 from helpers.engines.steps import Deadly, Fuse, HalfSaid, answers, count, number, raw
-from test_native import built, library  # noqa: F401
-from test_native import ring as python_ring
+from helpers.native_steps import ring as python_ring
 
 import rewind
 from rewind.engine import parallel
@@ -175,7 +174,7 @@ def test_numba_steps_run_on_threads_and_travel_to_processes(one_block_a_piece):
         assert asked["stats"](executor=one_process) == asked["stats"]()
 
 
-def test_native_steps_run_on_threads_and_an_address_does_not_travel(library, one_block_a_piece):  # noqa: F811
+def test_native_steps_run_on_threads_and_an_address_does_not_travel(library, one_block_a_piece):
     step = rewind.native_step(library.ring)
     run = rewind.record(step, np.zeros(5), 3000, 1, block_size=100, backend="numpy")
     python = rewind.record(python_ring, np.zeros(5), 3000, 1, block_size=100, backend="numpy")

@@ -10,10 +10,10 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.native_steps import CASES, own
 from helpers.plain import BACKENDS, HAZARDS, Counting, bytes_of, in_place, loop, noisy, normal, text, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_native import CASES, built, library, own  # noqa: F401
 
 import rewind
 
@@ -611,7 +611,7 @@ def test_a_step_of_numba_that_raises_leaves_the_state_it_was_given():
 
 
 @pytest.mark.parametrize("name", ["drift", "walk", "ring"])
-def test_a_native_step_gives_the_run_that_record_makes(library, name, tmp_path):  # noqa: F811
+def test_a_native_step_gives_the_run_that_record_makes(library, name, tmp_path):
     example = next(case for case in CASES if case.name == name)
     step = rewind.native_step(getattr(library, name))
     options = {"block_size": 7, "backend": "numpy", "params": example.params}

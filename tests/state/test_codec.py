@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers.states import STATES, Agent, Inherited, Pair, Slots, picky, trees, with_extra, with_secret
 from hypothesis import given
 from hypothesis import strategies as st
-from test_layout import STATES, Agent, Inherited, Pair, Slots, picky, trees, with_extra, with_secret
 
 import rewind
 from rewind.errors import ArtifactFormatError, StateError

@@ -12,17 +12,15 @@ import textwrap
 
 import numpy as np
 import pytest
-from test_native import (  # noqa: F401
+from helpers.native_steps import (
     AGENT,
     CASES,
     address_of,
     agents,
-    built,
     capsule,
     cells,
-    cysteps,
     drift,
-    library,
+    every_case,
     own,
     raw,
     ring,
@@ -33,7 +31,6 @@ import rewind
 
 ROOT = pathlib.Path(rewind.__file__).parents[1]
 SIZES = [(1, 1), (2, 1), (7, 7), (8, 7), (50, 7), (400, 20), (401, 400)]
-every_case = pytest.mark.parametrize("example", CASES, ids=lambda c: f"{c.name}-{type(c.state).__name__}")
 
 
 def python_step(example):
@@ -43,7 +40,7 @@ def python_step(example):
     return function if function is not None else lambda state, rng: example.step(state, rng)
 
 
-def both(library, example, n_steps, block_size, **more):  # noqa: F811
+def both(library, example, n_steps, block_size, **more):
     """Record a case by its native step and by its Python one."""
     more = {"block_size": block_size, "backend": "numpy", "params": example.params, **more}
     step = rewind.native_step(getattr(library, example.name))
@@ -62,7 +59,7 @@ def same(ours, theirs):
 
 @every_case
 @pytest.mark.parametrize("n_steps, block_size", SIZES)
-def test_a_native_run_is_the_run_of_the_same_step_in_python(library, example, n_steps, block_size):  # noqa: F811
+def test_a_native_run_is_the_run_of_the_same_step_in_python(library, example, n_steps, block_size):
     run, expected = both(library, example, n_steps, block_size)
     assert run.content_hash() == expected.content_hash()
     for t in {0, n_steps // 2, n_steps - 1, min(n_steps - 1, block_size), *range(0, n_steps, 13)}:
@@ -71,7 +68,7 @@ def test_a_native_run_is_the_run_of_the_same_step_in_python(library, example, n_
 
 
 @every_case
-def test_going_on_going_back_and_iterating_give_the_same_states(library, example):  # noqa: F811
+def test_going_on_going_back_and_iterating_give_the_same_states(library, example):
     run, expected = both(library, example, 60, 8)
     forward = [run.get(t) for t in range(60)]
     backward = [run.get(t) for t in reversed(range(60))][::-1]
@@ -79,7 +76,7 @@ def test_going_on_going_back_and_iterating_give_the_same_states(library, example
         assert all(same(ours, theirs) for ours, theirs in zip(states, expected, strict=True))
 
 
-def test_what_a_user_gets_is_theirs(library):  # noqa: F811
+def test_what_a_user_gets_is_theirs(library):
     init = np.arange(5.0)
     run = rewind.record(rewind.native_step(library.ring), init, 50, 7, backend="numpy")
     assert init.tolist() == [0, 1, 2, 3, 4]
@@ -90,7 +87,7 @@ def test_what_a_user_gets_is_theirs(library):  # noqa: F811
     assert same(run.get(20), before) and run.verify(full=True)
 
 
-def test_the_block_function_gives_the_same_run(library):  # noqa: F811
+def test_the_block_function_gives_the_same_run(library):
     one, many = (
         rewind.record(rewind.native_step(f), 0.5, 1000, 7, backend="numpy", params={"pull": 0.9, "width": 1.0})
         for f in (library.drift, library.drift_block)
@@ -98,7 +95,7 @@ def test_the_block_function_gives_the_same_run(library):  # noqa: F811
     assert one.content_hash() == many.content_hash()
 
 
-def test_the_default_block_size_is_that_of_any_run(library):  # noqa: F811
+def test_the_default_block_size_is_that_of_any_run(library):
     run = rewind.record(rewind.native_step(library.walk), 0, 10_000, 7, backend="numpy")
     assert (run.block_size, type(run.get(9_999))) == (100, int)
 
@@ -107,7 +104,7 @@ def test_the_default_block_size_is_that_of_any_run(library):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["drift", "walk", "ring", "cells"])
-def test_statistics_of_the_state_are_those_of_the_python_run(library, name):  # noqa: F811
+def test_statistics_of_the_state_are_those_of_the_python_run(library, name):
     for example in (case for case in CASES if case.name == name):
         run, expected = both(library, example, 300, 17, observe={"x": None})
         assert run.content_hash() == expected.content_hash()
@@ -120,13 +117,13 @@ def test_statistics_of_the_state_are_those_of_the_python_run(library, name):  # 
         assert run.verify(full=True)
 
 
-def test_metrics_in_python_see_every_state(library):  # noqa: F811
+def test_metrics_in_python_see_every_state(library):
     run, expected = both(library, CASES[8], 200, 17, observe={"first": lambda x: x[0], "sum": lambda x: float(x.sum())})
     assert run.content_hash() == expected.content_hash()
     assert run.series(lambda x: x[3]).tobytes() == expected.series(lambda x: x[3]).tobytes()
 
 
-def test_structs_are_observed_by_their_fields(library):  # noqa: F811
+def test_structs_are_observed_by_their_fields(library):
     run, expected = both(library, CASES[12], 60, 7, observe={"x": "x", "hits": "hits"})
     assert run.content_hash() == expected.content_hash()
 
@@ -134,7 +131,7 @@ def test_structs_are_observed_by_their_fields(library):  # noqa: F811
 # ---- branches, extension, files
 
 
-def test_branches_and_extensions_are_those_of_the_python_run(library):  # noqa: F811
+def test_branches_and_extensions_are_those_of_the_python_run(library):
     for name in ("drift", "walk", "cells"):
         example = next(case for case in CASES if case.name == name)
         run, expected = both(library, example, 100, 9)
@@ -150,7 +147,7 @@ def test_branches_and_extensions_are_those_of_the_python_run(library):  # noqa: 
         assert run.extend(175).content_hash() == longer.content_hash()
 
 
-def test_params_reach_the_function_in_whatever_order_they_are_written(library, tmp_path):  # noqa: F811
+def test_params_reach_the_function_in_whatever_order_they_are_written(library, tmp_path):
     step = rewind.native_step(library.drift)
     one = rewind.record(step, 0.5, 100, 7, backend="numpy", params={"pull": 0.5, "width": 2.0})
     other = rewind.record(step, 0.5, 100, 7, backend="numpy", params={"width": 2.0, "pull": 0.5})
@@ -161,7 +158,7 @@ def test_params_reach_the_function_in_whatever_order_they_are_written(library, t
     assert list(loaded.branch(10, params={"pull": 0.9})) == list(one.branch(10, params={"pull": 0.9}))
 
 
-def test_a_branch_may_change_state_and_params(library):  # noqa: F811
+def test_a_branch_may_change_state_and_params(library):
     step = rewind.native_step(library.drift)
     run = rewind.record(step, 0.5, 100, 7, backend="numpy", params={"pull": 0.5, "width": 1.0})
     child = run.branch(50, mutate=lambda x: x + 10.0, params={"pull": 0.9})
@@ -172,7 +169,7 @@ def test_a_branch_may_change_state_and_params(library):  # noqa: F811
         run.branch(50, mutate=lambda x: int(x))
 
 
-def test_a_file_goes_from_native_to_python_and_back(library, tmp_path):  # noqa: F811
+def test_a_file_goes_from_native_to_python_and_back(library, tmp_path):
     for name, step in (("drift", drift), ("walk", walk), ("ring", ring), ("cells", cells), ("agents", agents)):
         example = next(case for case in CASES if case.name == name)
         native = rewind.native_step(getattr(library, name))
@@ -185,20 +182,20 @@ def test_a_file_goes_from_native_to_python_and_back(library, tmp_path):  # noqa:
         assert rewind.load(tmp_path / f"{name}.replay").metadata()["step"]["id"] == f"steps.so:{name}"
 
 
-def test_a_run_of_a_named_step_is_pickled(cysteps):  # noqa: F811
+def test_a_run_of_a_named_step_is_pickled(cysteps):
     step = rewind.native_step(("cysteps", "ou"))
     run = rewind.record(step, 0.5, 100, 7, backend="numpy", params={"pull": 0.5, "width": 1.0})
     again = pickle.loads(pickle.dumps(run))
     assert again.get(77) == run.get(77) and again.verify(full=True)
 
 
-def test_a_run_of_a_nameless_step_says_that_it_cannot_be_pickled(library):  # noqa: F811
+def test_a_run_of_a_nameless_step_says_that_it_cannot_be_pickled(library):
     run = rewind.record(rewind.native_step(library.drift), 0.5, 100, 7, backend="numpy")
     with pytest.raises(pickle.PicklingError, match="native_step"):
         pickle.dumps(run)
 
 
-def test_both_kernels_give_one_hash(library, built):  # noqa: F811
+def test_both_kernels_give_one_hash(library, built):
     script = f"""
         import ctypes, rewind
         library = ctypes.CDLL({str(built)!r})
@@ -218,33 +215,33 @@ def test_both_kernels_give_one_hash(library, built):  # noqa: F811
     assert len(hashes) == 1
 
 
-def from_ctypes(library, built):  # noqa: F811
+def from_ctypes(library, built):
     return library.drift
 
 
-def from_capsule(library, built):  # noqa: F811
+def from_capsule(library, built):
     return capsule(address_of(library.drift))
 
 
-def from_scipy(library, built):  # noqa: F811
+def from_scipy(library, built):
     return pytest.importorskip("scipy").LowLevelCallable(library.drift)
 
 
-def from_cffi(library, built):  # noqa: F811
+def from_cffi(library, built):
     ffi = pytest.importorskip("cffi").FFI()
     ffi.cdef("typedef struct bitgen bitgen_t; int drift(void *state, bitgen_t *rng, const void *params);")
     return ffi.dlopen(str(built)).drift
 
 
 @pytest.mark.parametrize("make", [from_ctypes, from_capsule, from_scipy, from_cffi])
-def test_every_source_gives_the_same_run(library, built, make):  # noqa: F811
+def test_every_source_gives_the_same_run(library, built, make):
     params = {"pull": 0.5, "width": 1.0}
     expected = rewind.record(drift, 0.5, 300, 7, backend="numpy", params=params)
     run = rewind.record(rewind.native_step(make(library, built)), 0.5, 300, 7, backend="numpy", params=params)
     assert run.content_hash() == expected.content_hash() and run.verify(full=True)
 
 
-def test_a_cython_step_draws_with_numpys_distributions(cysteps):  # noqa: F811
+def test_a_cython_step_draws_with_numpys_distributions(cysteps):
     params = {"pull": 0.9, "width": 2.0}
 
     def ou(x, rng, pull, width):
@@ -273,7 +270,7 @@ def test_a_numba_cfunc_is_a_native_step():
 
 @pytest.mark.parametrize("name", ["bounded", "bounded_block"])
 @pytest.mark.parametrize("observe", [None, {"x": None}])
-def test_a_step_that_fails_ends_the_recording_there(library, name, observe):  # noqa: F811
+def test_a_step_that_fails_ends_the_recording_there(library, name, observe):
     step = rewind.native_step(getattr(library, name))
     with pytest.raises(rewind.StepError, match="step_fn raised NativeStepError at step") as caught:
         rewind.record(step, 0, 5000, 7, backend="numpy", params={"limit": 12}, block_size=50, observe=observe)
@@ -282,13 +279,13 @@ def test_a_step_that_fails_ends_the_recording_there(library, name, observe):  # 
     assert run.verify(full=True)
 
 
-def test_an_exception_of_a_cython_step_ends_the_recording_there(cysteps):  # noqa: F811
+def test_an_exception_of_a_cython_step_ends_the_recording_there(cysteps):
     with pytest.raises(rewind.StepError, match="step_fn raised ValueError at step 41: it is 42") as caught:
         rewind.record(rewind.native_step(("cysteps", "raises")), 0, 1000, 7, backend="numpy", block_size=10)
     assert caught.value.run.get(41) == 41
 
 
-def test_hidden_state_is_found(library):  # noqa: F811
+def test_hidden_state_is_found(library):
     step = rewind.native_step(library.counting)
     run = rewind.record(step, 0.0, 100, 7, backend="numpy")
     with pytest.raises(rewind.NondeterministicReplayError, match="this is the first step that differs"):
@@ -299,7 +296,7 @@ def test_hidden_state_is_found(library):  # noqa: F811
         rewind.record(step, 0.0, 100, 7, backend="numpy", self_check=True)
 
 
-def test_self_check_passes_where_it_should(library):  # noqa: F811
+def test_self_check_passes_where_it_should(library):
     for example in CASES:
         run, expected = both(library, example, 60, 7, self_check=True)
         assert run.content_hash() == expected.content_hash()
@@ -307,7 +304,7 @@ def test_self_check_passes_where_it_should(library):  # noqa: F811
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers for signals on this system")
 @pytest.mark.parametrize("name", ["drift", "drift_block"])
-def test_ctrl_c_keeps_the_finished_blocks(library, name):  # noqa: F811
+def test_ctrl_c_keeps_the_finished_blocks(library, name):
     step = rewind.native_step(getattr(library, name))
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -322,14 +319,14 @@ def test_ctrl_c_keeps_the_finished_blocks(library, name):  # noqa: F811
     assert run.verify()
 
 
-def test_progress_is_told(library):  # noqa: F811
+def test_progress_is_told(library):
     told = []
     step = rewind.native_step(library.drift)
     rewind.record(step, 0.5, 100_000, 7, backend="numpy", progress=told.append)
     assert told and told[-1].done == 100_000
 
 
-def test_the_door_refuses_what_no_native_step_takes(library):  # noqa: F811
+def test_the_door_refuses_what_no_native_step_takes(library):
     step = rewind.native_step(library.drift)
     with pytest.raises(rewind.StateError, match="a form no native step takes"):
         rewind.record(step, {"x": 1.0}, 100, 7, backend="numpy")
@@ -344,7 +341,7 @@ def test_the_door_refuses_what_no_native_step_takes(library):  # noqa: F811
         run.branch(5, params={"name": "x"})
 
 
-def test_thinned_and_lead_runs_are_native_too(library):  # noqa: F811
+def test_thinned_and_lead_runs_are_native_too(library):
     """A branch with its parent's noise begins inside a block."""
     for example in (CASES[0], CASES[8], CASES[12]):
         run, expected = both(library, example, 200, 16)
@@ -354,7 +351,7 @@ def test_thinned_and_lead_runs_are_native_too(library):  # noqa: F811
             assert ours.verify(full=True)
 
 
-def test_agents_keep_no_padding(library):  # noqa: F811
+def test_agents_keep_no_padding(library):
     run = rewind.record(rewind.native_step(library.agents), np.zeros(2, AGENT), 100, 7, backend="numpy")
     state = run.get(80)
     assert state.dtype == AGENT and state["flag"].view("u1").max() <= 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
 import io
 import itertools
 import json
@@ -16,11 +15,11 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from types import ModuleType
 
 import h5py
 import numpy as np
 import pytest
+from helpers import mutants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -39,15 +38,6 @@ META = b'{"n_steps":1000000}'
 ROOT = Path(__file__).parents[2]
 
 
-def _load_mutants() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "stress" / "mutants.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-mutants = _load_mutants()
 SAMPLES = mutants.samples()
 
 
@@ -193,7 +183,7 @@ def test_h5dump_reads_every_sample_file(name, tmp_path):
 def test_the_bytes_are_the_same_in_every_process(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from mutants import samples\n"
+        "from helpers.mutants import samples\n"
         "import hashlib; print(hashlib.sha256(b''.join(samples().values())).hexdigest())"
     )
     environments = [
@@ -203,7 +193,7 @@ def test_the_bytes_are_the_same_in_every_process(tmp_path):
     ]
     digests = {
         subprocess.run(
-            [sys.executable, "-c", code, str(ROOT / "tests" / "stress")],
+            [sys.executable, "-c", code, str(ROOT / "tests")],
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             cwd=tmp_path,
             capture_output=True,

@@ -25,10 +25,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from helpers.exact import all_bits
 from helpers.replays import KINDS, collect, stay, walk, walk_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_statistics import all_bits
 
 import rewind
 from rewind.runs.run import Run

@@ -5,11 +5,13 @@ while they are replaced; on each of the kernels that are here. What is compared 
 with an exit code other than 0 at the first answer that is wrong, and where a child hangs.
 """
 
+import ctypes
 import faulthandler
 import os
 import pathlib
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +20,15 @@ import threading
 import time
 import warnings
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("", "runs", "steps")]
+import numpy as np
 
-import test_concurrency as fast  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import rewind  # noqa: E402
-from rewind.state.digest import digest  # noqa: E402
+from helpers import concurrency as fast
+from helpers import native_steps
+
+import rewind
+from rewind.state.digest import digest
 
 THREADS = 6
 FORKS = 10  # of each kind in a round
@@ -60,23 +64,13 @@ def numba_case(**more):
 
 def native_case(folder, **more):
     """Return a run of a C step, None where there is no compiler."""
-    import ctypes
-    import shutil
-
-    import numpy as np
-    import test_native
-
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         return None
-    target = pathlib.Path(folder) / "steps.so"
-    source = str(test_native.SOURCES / "steps.c")
-    flags = ["-O2", "-ffp-contract=off", "-shared", "-fPIC", *test_native.includes()]
-    subprocess.run([compiler, *flags, source, "-o", str(target)], check=True)
-    ring = ctypes.CDLL(str(target)).ring
-    ring.argtypes, ring.restype = test_native.POINTERS, ctypes.c_int
+    native_steps.build_library(pathlib.Path(folder))
+    ring = ctypes.CDLL(f"{folder}/steps.so").ring
+    ring.argtypes, ring.restype = native_steps.POINTERS, ctypes.c_int
     step = rewind.native_step(ring)
-    return fast.Case(step, test_native.ring, np.arange(5.0), "numpy", lambda x: float(x[3]), **more)
+    return fast.Case(step, native_steps.ring, np.arange(5.0), "numpy", lambda x: float(x[3]), **more)
 
 
 def cases(folder):

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from test_draws import BIT_GENERATORS, GENERATOR_CALLS, RANDOM_CALLS, bits, state_of  # noqa: E402
+from helpers.draws import BIT_GENERATORS, GENERATOR_CALLS, RANDOM_CALLS, bits, state_of
 
-import rewind.kernel._draws as draws  # noqa: E402
+import rewind.kernel._draws as draws
 
 #: Methods that take any positive numbers, and how many.
 POSITIVE = {"gamma": 2, "beta": 2, "f": 2, "wald": 2, "chisquare": 1, "standard_t": 1, "pareto": 1, "weibull": 1}

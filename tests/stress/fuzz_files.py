@@ -29,7 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutants import checked_ranges, damaged, edited, parts_of, rechained, resealed, retold, samples
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from helpers.mutants import checked_ranges, damaged, edited, parts_of, rechained, resealed, retold, samples
 
 import rewind
 from rewind.cli import files as verbs

@@ -40,7 +40,7 @@ echo 'int main(void) { return 0; }' >"$FOLDER/probe.c"
 
 cp -R "$HERE/rewind" "$HERE/tests" "$HERE/docs" "$HERE/README.md" "$HERE/pyproject.toml" "$HERE/setup.py" "$FOLDER"
 cd "$FOLDER"
-find rewind -name '*.so' -o -name '*.pyd' -o -name '*.c' ! -path 'rewind/include/*' | xargs rm -f
+find rewind -name '*.so' -o -name '*.pyd' -o -name '*.c' ! -path '*/include/*' | xargs rm -f
 where() {
     "$PYTHON" -c "import numpy, os, sysconfig; print($1)"
 }

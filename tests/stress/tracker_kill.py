@@ -28,10 +28,10 @@ from rewind.tracker.store import history as chain
 
 PROGRAM = """
 import os, sys, random, rewind
-from rewind.tracker import writing
+from rewind.tracker.store import writer
 folder, options, seed = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
 rng = random.Random(seed)
-writing.MANY_ROWS, writing.MARK_ROWS = rng.choice([(3, 5), (40, 100), (1000, 4096)])
+writer.MANY_ROWS, writer.MARK_ROWS = rng.choice([(3, 5), (40, 100), (1000, 4096)])
 print("ready", flush=True)
 run = rewind.init(dir=folder, config={"seed": seed}, **options)
 print("open", run.id, run.revision, run.step, flush=True)
