@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -80,10 +81,19 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def walked(tmp_path_factory):
+    """The file that ``python walk.py`` makes."""
+    folder = tmp_path_factory.mktemp("walked")
+    (folder / "walk.py").write_text(WALK)
+    run_script("walk.py", folder)
+    return folder / "run.replay"
+
+
 @pytest.fixture
-def recorded(here):
+def recorded(here, walked):
     """The same folder after ``python walk.py``."""
-    run_script("walk.py", here)
+    shutil.copy(walked, here)
     return here
 
 
@@ -116,12 +126,15 @@ def test_version_names_the_kernel_numpy_and_h5py(cli):
     )
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["get", "--help"], ["info", "run.replay"]])
-def test_reading_and_help_do_not_import_h5py(recorded, argv):
-    program = f"import sys; from rewind.cli.main import main; code = main({argv}); print('h5py' in sys.modules, code)"
+def test_reading_and_help_do_not_import_h5py(recorded):
+    lines = [["--help"], ["--version"], ["get", "--help"], ["info", "run.replay"]]
+    program = (
+        f"import sys; from rewind.cli.main import main; codes = [main(argv) for argv in {lines}]; "
+        "print('h5py' in sys.modules, codes)"
+    )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False 0"
+    assert done.stdout.splitlines()[-1] == "False [0, 0, 0, 0]"
 
 
 def test_python_dash_m_is_the_command(recorded):

@@ -1,5 +1,6 @@
 """The verbs that ask: find, bisect, series, likelihood, diff, and passes in shards; their answers are the library's."""
 
+import contextlib
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +116,8 @@ def cli(capsys):
     return call
 
 
-@pytest.fixture
-def states(made):
+@pytest.fixture(scope="session")
+def values(made):
     """The values of all states, by the library."""
     program = (
         "import walk, rewind, json, sys; sys.modules['__main__'].State = walk.State;"
@@ -126,6 +128,11 @@ def states(made):
         [sys.executable, "-c", program], cwd=made, env=env, capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
+
+
+@pytest.fixture
+def states(values):
+    return list(values)
 
 
 def count(x, rng):
@@ -829,28 +836,38 @@ def test_observed_statistics_have_no_shards(recorded, cli):
 # ---- terminals
 
 
-def on_a_terminal(*argv, cwd, env=None):
-    """Return what the command writes to a terminal as its stderr."""
+def read_terminal(work):
+    """Return what ``work(terminal)`` writes to a terminal, the descriptor that it is given and closes."""
     pty = pytest.importorskip("pty")
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "rewind", *map(str, argv)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-    with subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=slave) as process:
-        os.close(slave)
+
+    def read():
         seen = b""
-        while True:
-            try:
-                piece = os.read(master, 1 << 16)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            seen += piece
-    os.close(master)
-    assert process.returncode in (0, 1)
-    return seen.decode()
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(master, 1 << 16):
+                seen += piece
+        return seen.decode()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            seen = pool.submit(read)
+            work(slave)
+            return seen.result()
+    finally:
+        os.close(master)
+
+
+def on_a_terminal(*argv):
+    """Return what the command writes to a terminal as its stderr."""
+
+    def work(slave):
+        with open(slave, "w") as terminal, open(os.devnull, "w") as nothing:
+            with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(nothing):
+                assert main([*map(str, argv)]) in (0, 1)
+
+    return read_terminal(work)
 
 
 @pytest.mark.parametrize(
@@ -866,12 +883,26 @@ def on_a_terminal(*argv, cwd, env=None):
         ("diff", ["diff", "run.replay", "tail.replay", "--step", "walk.py:step", "--other-step", "again.py:step"]),
     ],
 )
-def test_a_long_pass_shows_progress_on_a_terminal_unless_it_is_to_be_quiet(recorded, op, argv):
+def test_a_long_pass_shows_progress_on_a_terminal_unless_it_is_to_be_quiet(recorded, monkeypatch, op, argv):
     shutil.copy("walk.py", "again.py")
-    assert f"{op}: " in on_a_terminal(*argv, cwd=recorded)
-    quiet = on_a_terminal(*argv, "--quiet", cwd=recorded)
+    assert f"{op}: " in on_a_terminal(*argv)
+    quiet = on_a_terminal(*argv, "--quiet")
     assert f"{op}: " not in quiet and "%" not in quiet
-    assert "\x1b[3" not in on_a_terminal(*argv, cwd=recorded, env={"NO_COLOR": "1"})
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in on_a_terminal(*argv)
+
+
+def test_a_process_whose_stderr_is_a_terminal_shows_progress(recorded):
+    command = [sys.executable, "-m", "rewind", "series", "run.replay"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def work(slave):
+        try:
+            subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=slave, check=True)
+        finally:
+            os.close(slave)
+
+    assert "series: " in read_terminal(work)
 
 
 # ---- the rest
