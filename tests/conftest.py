@@ -1,5 +1,6 @@
 """Shared by every test: which kernels are here, the `core` fixture, and how Hypothesis runs."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -32,6 +33,12 @@ def pytest_configure(config):
     # A shell's background jobs ignore Ctrl-C, and so would all that is started here: tests that send one would wait.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    # What is there before the first test stays. Nothing that collects garbage within a test has to look through it.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header():
