@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import io
 import json
 import re
 from typing import Any
@@ -94,6 +95,9 @@ def options(parser: argparse.ArgumentParser) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():  # one may be set up when it is first asked
+                with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+                    inner.parse_known_args(["--help"])
             found["verbs"] = {verb: options(inner) for verb, inner in action.choices.items()}
             continue
         facts = {

@@ -128,12 +128,24 @@ def is_expected(path):
     return any("/".join(path).startswith(expected) for expected in DIFFERENCES)
 
 
+def has_more_facts(path, before, now):
+    """Whether an error takes what it took, and more: what was edited into its text is a fact of its own now."""
+    what, name, *rest = path
+    is_error = what == "names" and rest == ["new"] and name in EXCEPTIONS
+    return is_error and now.startswith(before.rpartition(")")[0] + ", ")
+
+
 def test_the_surface_is_that_of_0_5_but_for_what_is_listed():
     golden = json.loads((ROOT / "tests" / "golden" / "surface-0.5.json").read_text())
     before, now = ({path: spelled(leaf) for path, leaf in leaves(tree)} for tree in (golden, surface()))
     assert len(before) > 600
-    paths = sorted(path for path in {*before, *now} if not is_expected(path))
-    assert {path: now.get(path, "gone") for path in paths} == {path: before.get(path, "new") for path in paths}
+    others = {
+        "/".join(path): (before.get(path, "nothing"), now.get(path, "nothing"))
+        for path in sorted({*before, *now})
+        if before.get(path) != now.get(path) and not is_expected(path)
+        if not has_more_facts(path, str(before.get(path)), str(now.get(path)))
+    }
+    assert others == {}
 
 
 def test_the_shell_has_record_under_the_name_that_it_had_too():
