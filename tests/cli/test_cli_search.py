@@ -20,6 +20,8 @@ import rewind
 from rewind.cli.main import main
 from rewind.metrics.condition import parse
 
+pytestmark = pytest.mark.once  # of files, options and words: which kernel runs does not matter
+
 ROOT = Path(rewind.__file__).parents[1]
 FORMS = "MODULE:NAME or FILE.py:NAME, for example walk.py:step"
 SAYS = "rewind: importing step __main__:step from ./walk.py (source hash matches)\n"

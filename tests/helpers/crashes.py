@@ -28,7 +28,7 @@ import rewind
 from rewind.runs import progress
 from rewind.state.digest import digest
 from rewind.storage import journal
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 from rewind.storage.journal import SUFFIX
 
 try:
@@ -248,7 +248,7 @@ class Reference:
         if n_steps not in self._shorter:
             # What is to be extended is thinned when it goes on.
             run = self._recorded(n_steps) if self.case.extends else self._run(n_steps)
-            self._shorter[n_steps] = artifact.to_bytes(run._recording)
+            self._shorter[n_steps] = replay_file.to_bytes(run._recording)
         return self._shorter[n_steps]
 
 
@@ -333,7 +333,7 @@ def examine(case: Case, folder: str, claimed: int, rng: random.Random, returned:
             raise Wrong("wrong", f"state {t} of {run.n_steps}")
     if not done:
         recording = replace(run._recording, complete=True, stopped=None)
-        if artifact.to_bytes(recording) != truth.shorter(run.n_steps):
+        if replay_file.to_bytes(recording) != truth.shorter(run.n_steps):
             raise Wrong("wrong", f"the recording of {run.n_steps} states")
     return Seen(run.n_steps, done, done and JOURNAL in names, len(temporary))
 

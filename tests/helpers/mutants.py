@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewind.storage import frames
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 from rewind.storage.hdf5 import reader, writer
 from rewind.storage.hdf5.messages import lookup3
 from rewind.storage.hdf5.parser import Subset
@@ -115,8 +115,8 @@ def rehashed(arrays: dict[str, np.ndarray], meta: dict[str, Any], compat: str | 
     """Return the file of these parts, with hashes and a seal that fit."""
     if "pickle/blob" in arrays:
         meta["pickle_hash"] = hashlib.blake2b(arrays["pickle/blob"].tobytes(), digest_size=32).hexdigest()
-    meta["content_hash"] = artifact._content_hash(arrays, meta)
-    return writer.build(arrays, artifact._canonical(meta), compat=compat)
+    meta["content_hash"] = replay_file._content_hash(arrays, meta)
+    return writer.build(arrays, replay_file._canonical(meta), compat=compat)
 
 
 def parts_of(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

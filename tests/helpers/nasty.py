@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 import rewind
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 from rewind.storage.hdf5 import writer
 from rewind.storage.hdf5.messages import UNDEFINED, lookup3
 from rewind.storage.hdf5.seal import SEAL_BYTES, SIGNATURE, seal
@@ -89,7 +89,7 @@ def gather(x: Any, rng: Any) -> Any:
 
 
 def parts_of(run: Any) -> Parts:
-    arrays, meta = artifact.to_parts(run._recording)
+    arrays, meta = replay_file.to_parts(run._recording)
     meta.update(step={}, versions={})
     return {name: array.copy() for name, array in arrays.items()}, json.loads(json.dumps(meta))
 
@@ -125,8 +125,8 @@ def file_of(parts: Parts, **changes: Any) -> bytes:
     meta = {name: value for name, value in meta.items() if value is not ...}
     if "pickle/blob" in arrays:
         meta["pickle_hash"] = hashlib.blake2b(arrays["pickle/blob"].tobytes(), digest_size=32).hexdigest()
-    meta["content_hash"] = artifact._content_hash(arrays, meta)
-    return writer.build(arrays, artifact._canonical(meta))
+    meta["content_hash"] = replay_file._content_hash(arrays, meta)
+    return writer.build(arrays, replay_file._canonical(meta))
 
 
 def told(text: bytes) -> bytes:
@@ -137,7 +137,7 @@ def told(text: bytes) -> bytes:
 def said(old: str, new: str) -> bytes:
     """Return a file with another text somewhere in its metadata, which need not be JSON any more."""
     arrays, meta = walked()
-    text = artifact._canonical({**meta, "params": {"rate": 17}}).decode()
+    text = replay_file._canonical({**meta, "params": {"rate": 17}}).decode()
     assert old in text
     return writer.build(arrays, text.replace(old, new).encode())
 
@@ -152,7 +152,7 @@ def hdf5(fill: Callable[[Any], Any], meta: bytes | None = None) -> bytes:
     memory = io.BytesIO()
     file = h5py.File(writer._create_file(memory, None))
     writer._write_text(file.id, "format", b"rewind.replay")
-    writer._write_text(file.id, "meta", artifact._canonical(walked()[1]) if meta is None else meta)
+    writer._write_text(file.id, "meta", replay_file._canonical(walked()[1]) if meta is None else meta)
     fill(file)
     file.close()
     return sealed(memory.getvalue()[SEAL_BYTES:])
@@ -258,7 +258,7 @@ def ok_walk() -> bytes:
 @fine()
 def ok_oldest() -> bytes:
     """Nothing: a file without a seal."""
-    return artifact.to_bytes(rewind.record(step, 0, 200, 7)._recording, compat="1.8")
+    return replay_file.to_bytes(rewind.record(step, 0, 200, 7)._recording, compat="1.8")
 
 
 @fine(in_folder=True)
@@ -277,7 +277,7 @@ def ok_pickled() -> bytes:
 @fine(key=KEY)
 def ok_signed() -> bytes:
     """Nothing: it is signed with the key."""
-    return artifact.to_bytes(rewind.record(step, 0, 200, 7)._recording, key=KEY)
+    return replay_file.to_bytes(rewind.record(step, 0, 200, 7)._recording, key=KEY)
 
 
 @fine()
@@ -972,7 +972,7 @@ def seal_made_again_over_other_states() -> bytes:
     """Other states under the old content hash."""
     arrays, meta = walked()
     arrays["checkpoints/state"][3] += 1
-    return writer.build(arrays, artifact._canonical(meta))
+    return writer.build(arrays, replay_file._canonical(meta))
 
 
 @nasty("the file ends after", "ArtifactIntegrityError")
@@ -1150,7 +1150,7 @@ def signature_of_another_form() -> bytes:
 @nasty("does not fit the key", "ArtifactIntegrityError", key=KEY)
 def signature_of_another_key() -> bytes:
     """To pass for a file of someone who has the key."""
-    return artifact.to_bytes(rewind.record(step, 0, 200, 7)._recording, key=b"another")
+    return replay_file.to_bytes(rewind.record(step, 0, 200, 7)._recording, key=b"another")
 
 
 @nasty("no signature", "ArtifactIntegrityError", key=KEY)
@@ -1364,14 +1364,14 @@ def pickle_swapped() -> bytes:
     arrays, meta = gathered()
     blob = arrays["pickle/blob"].tobytes()
     arrays["pickle/blob"] = np.frombuffer(_bomb().ljust(len(blob), b"."), "u1")
-    return writer.build(arrays, artifact._canonical(meta))
+    return writer.build(arrays, replay_file._canonical(meta))
 
 
 @nasty("does not fit the key", "ArtifactIntegrityError", allow_pickle=True, key=KEY)
 def pickle_swapped_in_a_signed_file() -> bytes:
     """A command, in a file that is trusted because it was signed."""
     arrays, meta = _with_bombs()
-    return file_of((arrays, meta), signature=artifact._signature(*gathered(), KEY))
+    return file_of((arrays, meta), signature=replay_file._signature(*gathered(), KEY))
 
 
 @nasty("pickle/offsets", allow_pickle=True)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from rewind.errors import ArgumentError
 
+pytestmark = pytest.mark.once  # each test names the twin that it is about
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 EDGES = [0, 1, 2**32 - 1, 2**32, 2**64 - 1, 2**64, 2**96 - 1, 2**96, 2**128 - 1, 2**128, 2**1000 - 1]
 BLOCKS = [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1]

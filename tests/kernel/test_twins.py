@@ -12,6 +12,8 @@ import pytest
 
 import rewind
 
+pytestmark = pytest.mark.once  # each test names the twin that it is about
+
 PACKAGE = Path(rewind.__file__).parent
 KERNEL = PACKAGE / "kernel"
 #: Each twin in Python, and its compiled module.

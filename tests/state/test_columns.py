@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as hnp
 from rewind.state.columns import MAX_TEXT, UnsupportedDtype, as_restored, dtype_from_json, dtype_to_json, merged, parts
 from rewind.state.digest import digest
 
+pytestmark = pytest.mark.once  # nothing of it is in a kernel
+
 KINDS = {
     "bool": "?",
     "integers": "i1 i2 i4 i8 u1 u2 u4 u8 >i2 >i4 >i8 >u2 >u4 >u8",

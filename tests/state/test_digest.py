@@ -29,6 +29,8 @@ from rewind.state import digest as digests
 from rewind.state.difference import Difference, first_difference
 from rewind.state.digest import digest
 
+pytestmark = pytest.mark.once  # nothing of it is in a kernel
+
 
 @dataclasses.dataclass
 class Agent:

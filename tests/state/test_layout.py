@@ -33,10 +33,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewind.errors import StateClassError, StateError
-from rewind.state import classes as records
+from rewind.state import classes
 from rewind.state import layout as layouts
 from rewind.state.digest import digest
 from rewind.state.layout import MAX_COLUMNS, MAX_DEPTH, Layout, Misfit
+
+pytestmark = pytest.mark.once  # nothing of it is in a kernel
 
 T = TypeVar("T")
 
@@ -407,14 +409,14 @@ def test_looking_for_a_class_runs_nothing(monkeypatch):
     for name in ("lazy_module:Thing", "lazy_module:Empty.x", "lazy_module:instance.x", "lazy_module:instance",
                  "trap_module:Thing", "trap_instance:Thing"):  # fmt: skip
         with pytest.raises(StateClassError):
-            records.find_class(name, "dataclass", ("x",))
+            classes.find_class(name, "dataclass", ("x",))
 
 
 def test_a_class_of_a_module_that_traps_questions_is_still_found(monkeypatch):
     trap = Trap("trap_module")
     object.__getattribute__(trap, "__dict__")["Agent"] = Agent
     monkeypatch.setitem(sys.modules, "trap_module", trap)
-    assert records.find_class("trap_module:Agent", "dataclass", ("x", "tags")) is Agent
+    assert classes.find_class("trap_module:Agent", "dataclass", ("x", "tags")) is Agent
 
 
 def test_restoring_a_state_runs_no_code_of_its_class():

@@ -195,6 +195,7 @@ def test_a_run_of_a_nameless_step_says_that_it_cannot_be_pickled(library):
         pickle.dumps(run)
 
 
+@pytest.mark.once
 def test_both_kernels_give_one_hash(library, built):
     script = f"""
         import ctypes, rewind

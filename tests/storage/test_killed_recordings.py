@@ -30,7 +30,7 @@ from helpers.crashes import (
 )
 
 import rewind
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 
 pytestmark = [
     pytest.mark.once,
@@ -101,7 +101,7 @@ def test_refused_recorder_leaves_the_recording_that_was_cut_off(tmp_path):
 def test_file_that_is_finished_while_it_is_looked_for_is_loaded(tmp_path, monkeypatch):
     case, path = case_of("tiny"), tmp_path / TARGET
     truth = reference(case).file
-    real, missed = artifact.load, []
+    real, missed = replay_file.load, []
 
     def load(*args, **options):
         try:
@@ -110,7 +110,7 @@ def test_file_that_is_finished_while_it_is_looked_for_is_loaded(tmp_path, monkey
             missed.append(path.write_bytes(truth))
             raise
 
-    monkeypatch.setattr(artifact, "load", load)
+    monkeypatch.setattr(replay_file, "load", load)
     assert rewind.load(path).complete and len(missed) == 1
 
 

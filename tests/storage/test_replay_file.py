@@ -34,7 +34,7 @@ import rewind
 from rewind.runs.run import Run
 from rewind.state.digest import digest
 from rewind.storage import files
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 from rewind.storage.hdf5 import seal, writer
 
 TESTS = pathlib.Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def run_of(kind: str) -> Run[Any]:
 
 
 def parts_of(kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    arrays, meta = artifact.to_parts(run_of(kind)._recording)
+    arrays, meta = replay_file.to_parts(run_of(kind)._recording)
     return {name: array.copy() for name, array in arrays.items()}, copy.deepcopy(meta)
 
 
@@ -60,8 +60,8 @@ def sealed(arrays: dict[str, np.ndarray], meta: dict[str, Any], rehash: bool = T
     if rehash:
         if "pickle/blob" in arrays:
             meta["pickle_hash"] = hashlib.blake2b(arrays["pickle/blob"].tobytes(), digest_size=32).hexdigest()
-        meta["content_hash"] = artifact._content_hash(arrays, meta)
-    return writer.build(arrays, artifact._canonical(meta))
+        meta["content_hash"] = replay_file._content_hash(arrays, meta)
+    return writer.build(arrays, replay_file._canonical(meta))
 
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -230,14 +230,14 @@ def test_no_two_kinds_share_a_content_hash():
 
 def test_the_content_hash_does_not_depend_on_hints_versions_or_paths():
     recording = run_of("stopped")._recording
-    known = artifact.content_hash(recording)
+    known = replay_file.content_hash(recording)
     for change in (
         {"step": {"id": "other:step", "file": "x.py", "source": "00"}},
         {"versions": {"python": "9.9", "rewind": "7"}},
         {"versions": {}, "step": {}},
         {"stopped": "another reason"},
     ):
-        assert artifact.content_hash(replace(recording, **change)) == known
+        assert replay_file.content_hash(replace(recording, **change)) == known
 
 
 CONTENT = {
@@ -256,12 +256,12 @@ CONTENT = {
 def test_the_content_hash_depends_on_every_field(name):
     recording = run_of("town")._recording
     changed = replace(recording, **{name: CONTENT[name]})
-    assert artifact.content_hash(changed) != artifact.content_hash(recording)
+    assert replay_file.content_hash(changed) != replay_file.content_hash(recording)
 
 
 def test_the_content_hash_depends_on_every_stored_number_and_every_piece_of_metadata():
     arrays, meta = parts_of("town")
-    known = artifact._content_hash(arrays, meta)
+    known = replay_file._content_hash(arrays, meta)
     for name, array in arrays.items():
         for at in {0, array.size // 2, array.size - 1}:
             flat = array.reshape(-1)
@@ -269,13 +269,13 @@ def test_the_content_hash_depends_on_every_stored_number_and_every_piece_of_meta
             flat.view(f"V{array.itemsize}")[at] = (
                 b"\x01" * array.itemsize if old.tobytes()[:1] != b"\x01" else b"\x02" * array.itemsize
             )
-            assert artifact._content_hash(arrays, meta) != known, name
+            assert replay_file._content_hash(arrays, meta) != known, name
             flat[at] = old
-    assert artifact._content_hash(arrays, meta) == known
+    assert replay_file._content_hash(arrays, meta) == known
     for path, _ in places(meta):
         changed = copy.deepcopy(meta)
         put(changed, path, "something else")
-        same = artifact._content_hash(arrays, changed) == known
+        same = replay_file._content_hash(arrays, changed) == known
         assert same == (path[0] in ("content_hash", "pickle_hash", "step", "stopped", "versions")), path
 
 
@@ -473,7 +473,7 @@ NO_REPLAY = (
 def check_harmless(arrays: dict[str, np.ndarray], meta: dict[str, Any], step: Any, what: object) -> bool:
     """A recording of these parts is refused, or all that needs no replay (and a short replay) works or is refused."""
     try:
-        recording = artifact.from_parts(arrays, meta)
+        recording = replay_file.from_parts(arrays, meta)
     except rewind.RewindError as error:
         assert isinstance(error, rewind.ArtifactFormatError), (what, error)
         return True
@@ -824,7 +824,7 @@ def test_a_file_that_would_not_load_is_never_written(tmp_path, monkeypatch):
         lambda arrays, meta: meta.update(content_hash="00" * 32),
         lambda arrays, meta: arrays.pop("checkpoints/people"),
     ):
-        real = artifact.to_parts
+        real = replay_file.to_parts
 
         def broken(recording, real=real, breaks=breaks):
             arrays, meta = real(recording)
@@ -832,7 +832,7 @@ def test_a_file_that_would_not_load_is_never_written(tmp_path, monkeypatch):
             return arrays, meta
 
         with monkeypatch.context() as patch:
-            patch.setattr(artifact, "to_parts", broken)
+            patch.setattr(replay_file, "to_parts", broken)
             with pytest.raises(rewind.ArtifactError):
                 run_of("town").save(path)
         assert path.read_bytes() == before and os.listdir(tmp_path) == ["run.replay"]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import rewind
 from rewind.cli.main import main
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 from rewind.storage.hdf5 import reader, writer
 
 pytestmark = pytest.mark.once
@@ -42,7 +42,7 @@ def run_of(kind: str) -> Any:
 
 
 def signed_parts(kind: str, key: bytes = KEY) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    container = reader.read(artifact.to_bytes(run_of(kind)._recording, key=key))
+    container = reader.read(replay_file.to_bytes(run_of(kind)._recording, key=key))
     return container.arrays, json.loads(container.meta)
 
 
@@ -51,8 +51,8 @@ def written(path: pathlib.Path, arrays: dict[str, np.ndarray], meta: dict[str, A
     meta = copy.deepcopy(meta)
     if "pickle/blob" in arrays:
         meta["pickle_hash"] = hashlib.blake2b(arrays["pickle/blob"].tobytes(), digest_size=32).hexdigest()
-    meta["content_hash"] = artifact._content_hash(arrays, meta)
-    path.write_bytes(writer.build(arrays, artifact._canonical(meta)))
+    meta["content_hash"] = replay_file._content_hash(arrays, meta)
+    path.write_bytes(writer.build(arrays, replay_file._canonical(meta)))
     return path
 
 
@@ -103,11 +103,11 @@ def test_text_is_a_key_in_utf_8(tmp_path):
 @settings(max_examples=25)
 @given(st.binary(min_size=1, max_size=64), st.binary(min_size=1, max_size=64))
 def test_only_the_key_it_was_signed_with_opens_a_file(key, other):
-    container = reader.read(artifact.to_bytes(run_of("grow")._recording, key=key))
-    assert "signature" in artifact._checked(container, "run.replay", key)
+    container = reader.read(replay_file.to_bytes(run_of("grow")._recording, key=key))
+    assert "signature" in replay_file._checked(container, "run.replay", key)
     if other != key:
         with pytest.raises(rewind.ArtifactIntegrityError, match=WRONG):
-            artifact._checked(container, "run.replay", other)
+            replay_file._checked(container, "run.replay", other)
 
 
 def test_files_for_the_oldest_readers_and_rewritten_ones_are_checked_too(tmp_path):

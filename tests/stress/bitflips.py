@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import rewind
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 
 
 def walk(x: int, rng: Any) -> int:
@@ -33,11 +33,11 @@ def files() -> dict[str, bytes]:
         "pickled": rewind.record(gather, {0}, 60, 7),
         "branch": rewind.record(walk, 0, 60, 7).branch(5, lambda x: x + 1, noise="same"),
     }
-    signed = artifact.to_bytes(walked, key=b"key")
+    signed = replay_file.to_bytes(walked, key=b"key")
     return {
-        "int walk": artifact.to_bytes(walked),
+        "int walk": replay_file.to_bytes(walked),
         "signed": signed,
-        **{name: artifact.to_bytes(run._recording) for name, run in runs.items()},
+        **{name: replay_file.to_bytes(run._recording) for name, run in runs.items()},
     }
 
 

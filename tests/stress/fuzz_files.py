@@ -40,7 +40,7 @@ from rewind.cli.render import json_text
 from rewind.cli.text import printable
 from rewind.engine.recording import Recording
 from rewind.state.digest import digest
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 from rewind.storage.hdf5 import reader
 
 MEMORY = 1 << 30  # of address space, beyond what a worker has when it starts
@@ -132,7 +132,7 @@ def bases() -> dict[str, Base]:
     }
     found = {}
     for name, (step, run) in runs.items():
-        data = artifact.to_bytes(run._recording, compat="1.8" if name.endswith("1.8") else None)
+        data = replay_file.to_bytes(run._recording, compat="1.8" if name.endswith("1.8") else None)
         found[name] = Base(data, _asker(step), *parts_of(data), checked_ranges(data))
     for name, (step, options) in {
         "journal: int walk": (

@@ -24,7 +24,7 @@ from typing import Any
 
 import rewind
 from rewind.tracker.store import database as store
-from rewind.tracker.store import history as chain
+from rewind.tracker.store import history
 
 PROGRAM = """
 import os, sys, random, rewind
@@ -85,15 +85,15 @@ class Folder:
         connection.close()
         opened = store.Store(self.path)
         try:
-            for record in chain.records(opened, "digest IS NOT NULL"):
-                own = chain.rows_digest(opened, record.uid)
+            for record in history.records(opened, "digest IS NOT NULL"):
+                own = history.rows_digest(opened, record.uid)
                 require(own.text() == record.rows_digest and own.n == record.n_rows, record.ref, "has other rows")
-                summary = chain.summary_kept(opened, record.uid)
+                summary = history.summary_kept(opened, record.uid)
                 require(summary == record.summary, record.ref, "has another summary", summary, record.summary)
-                above = None if record.parent is None else chain.record_of(opened, record.parent)
+                above = None if record.parent is None else history.record_of(opened, record.parent)
                 require(above is None or above.digest == record.parent_digest, record.ref, "has another parent")
                 given = (own.text(), record.summary, record.simulation_digest)
-                require(chain.revision_digest(opened, record, *given) == record.digest, record.ref, "another digest")
+                require(history.revision_digest(opened, record, *given) == record.digest, record.ref, "another digest")
         finally:
             opened.close()
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.shared import made_once
 
 pytestmark = pytest.mark.once
 
@@ -36,13 +37,25 @@ def run(*command, cwd, **env):
     return answer.returncode, answer.stdout
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A copy of the source tree without what was built in it."""
-    built = shutil.ignore_patterns(
-        ".*", "build", "dist", "*.egg-info", "__pycache__", "_*.c", "*.so", "*.pyd", "*.replay"
-    )
-    return shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / "rewind", ignore=built)
+@pytest.fixture(scope="session")
+def translated(tmp_path_factory):
+    """A copy of the source tree without what was built in it, but with the C files that Cython makes of it."""
+
+    def make(folder):
+        built = shutil.ignore_patterns(
+            ".*", "build", "dist", "*.egg-info", "__pycache__", "_*.c", "*.so", "*.pyd", "*.replay"
+        )
+        shutil.copytree(ROOT, folder / "rewind", ignore=built)
+        code, output = run("setup.py", "--version", cwd=folder / "rewind", REWIND_BUILD="compiled")
+        assert code == 0 and len(list((folder / "rewind" / "rewind").rglob("_*.c"))) == 4, output
+
+    return made_once(tmp_path_factory, "source", make) / "rewind"
+
+
+@pytest.fixture
+def source(translated, tmp_path_factory):
+    """A copy of it, to build in: Cython leaves alone what is newer than its source."""
+    return shutil.copytree(translated, tmp_path_factory.mktemp("source") / "rewind")
 
 
 def make_wheel(source, folder, **env):

@@ -47,6 +47,7 @@ def output(request, tmp_path):
     return text
 
 
+#: Those that run for seconds are marked `once`: both kernels give the same bytes.
 def of(name):
     return pytest.mark.parametrize("output", [name], indirect=True)
 
@@ -95,6 +96,7 @@ def test_the_cause_is_found_backward_from_the_damage(output):
     assert number(r"same up to minute ([\d,]+), where .queue is", output) == damage
 
 
+@pytest.mark.once
 @of("inevitable")
 def test_an_outbreak_becomes_inevitable(output):
     found = re.findall(r"day +(\d+), +\d+ ill: +(\d+)% \( *(\d+)% to +(\d+)%\)", output)
@@ -118,6 +120,7 @@ def test_common_random_numbers_pay(output):
     assert number(r"(\d+) people were spared", output) > number(r"and (\d+) hit that would not", output)
 
 
+@pytest.mark.once
 @of("langevin")
 def test_equipartition_holds(output):
     for pattern in (r"<k x\^2> +([\d.]+) +theory ([\d.]+)", r"<m v\^2> +([\d.]+) +theory ([\d.]+)"):
@@ -145,6 +148,7 @@ def test_the_step_in_c_is_the_one_in_python(output):
     assert abs(number(r"variance ([\d.]+)", output) / number(r"theory ([\d.]+)", output) - 1) < 0.02
 
 
+@pytest.mark.once
 @of("numba_walk")
 def test_the_centre_of_the_chain_has_half_a_kt(output):
     for energy, theory in re.findall(r": ([\d.]+), theory ([\d.]+)", output):
@@ -152,6 +156,7 @@ def test_the_centre_of_the_chain_has_half_a_kt(output):
     assert "loaded, the same states: True" in output and output.endswith("in place and all: True\n")
 
 
+@pytest.mark.once
 @of("ising")
 def test_the_lattice_agrees_with_onsager(output):
     for name in ("magnetisation", "energy"):

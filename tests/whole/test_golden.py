@@ -15,7 +15,7 @@ from helpers.replays import KINDS, Mood, Town
 
 import rewind
 from rewind.state.digest import digest
-from rewind.storage import replay_file as artifact
+from rewind.storage import replay_file
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -164,14 +164,14 @@ def test_saving_today_gives_the_same_file(kind, tmp_path):
         return
     recorded = KINDS[kind][0]()._recording  # what is recorded today, but for the versions and the source of the step
     known = load(kind)._recording
-    artifact.save(replace(recorded, versions=known.versions, step=known.step), again)
+    replay_file.save(replace(recorded, versions=known.versions, step=known.step), again)
     check_same_file(again.read_bytes(), golden)
 
 
 def check_same_file(data: bytes, golden: bytes) -> None:
     if compressed_probe() == PROBE:
         assert data == golden
-    ours, theirs = artifact.read_container(data), artifact.read_container(golden)
+    ours, theirs = replay_file.read_container(data), replay_file.read_container(golden)
     assert ours.meta == theirs.meta and ours.arrays.keys() == theirs.arrays.keys()
     for name in ours.arrays:
         assert (

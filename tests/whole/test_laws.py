@@ -355,7 +355,7 @@ BOTH = """
     import hashlib, json
     from helpers.plain import BACKENDS, HAZARDS
     import rewind
-    from rewind.storage import artifact
+    from rewind.storage import replay_file
 
     found = {"kernel": rewind.kernel_name}
     observe = {"n": lambda s: 1.0, "v": lambda s: [0.1, 1e9]}
@@ -364,11 +364,12 @@ BOTH = """
             run = rewind.record(step, make(), 23, 5, block_size=6, backend=backend, observe=observe)
             made = {"run": run, "same": run.branch(8, noise="same"), "fork": run.branch(8), "long": run.extend(200)}
             found |= {f"{name} {backend} {kind}": one.content_hash() for kind, one in made.items()}
-        found[name] = hashlib.blake2b(artifact.to_bytes(run._recording)).hexdigest()
+        found[name] = hashlib.blake2b(replay_file.to_bytes(run._recording)).hexdigest()
     print(json.dumps(found))
 """
 
 
+@pytest.mark.once
 @pytest.mark.compiled
 def test_both_kernels_write_the_same_files():
     found = []
