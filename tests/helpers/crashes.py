@@ -27,8 +27,7 @@ from helpers.plain import bytes_of, loop
 import rewind
 from rewind.runs import progress
 from rewind.state.digest import digest
-from rewind.storage import journal
-from rewind.storage import replay_file
+from rewind.storage import journal, replay_file
 from rewind.storage.journal import SUFFIX
 
 try:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rewind.storage import frames
-from rewind.storage import replay_file
+from rewind.storage import frames, replay_file
 from rewind.storage.hdf5 import reader, writer
 from rewind.storage.hdf5.messages import lookup3
 from rewind.storage.hdf5.parser import Subset

@@ -33,8 +33,7 @@ from hypothesis import strategies as st
 import rewind
 from rewind.runs.run import Run
 from rewind.state.digest import digest
-from rewind.storage import files
-from rewind.storage import replay_file
+from rewind.storage import files, replay_file
 from rewind.storage.hdf5 import seal, writer
 
 TESTS = pathlib.Path(__file__).parents[1]
@@ -331,12 +330,12 @@ def test_contents_that_are_not_what_the_hash_says_are_named():
 
 def read(data: bytes, **options: Any) -> Run[Any]:
     """Load bytes by the public function, without a disk."""
-    known = artifact.read_file
-    artifact.read_file = lambda path, **_: data  # type: ignore[assignment]
+    known = replay_file.read_file
+    replay_file.read_file = lambda path, **_: data  # type: ignore[assignment]
     try:
         return rewind.load("bytes.replay", **options)
     finally:
-        artifact.read_file = known
+        replay_file.read_file = known
 
 
 def npy() -> bytes:
