@@ -46,7 +46,26 @@ def pytest_report_header():
     return f"rewind kernels: {'compiled, python' if why is None else f'python; compiled is deselected: {why}'}"
 
 
+#: Files of tests that are marked `fast`: for each package, what breaks first and takes no more than seconds.
+FAST = {
+    "kernel": ["test_kernel", "test_twins"],
+    "state": ["test_codec", "test_columns", "test_layout"],
+    "metrics": ["test_condition", "test_observe"],
+    "steps": ["test_native_runs"],
+    "engine": ["test_replay", "test_snapshots"],
+    "storage": ["test_replay_file", "test_signature"],
+    "runs": ["test_arguments", "test_branch", "test_record", "test_run", "test_warnings"],
+    "tracker": ["test_config", "test_moments", "test_store"],
+    "cli": ["test_cli_record"],
+    "whole": ["test_golden", "test_layers", "test_surface"],
+}
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path.parent.name != "whole")  # the long ones are there: begin with them
+    for item in items:
+        if item.path.stem in FAST.get(item.path.parent.name, ()):
+            item.add_marker(pytest.mark.fast)
     if why_not_compiled() is None:
         return
     gone = [item for item in items if item.get_closest_marker("compiled")]

@@ -198,7 +198,7 @@ def test_answers_come_in_order_however_the_work_is_done(n, shares_memory):
 
 
 @pytest.mark.parametrize("most", [0, 5, 100, 5000])
-def test_nothing_comes_behind_the_answer_that_ends_the_work(most):
+def test_nothing_comes_after_the_answer_that_ends_the_work(most):
     executor = Backward()
     found = list(workers(executor).answers(Squares(most=most), range(1000)))
     last = next(i for i in range(1000) if i * i > most)
@@ -206,7 +206,7 @@ def test_nothing_comes_behind_the_answer_that_ends_the_work(most):
     assert all(future.cancelled() or future.done() for future, _ in executor.waiting)
 
 
-def test_an_error_comes_behind_the_answers_before_it_and_the_earliest_one_is_raised():
+def test_an_error_comes_after_the_answers_before_it_and_the_earliest_one_is_raised():
     for at in (0, 1, 7, 500):
         found: list[int] = []
         with pytest.raises(ZeroDivisionError, match=f"^{at}$"):
@@ -215,7 +215,7 @@ def test_an_error_comes_behind_the_answers_before_it_and_the_earliest_one_is_rai
         assert found == [i * i for i in range(at)]
 
 
-def test_an_error_behind_the_end_is_nobody_s():
+def test_an_error_after_the_end_is_nobody_s():
     assert list(workers(Backward()).answers(Squares(most=100, raising=(12,)), range(1000)))[-1] == 121
 
 
@@ -363,7 +363,7 @@ def test_without_a_factory_the_error_says_what_is_done():
     assert caught.value.total == 100 and caught.value.done <= 40 and str(caught.value.error) == "gone"
 
 
-def test_a_loss_behind_the_end_is_nobody_s():
+def test_a_loss_after_the_end_is_nobody_s():
     def lose(items: list[int]) -> Exception | None:
         return RuntimeError("lost") if items[0] > 12 else None
 
@@ -475,7 +475,7 @@ def test_verify_says_yes_on_any_executor(name, full):
     with EXECUTORS[name]() as executor:
         for run in runs:
             assert run.verify(full, executor=executor) is True
-    assert runs[0].verify(full, executor=EXECUTORS[name]) is True  # a factory, whose pool is shut down behind
+    assert runs[0].verify(full, executor=EXECUTORS[name]) is True  # a factory, whose pool is shut down afterwards
 
 
 @pytest.mark.parametrize("name", ["threads", "backward"])

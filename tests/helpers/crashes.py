@@ -649,9 +649,9 @@ class _File:
 
 
 def rebuilt(log: DiskLog, upto: int, rng: random.Random, model: str) -> dict[str, bytes]:
-    """Return the files as they may be when the power goes behind the first `upto` operations.
+    """Return the files as they may be when the power goes after the first `upto` operations.
 
-    What was synced is there, names behind a sync of the folder. The rest is there as far as the model says:
+    What was synced is there, names after a sync of the folder. The rest is there as far as the model says:
     ``"prefix"``, up to some operation, which is torn; ``"reorder"``, any of the 512-byte sectors, truncations and
     changes of names. A rename is whole or not at all, and may be there when the data of the file is not.
     """
@@ -841,7 +841,7 @@ JOBS: dict[str, tuple[Job, str, Callable[[Case], dict[str, bytes]]]] = {
 
 
 def _torn(case: Case) -> dict[str, bytes]:
-    """Return what there is behind two thirds of it, and half a frame."""
+    """Return what there is after two thirds of it, and half a frame."""
     shots = snapshots(case)
     return {JOURNAL: shots[2 * len(shots) // 3][JOURNAL] + b"RWJ:B\0\0\0 half a frame"}
 
@@ -897,7 +897,7 @@ def fail(name: str, fault: Fault, folder: str, rng: random.Random) -> str:
 
 
 def snapshots(case: Case) -> Sequence[dict[str, bytes]]:
-    """Return the files as they are behind each block."""
+    """Return the files as they are after each block."""
     shots: list[dict[str, bytes]] = []
     with tempfile.TemporaryDirectory() as folder, every_block():
         lay_out(case, folder)

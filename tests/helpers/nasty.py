@@ -222,7 +222,7 @@ OURS = text_attribute(b"format", b"rewind.replay") + text_attribute(b"meta", b"{
 
 
 def by_hand(messages: bytes, objects: bytes = b"", **wrong: int) -> bytes:
-    """Return a file of the header of its root, which stands behind `objects`; these start at address 48."""
+    """Return a file of the header of its root, which stands after `objects`; these start at address 48."""
     at = 48 + len(objects)
     end = at + len(messages)
     values = {"base": SEAL_BYTES, "extension": UNDEFINED, "end": SEAL_BYTES + end, "root": at, "flags": 0, **wrong}
@@ -239,7 +239,7 @@ def patched(data: bytes, old: bytes, new: bytes) -> bytes:
 
 
 def plain() -> bytes:
-    """Return a file of two datasets that are stored as they are, whose addresses stand behind `STORED`."""
+    """Return a file of two datasets that are stored as they are, whose addresses stand after `STORED`."""
     return writer.build({"aa": np.arange(50.0), "bb": np.arange(50.0)}, b"{}", compat="1.8")
 
 
@@ -421,8 +421,8 @@ def deflate_without_an_end() -> bytes:
 
 
 @nasty("does not hold what its shape says")
-def deflate_with_more_behind() -> bytes:
-    """Bytes that nothing reads, behind the stream."""
+def deflate_with_more_after_it() -> bytes:
+    """Bytes that nothing reads, after the stream."""
     return chunk(zlib.compress(bytes(8000), 9) + b"hidden")
 
 
@@ -839,19 +839,19 @@ def header_that_goes_on_in_itself() -> bytes:
 
 @nasty("lies outside the file")
 def header_that_goes_on_outside() -> bytes:
-    """Bytes behind the file."""
+    """Bytes after the file."""
     return by_hand(header(OURS + NO_LINKS + message(16, struct.pack("<QQ", 1 << 62, 1 << 20))))
 
 
 @nasty("cut short")
 def header_with_a_long_message() -> bytes:
-    """Bytes behind the header."""
+    """Bytes after the header."""
     return by_hand(header(OURS + NO_LINKS + struct.pack("<BHB", 6, 60_000, 0)))
 
 
 @nasty("an object header is cut short")
 def root_outside() -> bytes:
-    """Bytes behind the file."""
+    """Bytes after the file."""
     return by_hand(header(OURS + NO_LINKS), root=1 << 63)
 
 
@@ -903,7 +903,7 @@ def extents_that_overlap() -> bytes:
 
 @nasty("lies outside the file")
 def extent_outside() -> bytes:
-    """Bytes behind the file."""
+    """Bytes after the file."""
     data = plain()
     first = data.index(STORED)
     return patched(data, data[first : first + 14], STORED + (1 << 40).to_bytes(8, "little"))
@@ -911,7 +911,7 @@ def extent_outside() -> bytes:
 
 @nasty("is not stored in full")
 def extent_too_short() -> bytes:
-    """Bytes behind the dataset."""
+    """Bytes after the dataset."""
     data = plain()
     return patched(data, (400).to_bytes(8, "little"), (392).to_bytes(8, "little"))
 
@@ -939,13 +939,13 @@ def seal_of_a_version_of_many_digits() -> bytes:
 
 @nasty("its bytes are not the bytes that were sealed", "ArtifactIntegrityError")
 def seal_of_another_file() -> bytes:
-    """Other contents behind an honest seal."""
+    """Other contents after an honest seal."""
     other = file_of(walked(), seed="8")
     return ok_walk()[:SEAL_BYTES] + other[SEAL_BYTES:].ljust(len(ok_walk()) - SEAL_BYTES, b"\0")
 
 
 @nasty("not the bytes that were sealed", "ArtifactIntegrityError")
-def seal_with_something_behind() -> bytes:
+def seal_with_something_after_it() -> bytes:
     """Bytes between the seal and what it seals."""
     data = ok_walk()
     return data[: SEAL_BYTES - 6] + b"hidden" + data[SEAL_BYTES:]
@@ -1260,7 +1260,7 @@ def text_that_is_no_text() -> bytes:
 
 @nasty("not as long as it says")
 def text_longer_than_its_column() -> bytes:
-    """Bytes behind the text."""
+    """Bytes after the text."""
     arrays, meta = spoken()
     arrays["checkpoints/said/length"][:] = 1 << 40
     return file_of((arrays, meta))
@@ -1268,7 +1268,7 @@ def text_longer_than_its_column() -> bytes:
 
 @nasty("metrics/x/mean has")
 def metric_with_too_few_rows() -> bytes:
-    """Rows behind the table."""
+    """Rows after the table."""
     arrays, meta = observed()
     arrays["metrics/x/mean"] = arrays["metrics/x/mean"][:-1]
     return file_of((arrays, meta))
@@ -1314,8 +1314,8 @@ def metric_order_of_others() -> bytes:
 
 
 @nasty("not a state of random.Random")
-def generator_behind_its_words() -> bytes:
-    """Memory behind the 624 words of a Mersenne twister."""
+def generator_after_its_words() -> bytes:
+    """Memory after the 624 words of a Mersenne twister."""
     arrays, meta = forked()
     arrays["start/words"][624] = 100_000
     return file_of((arrays, meta))

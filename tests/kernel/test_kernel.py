@@ -411,7 +411,7 @@ def place_of(core, step, n_steps=20, block_size=20):
     return place
 
 
-def test_a_search_stays_at_the_first_state_it_looks_for_and_asks_about_none_behind_it(core):
+def test_a_search_stays_at_the_first_state_it_looks_for_and_asks_about_none_after_it(core):
     asked = []
 
     def seven(x):

@@ -582,5 +582,5 @@ def test_any_text_is_read_or_pointed_at(text):
 def test_a_condition_with_a_slip_in_it_is_read_or_pointed_at(tree, data):
     text = rendered(tree)
     at = data.draw(st.integers(0, len(text)))
-    behind = data.draw(st.integers(at, min(len(text), at + 3)))
-    is_read_or_pointed_at(text[:at] + data.draw(pieces | st.just("")) + text[behind:])
+    after = data.draw(st.integers(at, min(len(text), at + 3)))
+    is_read_or_pointed_at(text[:at] + data.draw(pieces | st.just("")) + text[after:])

@@ -400,7 +400,7 @@ def test_a_module_that_a_worker_cannot_import_is_named(monkeypatch, tmp_path):
         assert executor.submit(abs, -1).result() == 1
 
 
-def test_engines_are_usable_behind_an_error_and_a_stop(engine, one_block_a_piece):
+def test_engines_are_usable_after_an_error_and_a_stop(engine, one_block_a_piece):
     run, plain = expected()["int"]
 
     def stop(event):

@@ -117,7 +117,7 @@ def test_a_block_that_was_written_late_is_not_hidden_by_where_the_recorder_stopp
 
     monkeypatch.setattr(os, "write", write)
     with pytest.raises(rewind.ArtifactIOError):
-        recorder.advance(30)  # the block behind step 29 is written with the next frame, and the recorder is at step 25
+        recorder.advance(30)  # the block after step 29 is written with the next frame, and the recorder is at step 25
     assert recorder.t == 25 and len(rewind.load(tmp_path / "run.replay")) == 31
 
 

@@ -111,7 +111,7 @@ def test_a_metric_that_changes_the_state_is_found_out(limit):
     assert "metric" in str(caught.value)
     run = rewind.record(grow, init, 40, 5, block_size=10)
     want = bytes_of(run)
-    if limit < 39:  # behind the last step there is nothing left to spoil
+    if limit < 39:  # after the last step there is nothing left to spoil
         with pytest.raises(rewind.MetricError, match="metric 'metric'.* changed the state"):
             run.stats(spoil_at(limit))
     assert bytes_of(run) == want

@@ -623,7 +623,7 @@ def test_a_native_step_gives_the_run_that_record_makes(library, name, tmp_path):
 
 
 @pytest.mark.parametrize("at", [0, 9, 10, 25, 40])
-def test_statistics_are_right_behind_a_step_that_was_mended(at, tmp_path):
+def test_statistics_are_right_after_a_step_that_was_mended(at, tmp_path):
     broken, observe = [True], {"x": None, "pair": lambda x: [x, -x]}
 
     def step(x, rng):

@@ -103,7 +103,7 @@ def whole_and_parts(folder, kind, backend, n, b, stops, observed=True):
         there = len(rewind.load(path, allow_pickle=True)) if begun else 1
         if at < there or at > n - 2:
             continue
-        # So many calls are made for the check of the last finished block: the stop comes anywhere behind.
+        # So many calls are made for the check of the last finished block: the stop comes anywhere after.
         error = {"step": Enough, "ctrl-c": KeyboardInterrupt}[how]
         halting = Halting(step, at if not begun else at - there + 1 + b, error)
         try:
@@ -435,7 +435,7 @@ def test_a_symlink_stays_and_the_file_it_is_of_is_written(tmp_path):
     (tmp_path / "far").mkdir()
     real, path = tmp_path / "far" / "real.replay", tmp_path / "link.replay"
     path.symlink_to(real)
-    for _ in range(2):  # at first there is nothing behind it
+    for _ in range(2):  # at first there is nothing after it
         stopped(path, 55)
         assert beside(real).exists() and not beside(path).exists()
         with warnings.catch_warnings():

@@ -306,7 +306,7 @@ def test_the_first_nan_of_an_observed_metric_is_one_block_away_however_long_the_
     assert step.calls <= 301
 
 
-def test_a_search_asks_no_state_behind_the_one_it_finds():
+def test_a_search_asks_no_state_after_the_one_it_finds():
     asked: list[int] = []
 
     def look(x: int) -> bool:

@@ -1,4 +1,4 @@
-"""Signals: what ends a recording to a file, at the end of a block, and what is put back behind it."""
+"""Signals: what ends a recording to a file, at the end of a block, and what is put back after it."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_signal_is_seen_whatever_progress_does(path):
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("call", [91, 95, 99])
-def test_a_signal_in_the_last_block_is_delivered_behind_the_file(number, call, path):
+def test_a_signal_in_the_last_block_is_delivered_after_the_file(number, call, path):
     expected = KeyboardInterrupt if number == signal.SIGINT else Delivered
     with pytest.raises(expected) as caught:
         record(Sending((call, [number])), path, on_signal="checkpoint")
@@ -302,7 +302,7 @@ def test_signals_can_be_entered_within_themselves():
 # ---- Recorder
 
 
-def test_a_recorder_stands_at_the_end_of_the_block_behind_ctrl_c(path):
+def test_a_recorder_stands_at_the_end_of_the_block_after_ctrl_c(path):
     recorder = rewind.Recorder(Sending((55, [signal.SIGINT])), 0, 5, block_size=10, path=path)
     with pytest.raises(rewind.RecordingInterrupted, match=r"go on with rewind\.Recorder\.resume") as caught:
         recorder.advance(100)
@@ -339,7 +339,7 @@ def test_a_signal_between_two_calls_in_a_with_block_waits_for_the_end_of_the_blo
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_signal_behind_the_last_call_is_delivered_when_the_file_is_written(number, path):
+def test_a_signal_after_the_last_call_is_delivered_when_the_file_is_written(number, path):
     with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Delivered) as caught:
         with rewind.Recorder(walk, 0, 5, block_size=10, path=path, on_signal="checkpoint") as recorder:
             recorder.advance(25)

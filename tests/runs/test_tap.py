@@ -29,7 +29,7 @@ class Enough(Exception):
 
 
 class Kept:
-    """A tap that keeps what it is given, and raises at one call behind that."""
+    """A tap that keeps what it is given, and raises at one call after that."""
 
     def __init__(self, call=None, error=Enough):
         self.firsts, self.values, self.left, self.error = [], {}, call, error

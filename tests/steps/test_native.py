@@ -336,7 +336,7 @@ def test_an_array_of_another_shape_is_no_place_to_write_to(native, library, out)
 
 
 def swept(native, library, example, block_size, n_blocks, stream=0):
-    """Return the rows of whole blocks, state 0 first, and the state behind them."""
+    """Return the rows of whole blocks, state 0 first, and the state after them."""
     loop, blocks = loop_of(native, library, example), blocks_of(native)
     form, codec = form_of(StateCodec.of(example.state), example.state), StateCodec.of(example.state)
     rows = np.full((n_blocks + 1, form.itemsize), 0xEE, np.uint8)

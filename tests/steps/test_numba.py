@@ -175,7 +175,7 @@ def as_kind(like, x):
 
 
 def in_python(step, state, params=None):
-    """Return the state behind some blocks of the plain Python step, with stock generators."""
+    """Return the state after some blocks of the plain Python step, with stock generators."""
     codec = StateCodec.of(state)
     for block in range(N_BLOCKS):
         state, rng = codec.decode(codec.encode(state)), generator(block)
@@ -185,7 +185,7 @@ def in_python(step, state, params=None):
 
 
 def driven(step, state, params=None, parts=(SIZE,)):
-    """Return the state behind the same blocks by the driver, each in these parts."""
+    """Return the state after the same blocks by the driver, each in these parts."""
     assert sum(parts) == SIZE
     codec = StateCodec.of(state)
     loop = jit.NumbaStep(step, params or {}).bound(codec)()

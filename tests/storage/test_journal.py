@@ -284,7 +284,7 @@ def test_a_flipped_bit_is_no_obstacle_to_going_on(tmp_path):
         path.unlink()
 
 
-def test_what_is_behind_the_end_is_not_a_part_of_it(kept):
+def test_what_is_after_the_end_is_not_a_part_of_it(kept):
     path, data, step, states, options = kept
     for noise in (b"\0", b"RWJ:", b"\0" * 4096, data, data[17:], random.Random(1).randbytes(900)):
         beside(path).write_bytes(data + noise)
@@ -326,7 +326,7 @@ def owner(**facts):
 
 
 Q = struct.Struct("<q").pack
-#: Where the moments of the one metric begin in a block's frame, behind a float.
+#: Where the moments of the one metric begin in a block's frame, after a float.
 MOMENTS = 8 + 16 + 1 + 8
 HOSTILE = {
     "a block out of turn": of_first(BLOCK, lambda p: swapped(p, 0, Q(1))),
@@ -336,7 +336,7 @@ HOSTILE = {
     "a block left out": lambda pieces: pieces.pop(3),
     "a block that is cut": of_first(BLOCK, lambda p: p[:-1]),
     "a block that is empty": of_first(BLOCK, lambda p: b""),
-    "a block with more behind it": of_first(BLOCK, lambda p: p + b"\0"),
+    "a block with more after it": of_first(BLOCK, lambda p: p + b"\0"),
     "a state of no kind": of_first(BLOCK, lambda p: swapped(p, 24, b"\2")),
     "a state longer than the frame": of_first(BLOCK, lambda p: p[:24] + b"\1" + Q(1 << 20) + p[25:]),
     "a state longer than any": of_first(BLOCK, lambda p: p[:24] + b"\1" + Q((1 << 63) - 1) + p[25:]),

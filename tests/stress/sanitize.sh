@@ -80,7 +80,7 @@ failed=0
 for test in $TESTS; do
     echo "$test"
     # shellcheck disable=SC2086
-    "$PYTHON" -m pytest -q -p no:cacheprovider ${PYTEST_FLAGS:-} "tests/$test.py" >"$FOLDER/out" 2>&1 || failed=1
+    "$PYTHON" -m pytest -q -o addopts= -p no:cacheprovider ${PYTEST_FLAGS:-} "tests/$test.py" >"$FOLDER/out" 2>&1 || failed=1
     grep -E '^(FAILED|ERROR)|passed|failed|error' "$FOLDER/out" || tail -n 20 "$FOLDER/out"
 done
 unset LD_PRELOAD

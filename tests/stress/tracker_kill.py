@@ -170,7 +170,7 @@ def trial(
     require(last >= written, seen.ref, "lost steps", last + 1, "to", written)
     require(seen.status == "finished" or "end" not in said, seen.ref, "is not finished")
     count["rows"] += len(rows) - len(kept)
-    count["rows behind the last word"] += last - written
+    count["rows after the last word"] += last - written
     way = rng.randrange(3)
     seen_last = rows[-1]["_step"] if rows else -1
     to = rng.randrange(-1, seen_last + 1) if rows else -1
@@ -186,7 +186,7 @@ def trial(
         with rewind.init(dir=folder.path, **call) as run:  # type: ignore[arg-type]
             require(run.step == to + 1, run.ref, "goes on at", run.step)
             require(run.history() == [row for row in rows if row["_step"] <= to], run.ref, "has other rows")
-            run.log({"x": "behind"})
+            run.log({"x": "after"})
     folder.note(seen.ref)
     folder.note(run.ref)
     require(folder.rows[seen.ref] == rows, seen.ref, "changed when it was closed")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # behind everything: `rewind` is the one that is installed
+sys.path.append(str(ROOT))  # after everything: `rewind` is the one that is installed
 
 from benchmarks import BENCHMARKS  # noqa: E402
 from benchmarks.measure import Claim, Figure, Options  # noqa: E402

@@ -75,7 +75,7 @@ def test_the_quickstart_says_these_very_words(output):
 def test_the_nan_is_found_where_it_is(output):
     bad = number(r"the first NaN is at step ([\d,]+)", output)
     assert bad == number(r"no replay needed: step ([\d,]+)", output) == 183_258
-    # A scan costs the steps it looks at, give or take one for each of the 410 blocks behind it.
+    # A scan costs the steps it looks at, give or take one for each of the 410 blocks after it.
     assert abs(number(r"ran step ([\d,]+) times", output) - bad) < 500
     assert re.search(r"step 183,257: value -?\d+\.\d+\n  step 183,258: value nan", output)
     assert re.search(r"loss capped at 95 %: value (-?[\d.]+) -> -?[\d.]+, at the end -?[\d.]+", output)

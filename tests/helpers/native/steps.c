@@ -53,7 +53,7 @@ REWIND_EXPORT int add_mixed(void *state, bitgen_t *rng, const void *params) {
     return 0;
 }
 
-/* Five float64: each mixes with the one behind it. */
+/* Five float64: each mixes with the one after it. */
 REWIND_EXPORT int ring(void *state, bitgen_t *rng, const void *params) {
     double *x = state, first = x[0];
     (void)params;
