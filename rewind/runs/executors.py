@@ -146,7 +146,7 @@ def break_if_stuck(executor: Any) -> None:
         executor._result_queue._writer.close()  # type: ignore[attr-defined]
 
 
-#: How the progress of a pass over stretches is counted: in steps, and told with their block; and what they are called.
+#: How the progress of a job over stretches is counted: in steps, and told with their block; and what they are called.
 STEPS: dict[str, Any] = {
     "size": lambda stretch: stretch.stop - stretch.start,
     "block": lambda stretch: stretch.block,
@@ -181,7 +181,7 @@ class Job:
     size : callable, optional
         How much of the whole an item is, in the unit of the progress. Default: 1 each.
     block : callable, optional
-        The block to report behind an item. Default: its place among the items.
+        The block to report after an item. Default: its place among the items.
     place : callable, optional
         What an item is called in a note to an error of a worker. Default: its block, or its place among the items.
     """
@@ -211,7 +211,7 @@ class Job:
         Raises
         ------
         WorkersLostError
-            If the workers are lost; without its finished part, which only the question knows.
+            If the workers are lost; without its finished part, which only the caller knows.
         """
         with workers_of(self.execution.executor, self.execution.workers, self.step) as workers:
             answers = self.work.here(self.items) if workers is None else workers.answers(self.work, self.items)

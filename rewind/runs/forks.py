@@ -1,4 +1,4 @@
-"""Many futures of a run at once, of which only numbers are kept: forks from a step, and how likely an event was."""
+"""Many futures of a run at once, of which only numbers are kept: branches from a step, and how likely an event was."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ S = TypeVar("S")
 
 
 class Branches(Generic[S]):
-    """What a metric gave in many futures of one moment; `Run.branches` makes it. A sequence of arrays, one a fork.
+    """What a metric gave in many futures of one moment; `Run.branches` makes it. A sequence of arrays, one a branch.
 
     Attributes
     ----------
     values : ndarray of float64, shape (n, n_kept, *shape of the metric)
-        Row `i` is what it gave in fork `i`.
+        Row `i` is what it gave in branch `i`.
     seeds : list of int
-        Master seed of each fork.
+        Master seed of each branch.
     steps : range
-        The steps it was kept at, on the axis of the run that was forked.
+        The steps it was kept at, on the axis of the run they left.
     """
 
     def __init__(self, values: Array, seeds: list[int], steps: range, again: Callable[[int], Any]) -> None:
         self.values, self.seeds, self.steps, self._again = values, seeds, steps, again
 
     def run(self, i: int) -> Any:
-        """Return fork `i` as a run of its own: recorded again, to the last bit. ``n_steps`` steps.
+        """Return branch `i` as a run of its own: recorded again, to the last bit. ``n_steps`` steps.
 
         Raises
         ------
         StepRangeError
-            If there is no such fork.
+            If there is no such branch.
         """
-        return self._again(self._fork(i))
+        return self._again(self._index(i))
 
-    def _fork(self, i: int) -> int:
+    def _index(self, i: int) -> int:
         k = integer("i", i)
         if not -len(self.seeds) <= k < len(self.seeds):
-            raise StepRangeError(k, len(self.seeds), "fork")
+            raise StepRangeError(k, len(self.seeds), "branch")
         return k % len(self.seeds)
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def __getitem__(self, i: int) -> Array:
-        row: Array = self.values[self._fork(i)]
+        row: Array = self.values[self._index(i)]
         return row
 
     def __iter__(self) -> Iterator[Array]:
@@ -67,7 +67,7 @@ class Branches(Generic[S]):
         return np.array(self.values, dtype, copy=copy)
 
     def __repr__(self) -> str:
-        return f"<Branches: {len(self)} forks from step {self.steps.start:,}, {len(self.steps):,} values each>"
+        return f"<Branches: {len(self)} branches from step {self.steps.start:,}, {len(self.steps):,} values each>"
 
 
 def branches(
@@ -103,8 +103,8 @@ def branches(
     shape = as_values(name, [state if function is None else function(codec.decode(row))], 0).shape[1:]
     grid = recording.origin.grid + point
     seeds = [fork_seed(master, grid, i) for i in range(count)]
-    question = Values(name, function, shape, stride)
-    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, question, trajectory.reader.turn)
+    query = Values(name, function, shape, stride)
+    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, query, trajectory.reader.turn)
     kept: list[Array] = []
 
     def found() -> Branches[S]:
@@ -136,7 +136,7 @@ def likelihood(
     recording = trajectory.recording
     points = [recording.grid.step(integer("a step in steps", t)) for t in _listed(steps)]
     if not points:
-        raise ArgumentError("steps", steps, "at least one step to fork at")
+        raise ArgumentError("steps", steps, "at least one step to branch at")
     count = integer("n", n, 1)
     if isinstance(confidence, bool) or not isinstance(confidence, (int, float, np.integer, np.floating)):
         raise ArgumentTypeError("confidence", confidence, "a number between 0 and 1, such as 0.95")

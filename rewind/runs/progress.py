@@ -22,8 +22,8 @@ class Progress:
     op : str
         The method that is under way: ``"record"``, ``"stats"``, ``"first"``.
     done, total : int
-        Steps behind it and in all (for ``verify`` stretches between checkpoints, for ``branches`` and ``likelihood``
-        forks).
+        Steps that are done and in all; for ``verify`` stretches between checkpoints, for ``branches`` and
+        ``likelihood`` branches.
     block : int
         The block just finished.
     elapsed : float

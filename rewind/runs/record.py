@@ -140,7 +140,7 @@ def record(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument cannot be meant.
+        If an argument has a value or a type that is not taken.
     StepError
         If `step_fn` raises; ``.run`` holds the finished part.
     RecordingInterrupted

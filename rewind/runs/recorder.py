@@ -146,7 +146,7 @@ class Recorder(Generic[S]):
     ) -> Self:
         """Return a recorder that goes on where the one for this file was cut off, or finished.
 
-        It stands behind the last finished block: what there was of another is run again.
+        It stands at the end of the last finished block: what there was of another is run again.
 
         Parameters
         ----------
@@ -343,7 +343,7 @@ class Recorder(Generic[S]):
     # ---- the end
 
     def finish(self) -> Run[S]:
-        """Return the run, with `path` when its file is written; nothing is recorded behind it.
+        """Return the run, with `path` when its file is written; nothing is recorded after that.
 
         Raises
         ------

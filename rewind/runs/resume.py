@@ -79,7 +79,7 @@ def resume(
     ArgumentError
         If there are more steps than `n_steps` already, or no number was ever given.
     NondeterministicReplayError
-        If the last finished block does not give the state behind it again.
+        If the last finished block does not give the state after it again.
     StepError, RecordingInterrupted, StateError, MetricError
         As for `record`.
 
@@ -98,7 +98,7 @@ def resume(
     """
     user = codec_of(codec)
     options = Options(observe=observe, codec=user, durability=durability, on_signal=on_signal, progress=progress)
-    durability_of(durability)  # refuse now what cannot be meant: a finished file asks for none of these
+    durability_of(durability)  # refuse bad values now: a finished file asks for none of these
     signals_of(on_signal)
     reporter(progress, "record", 1)
     total = None if n_steps is None else n_steps_of(n_steps)

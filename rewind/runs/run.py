@@ -1,4 +1,4 @@
-"""`Run`: a recording with its step function, which answers questions about every step of it."""
+"""`Run`: a recording with its step function; every state of it, and the verbs."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Run(Generic[S]):
         Notes
         -----
         At most ``block_size`` steps (times the stride of a thinned run), half on average; one step if the last
-        question was about ``t - 1``; none at a checkpoint without a step function.
+        state asked for was ``t - 1``; none at a checkpoint without a step function.
         """
         state = self._quick(t)
         if state is MISSING:
@@ -192,8 +192,8 @@ class Run(Generic[S]):
 
     def iter(self, start: int = 0, stop: int | None = None) -> Iterator[S]:
         """Yield the states from `start` up to, not including, `stop`, in one pass: private copies."""
-        first, behind = self._trajectory.window(start, stop)
-        return self._trajectory.reader.states(range(first, behind))
+        first, end = self._trajectory.window(start, stop)
+        return self._trajectory.reader.states(range(first, end))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return View(self._trajectory.reader, range(self.n_steps)).__array__(dtype, copy)
@@ -462,7 +462,7 @@ class Run(Generic[S]):
 
         Notes
         -----
-        One pass up to the step that is found, and no predicate is asked of a state behind it. Text looks only into
+        One scan, which stops at the first hit. Text looks only into
         blocks whose row in `overview` allows it: for a NaN or an extreme value that is one block, sqrt(n_steps) steps,
         however long the run is.
         """
@@ -539,7 +539,7 @@ class Run(Generic[S]):
 
         Notes
         -----
-        About log2(number of checkpoints) questions to stored states, which take no step, one block, and up to a block
+        Looks at about log2(number of checkpoints) stored states, which take no step, one block, and up to a block
         more for the last state. Only both ends, those states and that block are looked at; whether it is monotone
         elsewhere is not. `first` looks everywhere.
         """
@@ -735,21 +735,21 @@ class Run(Generic[S]):
         t : int
             The step at which all leave; their step 0.
         n : int
-            Number of forks, at least 1.
+            Number of branches, at least 1.
         mutate : callable, optional
-            The intervention, as for `branch`; made once, and all forks start from what it gives.
+            The intervention, as for `branch`; made once, and all branches start from what it gives.
         metric : callable, None (the state itself) or name of an attribute or key, or of an observed metric
             Gives a number, or an array of numbers of one shape. It is all that is kept.
         n_steps : int, optional
-            Number of states of each fork. Default: up to the last step of this run.
+            Number of states of each branch. Default: up to the last step of this run.
         seed : int, optional
-            What the seeds of the forks are made of. Default: this run's seed, so the same call gives the same forks.
+            What the seeds of the branches are made of. Default: this run's seed; the same call gives the same branches.
         every : int
             Keep the metric of every so many steps.
         params, step_fn
             As for `branch`.
         executor, workers, progress
-            As for `stats`; the unit of progress is a fork.
+            As for `stats`; the unit of progress is a branch.
 
         Returns
         -------
@@ -762,11 +762,11 @@ class Run(Generic[S]):
         StepRangeError, ArgumentError, MetricError
             If there is no such step, `n` or `every` is below 1, or the metric does not give numbers of one shape.
         WorkersLostError
-            If workers die and cannot be replaced; its ``partial`` has the values of the forks before.
+            If workers die and cannot be replaced; its ``partial`` has the values of the branches before.
 
         Notes
         -----
-        ``n * n_steps`` steps. Fork `i` draws from ``seeds[i]``, the integer of ``SeedSequence(entropy=seed,
+        ``n * n_steps`` steps. Branch `i` draws from ``seeds[i]``, the integer of ``SeedSequence(entropy=seed,
         spawn_key=(t, 1, i))``, and is the run ``branch(t, mutate, seed=seeds[i], n_steps=n_steps)`` to the last bit.
         """
 
@@ -801,27 +801,27 @@ class Run(Generic[S]):
         workers: int | None = None,
         progress: ProgressOption = None,
     ) -> Array:
-        """Return how likely an event was, seen from some steps: the share of `n` forks from each in which it happens.
+        """Return how likely an event was, seen from some steps: the share of `n` branches from each that have it.
 
         Where the share becomes 1 is where it became inevitable.
 
         Parameters
         ----------
         event : callable or str
-            A predicate of the state or text over observed metrics, as for `first`. It happens in a fork if it holds at
-            any of its states, the one it leaves from included.
+            A predicate of the state or text over observed metrics, as for `first`. A branch has it if it holds at any
+            of its states, the one it leaves from included.
         steps : int or iterable of int
-            The steps to fork at.
+            The steps to branch at.
         n : int
-            Number of forks from each.
+            Number of branches from each.
         n_steps : int, optional
-            Number of states of each fork. Default: up to the last step of this run.
+            Number of states of each branch. Default: up to the last step of this run.
         seed : int, optional
-            As for `branches`, whose forks these are.
+            As for `branches`, whose branches these are.
         confidence : float
             Of the interval, between 0 and 1.
         executor, workers, progress
-            As for `stats`; the unit of progress is a fork.
+            As for `stats`; the unit of progress is a branch.
 
         Returns
         -------
@@ -837,7 +837,7 @@ class Run(Generic[S]):
 
         Notes
         -----
-        At most ``len(steps) * n * n_steps`` steps; a fork ends when it happens.
+        At most ``len(steps) * n * n_steps`` steps; a branch ends when it happens.
         """
         return forks.likelihood(
             self._trajectory, event, steps, n, n_steps, seed, confidence, Execution(executor, workers, progress)

@@ -28,8 +28,8 @@ def first(
     trajectory: Trajectory, cond: ConditionOption, start: int, stop: int | None, execution: Execution
 ) -> int | None:
     """Return the first step at which `cond` holds: `Run.first`."""
-    first, behind = trajectory.some_window(start, stop)
-    items, test = _candidates(trajectory, cond, first, behind)
+    first, end = trajectory.some_window(start, stop)
+    items, test = _candidates(trajectory, cond, first, end)
     for answer in _asked(trajectory, "first", Found(test, "first"), items, execution):
         if answer is not None:
             return int(answer)
@@ -50,20 +50,20 @@ def where(
     trajectory: Trajectory, cond: ConditionOption, start: int, stop: int | None, execution: Execution
 ) -> Iterator[int]:
     """Return an iterator over the steps at which `cond` holds: `Run.where`."""
-    first, behind = trajectory.some_window(start, stop)
-    items, test = _candidates(trajectory, cond, first, behind)
+    first, end = trajectory.some_window(start, stop)
+    items, test = _candidates(trajectory, cond, first, end)
     found = _asked(trajectory, "where", Found(test, "all"), items, execution)
     return (t for answer in found for t in answer)
 
 
 def bisect(trajectory: Trajectory, cond: ConditionOption, start: int, stop: int | None) -> int | None:
     """Return the first step at which `cond` holds, given that it goes on to hold: `Run.bisect`."""
-    first, behind = trajectory.some_window(start, stop)
+    first, end = trajectory.some_window(start, stop)
     test = test_of(trajectory, cond, first, True)
     recording = trajectory.recording
     grid, stride = recording.grid, recording.stride
     before = grid.block_of(first) // stride  # stored states from the next one on lie in the window
-    n_probes = grid.block_of(behind - 1) // stride - before + 1
+    n_probes = grid.block_of(end - 1) // stride - before + 1
 
     def probe(i: int) -> int:
         return grid.start((before + i) * stride) if i else first
@@ -72,9 +72,9 @@ def bisect(trajectory: Trajectory, cond: ConditionOption, start: int, stop: int 
         return test.of_state(trajectory.reader.get(probe(i)), probe(i))
 
     begins = holds(0)
-    if not test.of_state(trajectory.reader.get(behind - 1), behind - 1):
+    if not test.of_state(trajectory.reader.get(end - 1), end - 1):
         if begins:
-            raise _not_monotone(first, behind - 1)
+            raise _not_monotone(first, end - 1)
         return None
     if begins:
         return first
@@ -82,7 +82,7 @@ def bisect(trajectory: Trajectory, cond: ConditionOption, start: int, stop: int 
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
-    reach = probe(high) if high < n_probes else behind
+    reach = probe(high) if high < n_probes else end
     seen: int | None = None
     for stretch, found in _looked(
         trajectory, "bisect", Found(test, "all"), stretches(grid, probe(low), reach), Execution()
@@ -114,9 +114,9 @@ def changes(
     trajectory: Trajectory, f: Metric, start: int, stop: int | None, execution: Execution
 ) -> Iterator[tuple[int, Any, Any]]:
     """Return an iterator over the changes of ``f(state)``: `Run.changes`."""
-    first, behind = trajectory.some_window(start, stop)
+    first, end = trajectory.some_window(start, stop)
     function = _function(trajectory, f, first)
-    items = stretches(trajectory.recording.grid, max(first - 1, 0), behind)
+    items = stretches(trajectory.recording.grid, max(first - 1, 0), end)
     courses = _looked(trajectory, "changes", Changed(label(f), function, last=False), items, execution)
     return _joined(courses)
 
@@ -149,7 +149,7 @@ def _before(trajectory: Trajectory, before: int | None) -> int:
         return n
     t = integer("before", before)
     if not (-n < t < 0 or 0 < t <= n):
-        advice = "It is the step behind those that are looked at; a negative one counts from the end"
+        advice = "It is the step after those that are looked at; a negative one counts from the end"
         raise ArgumentError("before", before, f"a step from 1 to {n}", advice)
     return t if t > 0 else t + n
 
@@ -159,16 +159,14 @@ def _function(trajectory: Trajectory, f: Metric, t: int) -> Callable[[Any], Any]
     return resolve_one(label(f), f, trajectory.reader.get(t), codec, t, False, trajectory.metrics)
 
 
-def _candidates(
-    trajectory: Trajectory, cond: ConditionOption, first: int, behind: int
-) -> tuple[Sequence[Stretch], Test]:
+def _candidates(trajectory: Trajectory, cond: ConditionOption, first: int, end: int) -> tuple[Sequence[Stretch], Test]:
     """Return the stretches of a window in which `cond` may hold, and the test for them."""
     recording = trajectory.recording
     if not isinstance(cond, str):
-        return stretches(recording.grid, first, behind), test_of(trajectory, cond, first, True)
+        return stretches(recording.grid, first, end), test_of(trajectory, cond, first, True)
     condition = _condition(trajectory, cond)
     tables = {name: recording.metrics[name].rows for name in condition.names}
-    items = stretches(recording.grid, first, behind, condition.may_hold(tables, recording.grid.n_blocks))
+    items = stretches(recording.grid, first, end, condition.may_hold(tables, recording.grid.n_blocks))
     return items, test_of(trajectory, cond, first, bool(items))
 
 

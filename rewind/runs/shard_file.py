@@ -61,7 +61,7 @@ class Part:
     failure : dict or None
         The block that was not reproduced: ``problem`` (a text), and ``block``, ``step``, ``path`` where they are known.
     steps : (int, int) or None
-        First step and the one behind the last of the statistics, None where the shard has no block.
+        First step of the statistics and the one after the last, None where the shard has no block.
     sums : dict of str to list of Sums
         By the names of the metrics.
     source, path : str
@@ -91,7 +91,7 @@ class Part:
 
 
 def share_of(n_items: int, i: int, n: int) -> tuple[int, int]:
-    """Return where the `i`-th, from 1, of `n` contiguous shares of some items begins, and the place behind its end."""
+    """Return where the `i`-th, from 1, of `n` contiguous shares of some items begins, and the place after its end."""
     return (i - 1) * n_items // n, i * n_items // n
 
 
@@ -215,9 +215,9 @@ def _part_of(content: dict[str, Any], path: str) -> Part:
     low, high = share_of(parameters["n_items"], *shard)
     steps = None
     if low < high:
-        first, behind = _pair(answer["steps"])
-        count_of(behind, parameters["start"] + 1, parameters["stop"])
-        steps = count_of(first, parameters["start"], behind - 1), behind
+        first, end = _pair(answer["steps"])
+        count_of(end, parameters["start"] + 1, parameters["stop"])
+        steps = count_of(first, parameters["start"], end - 1), end
     elif answer["steps"] is not None:
         raise Odd("steps without a block")
     names = [metric["name"] for metric in parameters["metrics"]]

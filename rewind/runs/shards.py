@@ -169,13 +169,13 @@ def stats(
     """
     shard = _shard(i, n)
     trajectory = run._trajectory
-    first, behind = trajectory.some_window(start, stop)
+    first, end = trajectory.some_window(start, stop)
     # Each shard asks the state at the window's first step: what is subtracted is the same in all of them.
-    measures = measures_of(trajectory, f, first, behind, histogram, max_lag)
+    measures = measures_of(trajectory, f, first, end, histogram, max_lag)
     one = next(iter(measures.values()))
     step = trajectory.step
     assert step is not None
-    items = stretches(trajectory.recording.grid, first, behind)
+    items = stretches(trajectory.recording.grid, first, end)
     low, high = share_of(len(items), *shard)
     work = Scan(trajectory.recording, step, Measured(measures), trajectory.reader.turn)
     kept: dict[str, list[Sums]] = {name: [] for name in measures}
@@ -189,7 +189,7 @@ def stats(
         raise not_reproduced(trajectory, mismatch) from None
     parameters = {
         "start": first,
-        "stop": behind,
+        "stop": end,
         "n_items": len(items),
         "edges": None if one.edges is None else floats_text(one.edges),
         "max_lag": one.max_lag,

@@ -17,7 +17,7 @@ class Caught(KeyboardInterrupt):
 
 
 class Signals:
-    """Handlers that note a signal instead of interrupting, while this context is entered; and put back behind it.
+    """Handlers that note a signal instead of interrupting, while this context is entered; and put back after it.
 
     Parameters
     ----------

@@ -26,21 +26,21 @@ from .views import stacked
 
 def series(trajectory: Trajectory, f: Metric, start: int, stop: int | None, every: int, execution: Execution) -> Any:
     """Return ``f(state)`` at some steps of a window: `Run.series`."""
-    first, behind = trajectory.window(start, stop)
+    first, end = trajectory.window(start, stop)
     stride = integer("every", every, 1)
     values: list[Any] = []
-    if first >= behind:
+    if first >= end:
         return stacked(values)
     codec = trajectory.recording.checkpoints.codec
     function = resolve_one(label(f), f, trajectory.reader.get(first), codec, first, False, trajectory.metrics)
     if trajectory.step is None:  # the stored states are to be had all the same
-        values = [_value(function, state) for state in trajectory.reader.states(range(first, behind, stride))]
+        values = [_value(function, state) for state in trajectory.reader.states(range(first, end, stride))]
         return stacked(values)
     work = Scan(
         trajectory.recording, trajectory.step, Valued(label(f), function, first, stride), trajectory.reader.turn
     )
     grid = trajectory.recording.grid
-    items = [s for s in stretches(grid, first, behind) if s.start + (first - s.start) % stride < s.stop]
+    items = [s for s in stretches(grid, first, end) if s.start + (first - s.start) % stride < s.stop]
     job = execution.job("series", work, items, trajectory.step, **STEPS)
     try:
         for answer in job:
@@ -63,8 +63,8 @@ def stats(
     execution: Execution,
 ) -> Stats | dict[str, Stats]:
     """Return the statistics of ``f(state)`` over a window: `Run.stats`."""
-    first, behind = trajectory.some_window(start, stop)
-    measures = measures_of(trajectory, f, first, behind, histogram, max_lag)
+    first, end = trajectory.some_window(start, stop)
+    measures = measures_of(trajectory, f, first, end, histogram, max_lag)
     assert trajectory.step is not None
     sums: list[Sums] = []
 
@@ -73,7 +73,7 @@ def stats(
         return stats if isinstance(f, Mapping) else next(iter(stats.values()), None)
 
     work = Scan(trajectory.recording, trajectory.step, Measured(measures), trajectory.reader.turn)
-    items = stretches(trajectory.recording.grid, first, behind)
+    items = stretches(trajectory.recording.grid, first, end)
     try:
         for answer in execution.job("stats", work, items, trajectory.step, **STEPS):
             sums = [a.merge(b) for a, b in zip(sums, answer, strict=True)] if sums else answer
@@ -89,7 +89,7 @@ def measures_of(
     trajectory: Trajectory,
     f: Metric | Mapping[str, Metric],
     first: int,
-    behind: int,
+    end: int,
     histogram: Any,
     max_lag: int | None,
 ) -> dict[str, Measure]:
@@ -99,8 +99,8 @@ def measures_of(
         raise ArgumentError("f", f, "at least one metric")
     edges = None if histogram is None else edges_of(histogram)
     lag = None if max_lag is None else integer("max_lag", max_lag, 0)
-    if lag is not None and lag >= behind - first:
-        raise ArgumentError("max_lag", max_lag, f"a lag below {behind - first}, the number of steps in the window")
+    if lag is not None and lag >= end - first:
+        raise ArgumentError("max_lag", max_lag, f"a lag below {end - first}, the number of steps in the window")
     return {name: _measure(trajectory, name, metric, first, lag, edges) for name, metric in metrics.items()}
 
 
