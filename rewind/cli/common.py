@@ -34,7 +34,7 @@ def facts_of(path: str, args: argparse.Namespace) -> tuple[dict[str, Any], Recor
     """Return what a file says of its run, and the recording; all checks of a file are made here."""
     file = open_run(path, reader=args.reader, key=args.key)
     observed = {name: dict(table.stats) for name, table in file.recording.metrics.items()}
-    facts = replay_file.described(file.recording)
+    facts = replay_file.describe(file.recording)
     container = {"file": path, "bytes": file.n_bytes, "sealed": file.sealed, "signed": file.signed}
     found = file.found
     container["journal"] = (

@@ -95,7 +95,7 @@ def _part(folder: str, part: Part) -> dict[str, Any]:
         "problem": None,
     }
     try:
-        said = replay_file.described(recording_of(folder, part))
+        said = replay_file.describe(recording_of(folder, part))
     except (RewindError, OSError) as error:
         return {**facts, "problem": str(error) if isinstance(error, RewindError) else "there is no such file"}
     kept = ("n_steps", "block_size", "n_checkpoints", "seed", "backend", "params", "step", "complete", "content_hash")

@@ -11,7 +11,7 @@ from ..errors import ConditionError, MetricError
 from ..kernel import Place
 from ..metrics.condition import Condition
 from ..metrics.metric import as_values
-from ..metrics.statistics import Measure, Sums, _sums
+from ..metrics.statistics import Measure, Sums, sums_of
 from ..state.codec import StateCodec
 from ..state.columns import Array
 from ..state.copies import IMMUTABLE, private_copy
@@ -47,7 +47,7 @@ class Measured(Query):
             n = stretch.stop - stretch.start
             observed = watch.observe(cursor, n, n - 1)
             return [
-                _sums(name, measure, values, stretch.start)
+                sums_of(name, measure, values, stretch.start)
                 for (name, measure), values in zip(self.measures.items(), observed, strict=True)
             ]
 

@@ -146,7 +146,7 @@ def _shared(load: Load) -> Any:
     return kept[load.common]
 
 
-def _opened(load: Load) -> tuple[Any, Any]:
+def _unpack(load: Load) -> tuple[Any, Any]:
     if load.names:
         _define(pickle.loads(load.names))
     return _shared(load), pickle.loads(load.own)
@@ -172,7 +172,7 @@ def do(load: Any, clock: Callable[[], float]) -> Outcome:
         start, common, part, items = load
         return _done(start(common, part, items), "as it is", clock, began)
     try:
-        (start, common), (part, items) = _opened(load)
+        (start, common), (part, items) = _unpack(load)
     except Exception as error:
         installed = load.by_value or _cloudpickle() is not None
         return Outcome((), 0, TransferError(error, arrived=True, installed=installed), 0.0, "as it is")

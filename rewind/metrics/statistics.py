@@ -148,7 +148,8 @@ class Sums(NamedTuple):
         return Stats(self.moments, shape, more)
 
 
-def _sums(name: str, measure: Measure, values: Any, step: int) -> Sums:
+def sums_of(name: str, measure: Measure, values: Any, step: int) -> Sums:
+    """Return the sums of what metric `name` gave, the first value at `step`."""
     array = as_values(name, values, step, measure.shape)
     if measure.shape:
         moments: Moments = VectorMoments.of(array.reshape(len(array), -1), step, measure.shift)

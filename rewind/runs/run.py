@@ -128,7 +128,7 @@ class Run(Generic[S]):
     def metadata(self) -> dict[str, Any]:
         """Return what is known of the run without a replay, as plain values."""
         return {
-            **replay_file.described(self._recording),
+            **replay_file.describe(self._recording),
             "params": self.params,
             "parent_hash": self.parent_hash,
             "branch_point": self.branch_point,

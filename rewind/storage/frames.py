@@ -84,7 +84,7 @@ def payload_length(head: bytes) -> int:
     return int(length)
 
 
-def opened(data: bytes, link: bytes) -> tuple[int, memoryview]:
+def open_frame(data: bytes, link: bytes) -> tuple[int, memoryview]:
     """Return the kind and the payload of a whole frame after the one whose digest is `link`."""
     if len(data) < HEAD_BYTES + DIGEST_BYTES or _digest(link, data[:-DIGEST_BYTES]) != data[-DIGEST_BYTES:]:
         raise BadFrame("its digest does not hold")
@@ -114,7 +114,7 @@ def stop_payload(stop: Stop) -> bytes:
     return b"".join([head, *map(_moments_bytes, stop.tails), stop.reason.encode()])
 
 
-def block_done(codec: StateCodec, payload: memoryview, shapes: list[tuple[int, ...]]) -> BlockDone:
+def read_block(codec: StateCodec, payload: memoryview, shapes: list[tuple[int, ...]]) -> BlockDone:
     """Return what `block_payload` put together, for metrics of these shapes.
 
     Raises
@@ -130,7 +130,7 @@ def block_done(codec: StateCodec, payload: memoryview, shapes: list[tuple[int, .
     return BlockDone(block, row, digest, tuple(moments[: len(shapes)]), tuple(moments[len(shapes) :]))
 
 
-def stopped(payload: memoryview, shapes: list[tuple[int, ...]]) -> Stop:
+def read_stop(payload: memoryview, shapes: list[tuple[int, ...]]) -> Stop:
     """Return what `stop_payload` put together."""
     taker = _Taker(payload)
     block, n_steps, digest = taker.unpack(_STOP_HEAD)

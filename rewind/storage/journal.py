@@ -191,7 +191,7 @@ def _opened_again(fd: int, path: str) -> int:
     raise ArtifactIOError.of("read", path, problem)
 
 
-def spilled(rows: Rows | None, fd: int, path: str, codec: StateCodec, row: Row, at: int) -> tuple[Row, Rows | None]:
+def spill(rows: Rows | None, fd: int, path: str, codec: StateCodec, row: Row, at: int) -> tuple[Row, Rows | None]:
     """Return `row` as it lies in the journal, in the payload that begins at byte `at`, where it is large."""
     inside = frames.spillable(codec, row) if row_bytes(row) >= SPILL_BYTES else None
     if inside is None:
@@ -278,13 +278,13 @@ def _read(fd: int, path: str, n_bytes: int, codec: UserCodec | None, max_bytes: 
                 shapes = [table.shape for table in found.growth.base.metrics.values()]
             elif kind == frames.BLOCK:
                 here = found.growth.base.checkpoints.codec
-                done = frames.block_done(here, payload, shapes)
+                done = frames.read_block(here, payload, shapes)
                 begins = end - frames.DIGEST_BYTES - len(payload)
-                row, rows = spilled(rows, fd, path, here, done.row, begins)
+                row, rows = spill(rows, fd, path, here, done.row, begins)
                 found.growth.add(replace(done, row=row))
                 found.end = None
             elif kind == frames.STOP:
-                found.growth.stop(frames.stopped(payload, shapes))
+                found.growth.stop(frames.read_stop(payload, shapes))
             elif kind == frames.END:
                 found.end = bytes(payload).hex()
             else:
@@ -350,7 +350,7 @@ def _frames(fd: int, n_bytes: int) -> Iterator[tuple[int, memoryview, int, bytes
             if at + size > origin + len(buffer):
                 buffer, origin = bytes_at(fd, at, max(size, min(_PIECE, n_bytes - at))), at
             data = buffer[at - origin : at - origin + size]
-            kind, payload = frames.opened(data, link)
+            kind, payload = frames.open_frame(data, link)
         except BadFrame:
             return
         at, link = at + size, data[-frames.DIGEST_BYTES :]

@@ -27,7 +27,7 @@ from ..state.codec import Row, StateCodec, UserCodec
 from . import frames, replay_file
 from .files import flush_folder, old_file, require_regular, write_all
 from .frames import LINE
-from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spilled
+from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spill
 from .locks import lock
 
 DURABILITIES = ("block", "1s", "none")
@@ -167,7 +167,7 @@ class Journal:
         kept, at = [], self._end
         for one, (_, payload) in zip(reversed(new), reversed(pieces), strict=True):
             at -= len(payload) + frames.DIGEST_BYTES
-            row, self._rows = spilled(self._rows, self._fd, self.path, self._codec, one.row, at)
+            row, self._rows = spill(self._rows, self._fd, self.path, self._codec, one.row, at)
             kept.append(row)
             at -= frames.HEAD_BYTES
         kept += [one.row for one in reversed(done[: len(done) - len(new)])]

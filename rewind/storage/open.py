@@ -48,14 +48,14 @@ def open_run(
     """
     name = path_text(path)
     if name.endswith(journal.SUFFIX):
-        return _opened(name, codec, max_bytes, key)
+        return _open_journal(name, codec, max_bytes, key)
     beside = journal.journal_of(os.path.realpath(name) if os.path.islink(name) else name)
     try:
         file = replay_file.load(path, codec, max_bytes, reader, key)
     except ArtifactNotFoundError:
         try:
             if os.path.exists(beside):
-                return _opened(beside, codec, max_bytes, key)
+                return _open_journal(beside, codec, max_bytes, key)
             raise
         except ArtifactNotFoundError:
             if not os.path.exists(name):
@@ -67,7 +67,7 @@ def open_run(
     return Opened(name, file.recording, file.n_bytes, file.sealed, file.signed)
 
 
-def _opened(path: str, codec: UserCodec | None, max_bytes: int | None, key: bytes | None) -> Opened:
+def _open_journal(path: str, codec: UserCodec | None, max_bytes: int | None, key: bytes | None) -> Opened:
     found = journal.read(path, codec, max_bytes)
     if key is not None:
         raise ArtifactIntegrityError("a recording that is not finished has no signature", path)

@@ -86,7 +86,7 @@ def content_hash(recording: Recording) -> str:
     return str(to_parts(recording)[1]["content_hash"])
 
 
-def described(recording: Recording) -> dict[str, Any]:
+def describe(recording: Recording) -> dict[str, Any]:
     """Return what is known of a run without a replay, as plain values; nothing is unpickled that came from a file."""
     checkpoints, origin = recording.checkpoints, recording.origin
     return {

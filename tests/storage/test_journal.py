@@ -115,15 +115,15 @@ def test_a_frame_gives_back_what_is_kept_of_any_state(name, backend):
     for t, state in enumerate(loop(step, make(), 25, 3, 10, backend)):
         done = BlockDone(t, codec.encode(state), digest(state))
         payload = frames.block_payload(codec, done)
-        back = frames.block_done(codec, memoryview(payload), [])
+        back = frames.read_block(codec, memoryview(payload), [])
         assert (back.block, back.digest, back.moments, back.ahead) == (t, digest(state), (), ())
         assert digest(codec.decode(back.row)) == digest(codec.decode(done.row))
         assert frames.block_payload(codec, back) == payload
         with pytest.raises(BadFrame):
-            frames.block_done(codec, memoryview(payload + b"\0"), [])
+            frames.read_block(codec, memoryview(payload + b"\0"), [])
         for cut in {0, 7, 24, len(payload) // 2, len(payload) - 1} - {len(payload)}:
             with pytest.raises(BadFrame):
-                frames.block_done(codec, memoryview(payload[:cut]), [])
+                frames.read_block(codec, memoryview(payload[:cut]), [])
 
 
 @given(st.lists(FLOATS, min_size=1, max_size=9), st.lists(FLOATS, min_size=1, max_size=9), st.integers(0, 1 << 60))
@@ -131,11 +131,11 @@ def test_a_frame_gives_back_the_moments_of_any_numbers(values, more, step):
     codec = StateCodec.of(0)
     one, other = ScalarMoments.of(np.array(values), step), ScalarMoments.of(np.array(more), step + len(values))
     done = BlockDone(7, 5, bytes(16), (one, one.merge(other)), (other, other))
-    back = frames.block_done(codec, memoryview(frames.block_payload(codec, done)), [(), ()])
+    back = frames.read_block(codec, memoryview(frames.block_payload(codec, done)), [(), ()])
     for got, expected in zip([*back.moments, *back.ahead], [*done.moments, *done.ahead], strict=True):
         assert got.agrees(expected)
     stop = Stop(3, 9, bytes(range(16)), (one, other), "because of\0 \N{SNOWMAN}")
-    again = frames.stopped(memoryview(frames.stop_payload(stop)), [(), ()])
+    again = frames.read_stop(memoryview(frames.stop_payload(stop)), [(), ()])
     assert (again.block, again.n_steps, again.digest, again.reason) == (3, 9, stop.digest, stop.reason)
     assert all(got.agrees(expected) for got, expected in zip(again.tails, stop.tails, strict=True))
 
@@ -149,7 +149,7 @@ def test_a_frame_gives_back_the_moments_of_any_vectors(data, shape, n):
     codec = StateCodec.of("")
     done = BlockDone(0, codec.encode("abc"), bytes(16), (moments,), (moments,))
     payload = frames.block_payload(codec, done)
-    back = frames.block_done(codec, memoryview(payload), [shape])
+    back = frames.read_block(codec, memoryview(payload), [shape])
     assert codec.decode(back.row) == "abc" and frames.block_payload(codec, back) == payload
     for field in ("shift", "mean", "comoment", "min", "argmin", "max", "argmax", "last", "nan_count", "first_nan"):
         got, expected = getattr(back.moments[0], field), getattr(moments, field)
@@ -161,7 +161,7 @@ def test_a_frame_gives_back_sums_of_any_size(total, zeros, squares):
     codec = StateCodec.of(0)
     moments = ScalarMoments(1, total << zeros, squares << zeros)
     payload = frames.block_payload(codec, BlockDone(0, 1, bytes(16), (moments,), (moments,)))
-    back = frames.block_done(codec, memoryview(payload), [()]).moments[0]
+    back = frames.read_block(codec, memoryview(payload), [()]).moments[0]
     assert (back.total, back.squares) == (moments.total, moments.squares)
     assert len(payload) < 700 + (abs(total).bit_length() + squares.bit_length()) // 2
 
@@ -171,9 +171,9 @@ def test_bytes_that_no_recorder_wrote_are_no_frame(noise):
     for codec in (StateCodec.of(0), StateCodec.of("a"), StateCodec.of({1, 2}), StateCodec.of(np.zeros(3))):
         for shapes in ([], [()], [(2,)]):
             with contextlib.suppress(BadFrame):
-                frames.block_done(codec, memoryview(noise), shapes)
+                frames.read_block(codec, memoryview(noise), shapes)
             with contextlib.suppress(BadFrame):
-                frames.stopped(memoryview(noise), shapes)
+                frames.read_stop(memoryview(noise), shapes)
 
 
 # ---- damage
