@@ -19,8 +19,8 @@ _RUNS: list[TrackedRun] = []  # those that are open, and the latest
 _WORKER = -1  # the process that has been seen to
 
 
-def opened(run: TrackedRun) -> None:
-    """Make a run the latest."""
+def make_latest(run: TrackedRun) -> None:
+    """Make a run the one that `log` and `finish` are about."""
     _RUNS[:] = [one for one in _RUNS if not one.finished]
     _RUNS.append(run)
     _finish_in_worker()

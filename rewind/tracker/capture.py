@@ -19,7 +19,7 @@ from ..errors import ArgumentError, ArgumentTypeError, RewindError
 class Capture:
     """Hands each line that is written to ``sys.stdout`` to `keep`, beside passing it through; from construction on.
 
-    Of a line with carriage returns, such as a progress bar, it is what stands behind the last one. Each thread has
+    Of a line with carriage returns, such as a progress bar, it is what stands after the last one. Each thread has
     lines of its own: what two threads print at once is not mixed.
 
     Parameters
@@ -36,7 +36,7 @@ class Capture:
     def __init__(self, keep: Callable[[str], None]) -> None:
         self._keep = keep
         self._turn = threading.RLock()  # a signal handler may print while this thread is in it
-        self._begun: dict[int, list[str]] = {}  # what each thread wrote behind its last newline
+        self._begun: dict[int, list[str]] = {}  # what each thread wrote after its last newline
         self._busy = threading.local()
         self._closed, self._pid = False, os.getpid()
         self._tee = _Tee(sys.stdout, self)
@@ -44,7 +44,7 @@ class Capture:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is kept any more: behind `close`, or in a fork."""
+        """Whether nothing is kept any more: after `close`, or in a fork."""
         return self._closed or os.getpid() != self._pid
 
     def add(self, text: str) -> None:

@@ -24,14 +24,14 @@ def close(store: Store, uid: int, state: str, exit_code: int | None, writer: Wri
         ``finished``, ``failed`` or ``crashed``.
     exit_code : int or None
     writer : Writer, optional
-        The one that wrote its rows, and has their digest and accounts at hand. Without it they are read.
+        The one that wrote its rows, and has their digest and aggregates at hand. Without it they are read.
     """
     with store.writing() as connection:
         record = history.record_of(store, uid)
         if record.closed:
             return
         rows = history.rows_digest(store, uid) if writer is None else writer.digest
-        summary = history.summary_kept(store, uid, None if writer is None else writer.accounts)
+        summary = history.summary_kept(store, uid, None if writer is None else writer.aggregates)
         facts: dict[str, Any] = {
             "state": state,
             "exit_code": exit_code,

@@ -14,9 +14,9 @@ from ..runs.progress import ProgressOption, reporter
 from ..storage.journal import SUFFIX
 from ..storage.strict_json import loads
 from .revision import Revision
-from .simulation import parts as simulation
+from .simulation.parts import damaged, parts, simulation_digest
 from .store import blobs, history
-from .store.aggregates import Accounts, definitions_problem
+from .store.aggregates import Aggregates, definitions_problem
 from .store.artifacts import problems as artifact_problems
 from .store.database import OWNED, Store
 from .store.history import END, Record, RowsDigest, Span
@@ -105,7 +105,7 @@ def fsck(
     replay: Callable[[Revision], object] | None = None,
     progress: ProgressOption = None,
 ) -> Report:
-    """Check a tracker's folder: as `Tracker.fsck` says, which cannot be had of a damaged one."""
+    """Check a tracker's folder: as `Tracker.fsck` says. No `Tracker` opens a damaged one."""
     try:
         store = Store(folder)
     except StoreVersionError:
@@ -131,7 +131,7 @@ class _Check:
         self.broken: set[int] = set()  # no way leads from them to a root
         self.n_rows = self.n_replayed = self.n_running = self.n_left = 0
         self._stops: dict[int, set[int]] = {}  # steps of own rows at which a child begins
-        self._at: dict[tuple[int, int], Accounts] = {}
+        self._at: dict[tuple[int, int], Aggregates] = {}
         self._waiting: dict[tuple[int, int], int] = {}
 
     def problem(self, ref: str, text: str) -> None:
@@ -168,9 +168,8 @@ class _Check:
                 tell(i + 1, i)
         with self._guarded("", "the table of artifacts"):
             ((n_artifacts,),) = self.store.read("SELECT count(*) FROM artifacts")
-            for line in artifact_problems(self.store, self.folder):
-                ref, _, text = line.partition(": ")
-                self.problem(ref.removeprefix("artifact "), text)
+            for ref, text in artifact_problems(self.store):
+                self.problem(ref, text)
         leftovers: list[str] = []
         with self._guarded("", "the files"):
             leftovers = leftover_files(self.store)
@@ -195,7 +194,7 @@ class _Check:
         for uid, run, number, parent, step in self.store.each(query):
             place = _Place(run, number, parent, step)
             if type(step) is not int or not -1 <= step < 1 << 62 or type(run) is not str or type(number) is not int:
-                self.problem(str(place.ref), f"it begins behind step {show(step)}, which is none")
+                self.problem(str(place.ref), f"it begins after step {show(step)}, which is none")
                 place = replace(place, parent_step=-1)
             if parent is not None and (type(parent) is not int or parent not in self.places):
                 older = "does not come before it" if type(parent) is int and uid <= parent else "is not there"
@@ -205,7 +204,7 @@ class _Check:
             elif parent in self.broken:
                 self.broken.add(uid)
             elif parent is None and step != -1:
-                self.problem(place.ref, f"it begins behind step {step} of no parent")
+                self.problem(place.ref, f"it begins after step {step} of no parent")
             self.places[uid] = place
 
     def _check_runs(self) -> int:
@@ -227,10 +226,10 @@ class _Check:
             for (uid,) in self.store.read(query):
                 self.problem("", f"there are {table} of revision {show(uid)} of the database, which is not there")
 
-    # ---- accounts, so that every row is read once
+    # ---- aggregates, so that every row is read once
 
     def _plan(self) -> None:
-        """Find out at which steps of which own rows the accounts are needed by children."""
+        """Find out at which steps of which own rows the aggregates are needed by children."""
         for place in self.places.values():
             at = self._source(place)
             if at is not None:
@@ -244,22 +243,22 @@ class _Check:
             parent = self.places[parent].parent
         return None if parent is None else (parent, step)
 
-    def _base(self, place: _Place) -> Accounts:
+    def _base(self, place: _Place) -> Aggregates:
         at = self._source(place)
         if at is None or at not in self._at:
-            return Accounts()
-        accounts = self._at[at]
+            return Aggregates()
+        aggregates = self._at[at]
         self._waiting[at] -= 1
         if not self._waiting[at]:
             del self._at[at]
-        return _copied(accounts)
+        return _copy(aggregates)
 
     # ---- one revision
 
     def _check(self, uid: int) -> None:
         place = self.places[uid]
-        accounts, rows, sound = self._check_rows(uid, place)
-        self.last[uid] = accounts.last_step
+        aggregates, rows, sound = self._check_rows(uid, place)
+        self.last[uid] = aggregates.last_step
         for problem in _beside_problems(self.store, uid):
             self.problem(place.ref, problem)
         if uid in self.broken:
@@ -273,14 +272,14 @@ class _Check:
         if record.kept_digest is not None:
             self._check_rest(record, rows)
         elif record.closed:
-            self._check_closed(record, rows, accounts, sound)
+            self._check_closed(record, rows, aggregates, sound)
         elif is_held(self.folder, record.run):
             self.n_running += 1
         else:
             self.n_left += 1
 
-    def _check_rows(self, uid: int, place: _Place) -> tuple[Accounts, RowsDigest, bool]:
-        accounts, digest = self._base(place), RowsDigest()
+    def _check_rows(self, uid: int, place: _Place) -> tuple[Aggregates, RowsDigest, bool]:
+        aggregates, digest = self._base(place), RowsDigest()
         marks = dict(self.store.read("SELECT step, accounts FROM marks WHERE revision = ? ORDER BY step", (uid,)))
         stops = sorted({*marks, *self._stops.get(uid, ())})
         texts: list[tuple[int, str]] = []
@@ -289,16 +288,16 @@ class _Check:
 
         def fold() -> None:
             digest.add(texts)
-            accounts.add(rows)
+            aggregates.add(rows)
             texts.clear()
             rows.clear()
 
         def stop(step: int) -> None:
             fold()
             if (uid, step) in self._waiting:
-                self._at[uid, step] = _copied(accounts)
+                self._at[uid, step] = _copy(aggregates)
             if step in marks and not wrong:
-                self._check_mark(place.ref, step, marks[step], accounts)
+                self._check_mark(place.ref, step, marks[step], aggregates)
 
         at = 0
         for step, text in history.texts(self.store, [Span(uid, END)], low=-END):
@@ -308,7 +307,7 @@ class _Check:
             texts.append((step, text))
             try:
                 if step <= place.parent_step:
-                    raise ValueError(f"it is not behind step {place.parent_step}, where this revision begins")
+                    raise ValueError(f"it is not after step {place.parent_step}, where this revision begins")
                 rows.append((step, row_of(text)))
             except (ValueError, TypeError) as error:
                 if not wrong:
@@ -322,13 +321,13 @@ class _Check:
         if wrong > 1:
             self.problem(place.ref, f"{wrong - 1} more of its rows are damaged")
         self.n_rows += digest.n
-        return accounts, digest, not wrong
+        return aggregates, digest, not wrong
 
-    def _check_mark(self, ref: str, step: int, text: str, accounts: Accounts) -> None:
-        found, kept = loads(row_text(accounts.to_json())), loads(text)
-        if step != accounts.last_step:
+    def _check_mark(self, ref: str, step: int, text: str, aggregates: Aggregates) -> None:
+        found, kept = loads(row_text(aggregates.to_json())), loads(text)
+        if step != aggregates.last_step:
             self.problem(
-                ref, f"there is a mark at step {step}, and no row; the last row before is {accounts.last_step}"
+                ref, f"there is a mark at step {step}, and no row; the last row before is {aggregates.last_step}"
             )
         elif found != kept:
             keys = [key for key in {**found, **kept} if found.get(key) != kept.get(key)]
@@ -336,7 +335,7 @@ class _Check:
             self.problem(ref, f"the mark at step {step} does not agree with the rows: {what}")
 
     def _check_begin(self, record: Record) -> None:
-        """Check how a revision begins: behind a step that its parent has."""
+        """Check how a revision begins: after a step that its parent has."""
         parent = None if record.parent is None else self.places.get(record.parent)
         if parent is None:
             return
@@ -347,17 +346,15 @@ class _Check:
         last = self.last.get(record.parent, END)
         purged = self.store.read("SELECT kept_digest FROM revisions WHERE uid = ?", (record.parent,))[0][0] is not None
         if record.parent_step > last and not purged:
-            self.problem(
-                record.ref, f"it begins behind step {record.parent_step} of {parent.ref}, which ends at {last}"
-            )
+            self.problem(record.ref, f"it begins after step {record.parent_step} of {parent.ref}, which ends at {last}")
 
-    def _check_closed(self, record: Record, rows: RowsDigest, accounts: Accounts, sound: bool) -> None:
+    def _check_closed(self, record: Record, rows: RowsDigest, aggregates: Aggregates, sound: bool) -> None:
         ref = record.ref
         self._same(ref, "the number of its rows", record.n_rows, rows.n)
         self._same(ref, "the digest of its rows", record.rows_digest, rows.text())
         if sound:
-            self._same(ref, "its last step", record.last_step, accounts.last_step)
-            self._check_summary(record, accounts)
+            self._same(ref, "its last step", record.last_step, aggregates.last_step)
+            self._check_summary(record, aggregates)
         self._check_simulation(record)
         self._check_past(record)
         digest = history.revision_digest(
@@ -371,8 +368,8 @@ class _Check:
         self._same(record.ref, "the number of rows that are left", record.kept_rows, rows.n)
         self._same(record.ref, "the digest of what is left", record.kept_digest, rest_digest(self.store, record))
 
-    def _check_summary(self, record: Record, accounts: Accounts) -> None:
-        found = history.summary_kept(self.store, record.uid, accounts, record.defined)
+    def _check_summary(self, record: Record, aggregates: Aggregates) -> None:
+        found = history.summary_kept(self.store, record.uid, aggregates, record.defined)
         kept = record.summary or {}
         for key in sorted({*found, *kept}):
             if found.get(key) != kept.get(key):
@@ -382,17 +379,17 @@ class _Check:
 
     def _check_simulation(self, record: Record) -> None:
         try:
-            found = simulation.simulation_digest(self.store, record.uid)
+            found = simulation_digest(self.store, record.uid)
         except RewindError as error:
             self.problem(record.ref, f"its simulation cannot be read: {error}")
             return
         if found != record.simulation_digest:
-            own = [part for part in simulation.parts(self.store, record.uid) if part.uid == record.uid]
-            said = [simulation.damaged(self.folder, part) for part in own]
+            own = [part for part in parts(self.store, record.uid) if part.uid == record.uid]
+            said = [damaged(self.folder, part) for part in own]
             more = "".join(f"; {text}" for text in said if text)
             self._same(
                 record.ref,
-                f"the digest of its simulation{more and ' (see behind)'}",
+                f"the digest of its simulation{more and ' (see below)'}",
                 record.simulation_digest,
                 found,
                 more,
@@ -412,7 +409,7 @@ class _Check:
 
     def _replay(self, uid: int, replay: Callable[[Revision], object]) -> None:
         record = history.record_of(self.store, uid)
-        if uid in self.broken or record.kept_digest is not None or not simulation.parts(self.store, uid):
+        if uid in self.broken or record.kept_digest is not None or not parts(self.store, uid):
             return
         row = history.run_row(self.store, record.run)
         revision = Revision(self.folder, record, *(row[:2] if row is not None else (None, None)))
@@ -430,9 +427,9 @@ class _Check:
 # ---- parts of it
 
 
-def _copied(accounts: Accounts) -> Accounts:
-    copy = Accounts({key: replace(account) for key, account in accounts.items()})
-    copy.last_step = accounts.last_step
+def _copy(aggregates: Aggregates) -> Aggregates:
+    copy = Aggregates({key: replace(aggregate) for key, aggregate in aggregates.items()})
+    copy.last_step = aggregates.last_step
     return copy
 
 
@@ -474,7 +471,7 @@ def _grown(above: list[tuple[Record, str]], digest: str | None) -> str | None:
 def rest_digest(store: Store, record: Record) -> str:
     """Return the digest of what is left of a revision that was purged."""
     rows = history.rows_digest(store, record.uid).text()
-    return history.revision_digest(store, record, rows, {}, simulation.simulation_digest(store, record.uid))
+    return history.revision_digest(store, record, rows, {}, simulation_digest(store, record.uid))
 
 
 #: What the names of folders begin with in which an import puts what is not checked yet.

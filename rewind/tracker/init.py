@@ -166,7 +166,7 @@ def init(
     except BaseException:
         run.finish(1)
         raise
-    active.opened(run)
+    active.make_latest(run)
     return run
 
 

@@ -18,7 +18,7 @@ _STEP = re.compile(r"-1|[0-9]{1,19}")
 
 @dataclass(frozen=True)
 class Moment:
-    """A step of a run: what was logged up to it is kept, and logging goes on behind it.
+    """A step of a run: what was logged up to it is kept, and logging goes on after it.
 
     Attributes
     ----------

@@ -11,9 +11,8 @@ from typing import Any
 
 from ..errors import RewindError, StoreDamagedError, TrackerError
 from ..storage.journal import SUFFIX
-from . import fsck as checking
-from . import fsck as leftovers
 from .close import close
+from .fsck import leftover_contents, leftover_simulations, rest_digest
 from .store import blobs, history
 from .store.database import OWNED, Store
 from .store.history import END, Record
@@ -50,9 +49,9 @@ class Purged:
     kept_for: tuple[str, ...]
 
 
-def archive(folder: str, run_id: str, removed: bool) -> None:
+def set_removed(folder: str, run_id: str, removed: bool) -> None:
     """Take a run out of the way, or bring it back: as `Tracker.remove` and `Tracker.restore` say."""
-    with _held(folder, run_id) as (store, record):
+    with _locked(folder, run_id) as (store, record):
         if not removed and record.kept_digest is not None:
             raise TrackerError(f"run {run_id!r} cannot be brought back: it was purged, and is kept for its forks only")
         with store.writing("remove a run from") as connection:
@@ -62,25 +61,25 @@ def archive(folder: str, run_id: str, removed: bool) -> None:
 
 def purge(folder: str, run_id: str, now: bool = True) -> Purged:
     """Delete a run: as `Tracker.purge` says."""
-    with _held(folder, run_id) as (store, _):
+    with _locked(folder, run_id) as (store, _):
         plan = _Purge(store, run_id)
         with contextlib.suppress(_Undone), store.writing("remove a run from"):
-            plan.rows_go()
+            plan.delete_rows()
             if not now:
                 raise _Undone
         if now:
             # From here on nothing refers to the files: what a crash leaves of them, the next purge finds.
             store.durable()
-            plan.files_go()
+            plan.delete_files()
         return Purged(run_id, plan.n_rows, plan.n_files, plan.n_bytes, plan.n_kept, plan.kept_for)
 
 
 class _Undone(Exception):
-    """Nothing shall have happened."""
+    """Ends the transaction of a purge that only tells what it would delete."""
 
 
 @contextlib.contextmanager
-def _held(folder: str, run_id: str) -> Iterator[tuple[Store, Record]]:
+def _locked(folder: str, run_id: str) -> Iterator[tuple[Store, Record]]:
     """Give the store and the current revision of a run that nobody writes to meanwhile."""
     Store(folder).close()  # where there is none, none is made
     store = Store(folder, write=True)
@@ -107,7 +106,7 @@ class _Purge:
 
     # ---- in the database
 
-    def rows_go(self) -> None:
+    def delete_rows(self) -> None:
         """Delete all that no revision sees any more."""
         store = self.store
         for record in history.records(store, "run = ? AND digest IS NULL ORDER BY uid", (self.run_id,)):
@@ -135,12 +134,12 @@ class _Purge:
                WHERE current NOT IN (SELECT uid FROM revisions) OR id = ?""",
             (self.run_id,),
         )
-        self._artifacts_go()
+        self._delete_artifacts()
 
     def _seen(self) -> tuple[dict[int, int], dict[int, set[str]]]:
         """Return up to which step each revision is seen by one that stays, and the runs of those that see it.
 
-        Children come behind their parents in the database, so one pass from the end on tells.
+        Children come after their parents in the database, so one pass from the end tells.
         """
         seen: dict[int, int] = {}
         viewers: dict[int, set[str]] = {}
@@ -186,7 +185,7 @@ class _Purge:
             (uid,),
         )
         ((n_rows,),) = store.read("SELECT count(*) FROM rows WHERE revision = ?", (uid,))
-        digest = checking.rest_digest(store, history.record_of(store, uid))
+        digest = rest_digest(store, history.record_of(store, uid))
         query = "UPDATE revisions SET kept_rows = ?, kept_digest = ? WHERE uid = ?"
         connection.execute(query, (n_rows, digest, uid))
 
@@ -197,7 +196,7 @@ class _Purge:
             for path in self._paths(file):
                 self._count(path)
 
-    def _artifacts_go(self) -> None:
+    def _delete_artifacts(self) -> None:
         store = self.store
         gone = store.read("SELECT manifest FROM artifacts WHERE uid NOT IN (SELECT artifact FROM artifact_events)")
         if not gone:
@@ -218,17 +217,17 @@ class _Purge:
             self.n_bytes += os.stat(path).st_size
             self.n_files += 1
 
-    def files_go(self) -> None:
+    def delete_files(self) -> None:
         """Delete the files that nothing refers to: of this run, and those an earlier purge did not come to.
 
         In a transaction, so that nobody refers to one of them anew meanwhile.
         """
         store = self.store
         with store.writing("remove files from"):
-            gone = leftovers.leftover_simulations(store)
+            gone = leftover_simulations(store)
             with contextlib.suppress(RewindError):  # of a manifest that cannot be read: then all contents stay
                 long_ago = time.time() - _LEFT_SECONDS
-                for path in leftovers.leftover_contents(store):
+                for path in leftover_contents(store):
                     if os.path.basename(path) in self._contents or _is_older(path, long_ago):
                         gone.append(path)
             for path in gone:

@@ -115,7 +115,7 @@ class Revision:
 
     @property
     def starting_step(self) -> int:
-        """The first step that it can log: 0, or the one behind the step it was rewound or forked at."""
+        """The first step that it can log: 0, or the one after the step it was rewound or forked at."""
         return self._record.parent_step + 1
 
     @property
@@ -291,7 +291,7 @@ class Revision:
 
     @property
     def state(self) -> Any:
-        """The exact state of the simulation where the run stands: behind a rewind to S, at S. A private copy.
+        """The exact state of the simulation where the run stands: after a rewind to S, at S. A private copy.
 
         Raises
         ------

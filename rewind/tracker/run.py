@@ -23,7 +23,7 @@ from .revision import Revision
 from .simulation.record import MISSING, Request, Target, record
 from .simulation.rows import past_steps, past_values, require_names
 from .store import history
-from .store.aggregates import Accounts, Definitions
+from .store.aggregates import Aggregates, Definitions
 from .store.artifacts import TrackedArtifact, keep, use
 from .store.database import Store, folder_of
 from .store.history import Record
@@ -53,10 +53,10 @@ class TrackedRun(Revision):
     ) -> None:
         super().__init__(store.folder, record, project, entity)
         self._store, self._lock = store, lock
-        accounts = (
-            Accounts() if record.parent is None else history.accounts_at(store, record.parent, record.parent_step)
+        aggregates = (
+            Aggregates() if record.parent is None else history.aggregates_at(store, record.parent, record.parent_step)
         )
-        self._writer = Writer(store, record.uid, self.starting_step, accounts, record.defined, on_dropped)
+        self._writer = Writer(store, record.uid, self.starting_step, aggregates, record.defined, on_dropped)
         self._config = Config(record.config, self._keep_config, self._writer.turn)
         self._summary = Summary(self._summary_now, self._assign)
         self._finished = self._ending = False
@@ -67,7 +67,7 @@ class TrackedRun(Revision):
 
     @property
     def step(self) -> int:
-        """The step of the open row, or of the next one; behind a rewind to S at once S + 1."""
+        """The step of the open row, or of the next one; after a rewind to S at once S + 1."""
         return self._writer.step
 
     @property
@@ -108,7 +108,7 @@ class TrackedRun(Revision):
         ----------
         data : dict
             Names to numbers, text, bytes, None, arrays, and lists and dicts of them. Nested dicts become dotted names.
-            It is not changed, and may be changed behind the call.
+            It is not changed, and may be changed after the call.
         step : int, optional
             Above the current step: the open row is written, and this step is the current one. Equal, or None: what is
             logged is added to the open row, and a name that is there gets the new value. Below: nothing is logged, and
@@ -123,7 +123,7 @@ class TrackedRun(Revision):
         LogValueError
             If a value cannot be kept; names it, and all else is logged.
         RunFinishedError
-            Behind `finish`.
+            After `finish`.
         StoreError
             If the disk is full, or the like: what was logged stays in memory until it can be written.
 
@@ -514,7 +514,7 @@ class TrackedRun(Revision):
             return dict(super().summary)
         with self._reading() as store:
             self._writer.fold()
-            return history.summary_of(store, self._record.uid, self._writer.accounts, self._writer.definitions)
+            return history.summary_of(store, self._record.uid, self._writer.aggregates, self._writer.definitions)
 
     def start_capture(self) -> None:
         """Keep what is printed from now on."""

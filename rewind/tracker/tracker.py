@@ -8,10 +8,9 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..runs.progress import ProgressOption
-from . import purge as removal
 from .fsck import Report, fsck
 from .moment import reference
-from .purge import Purged
+from .purge import Purged, purge, set_removed
 from .revision import Revision
 from .store import history
 from .store.database import DATABASE, Store, folder_of
@@ -108,7 +107,7 @@ class Tracker:
         StoreError
             If the folder cannot be written.
         """
-        removal.archive(self._folder, run_named(run_id), True)
+        set_removed(self._folder, run_named(run_id), True)
 
     def restore(self, run_id: str) -> None:
         """Bring back a run that was removed.
@@ -120,7 +119,7 @@ class Tracker:
         TrackerError
             If it was purged.
         """
-        removal.archive(self._folder, run_named(run_id), False)
+        set_removed(self._folder, run_named(run_id), False)
 
     def purge(self, run_id: str, *, now: bool = True) -> Purged:
         """Delete a run: its rows, lines, artifacts and simulations, as far as no other run sees them.
@@ -150,7 +149,7 @@ class Tracker:
         All or nothing in the database, and then the files: those that a crash leaves are named by `fsck` and deleted
         by the next `purge`. The database does not shrink; it fills the room with what comes next.
         """
-        return removal.purge(self._folder, run_named(run_id), now)
+        return purge(self._folder, run_named(run_id), now)
 
     # ---- checking
 

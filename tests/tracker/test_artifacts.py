@@ -18,8 +18,8 @@ import threading
 import pytest
 
 from rewind.errors import ArgumentError, ArgumentTypeError, StoreDamagedError, StoreError, TrackedArtifactError
-from rewind.tracker.store import blobs as contents
-from rewind.tracker.store.artifacts import keep, logged, problems, use, used
+from rewind.tracker.store import blobs
+from rewind.tracker.store.artifacts import keep, logged, problems, use
 from rewind.tracker.store.database import Store
 
 pytestmark = pytest.mark.once
@@ -84,7 +84,7 @@ def test_a_file_is_kept_under_the_digest_of_its_bytes(store, tmp_path):
     assert artifact.path() == artifact.path("a.txt") == os.path.join(store.folder, "contents", digest[:2], digest)
     assert on_disk(store) == {digest: b"hello"}
     manifest = f'[["a.txt","{digest}",5,false]]'
-    assert artifact.digest == blake(manifest.encode()) == contents.manifest_digest(manifest)
+    assert artifact.digest == blake(manifest.encode()) == blobs.manifest_digest(manifest)
     assert store.read("SELECT manifest FROM artifacts") == [(manifest,)]
     assert pickle.loads(pickle.dumps(artifact)) == artifact and hash(artifact) == hash(artifact)
 
@@ -173,7 +173,7 @@ def test_pipes_and_sockets_are_refused_by_name_and_never_waited_for(store, tmp_p
     with pytest.raises(TrackedArtifactError, match=r"in/pipe: it is a pipe"):
         keep(store, 1, 0, folder / "pipe", "data")
     with pytest.raises(TrackedArtifactError, match="in/pipe: it is a pipe"):
-        contents.add_file(store.folder, str(folder / "pipe"))  # it became one behind the walk
+        blobs.add_file(store.folder, str(folder / "pipe"))  # it became one after the walk
     (folder / "pipe").unlink()
     monkeypatch.chdir(folder)
     with socket.socket(socket.AF_UNIX) as server:
@@ -296,15 +296,15 @@ def test_a_content_that_was_lost_or_cut_off_is_written_again(store, tmp_path):
 
 
 def test_a_purge_between_contents_and_rows_takes_nothing_away(store, tmp_path, monkeypatch):
-    real = contents.settle
+    real = blobs.settle
 
     def purge(folder, digests):
         real(folder, digests)
-        monkeypatch.setattr(contents, "settle", real)
+        monkeypatch.setattr(blobs, "settle", real)
         for digest in digests:
-            os.unlink(contents.content_path(folder, digest))
+            os.unlink(blobs.content_path(folder, digest))
 
-    monkeypatch.setattr(contents, "settle", purge)
+    monkeypatch.setattr(blobs, "settle", purge)
     artifact = put(store, tmp_path, "abc")
     assert pathlib.Path(artifact.path()).read_bytes() == b"abc"
 
@@ -346,7 +346,7 @@ def test_two_processes_get_versions_of_their_own_and_share_what_is_the_same(stor
     same = [a == b for a, b in zip(first, second, strict=True)]
     assert same == [i % 3 == 0 for i in range(12)]
     assert {*first, *second} == {f"model:v{i}" for i in range(4 + 2 * 8)}
-    assert list(problems(store, store.folder)) == []
+    assert list(problems(store)) == []
 
 
 def test_threads_get_versions_of_their_own(store, tmp_path):
@@ -400,7 +400,7 @@ def test_a_disk_that_fails_leaves_nothing_half(store, tmp_path, monkeypatch, nam
             keep(store, 1, 0, tmp_path / "in", "data")
     nothing_half(store)
     assert keep(store, 1, 0, tmp_path / "in", "data").version == 0
-    assert list(problems(store, store.folder)) == []
+    assert list(problems(store)) == []
 
 
 @posix
@@ -481,7 +481,7 @@ def test_what_a_killed_process_left_is_removed_a_day_later(store, tmp_path):
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
-    contents.settle(store.folder, [blake(b"x")])
+    blobs.settle(store.folder, [blake(b"x")])
     assert sorted(os.listdir(home)) == sorted([".rewind.tmp-new", blake(b"x")])
 
 
@@ -501,7 +501,6 @@ def test_names_versions_and_aliases_are_found(store, tmp_path):
     }
     assert [artifact.aliases for artifact in found.values()] == [("latest",), ("latest",), ("worst",), ("best",)]
     assert [(event[2], event[3]) for event in events(store, "used")] == [(9, 3), (9, 2), (9, 1)]
-    assert [artifact.version for artifact in used(store, 1)] == [2, 1, 0]
     assert [artifact.version for artifact in logged(store, 1)] == [0, 1, 2]
 
 
@@ -538,7 +537,7 @@ def test_a_version_that_is_not_seen_can_be_used_all_the_same(store, tmp_path):
     assert (artifact.version, artifact.aliases, artifact.revision) == (1, (), None)
     with pytest.raises(TrackedArtifactError, match=r"'model' has no alias 'best' here; .*'latest'; it has v0, v1"):
         use(store, rewound, 1, "model:best")
-    assert [one.version for one in used(store, rewound)] == [1] and used(store, 1) == []
+    assert [(event[0], event[3]) for event in events(store, "used")] == [(rewound, 2)]
 
 
 def test_a_name_that_is_not_seen_is_that_of_the_whole_folder(store, tmp_path):
@@ -550,7 +549,7 @@ def test_a_name_that_is_not_seen_is_that_of_the_whole_folder(store, tmp_path):
     assert use(store, other, 0, "model").version == 1  # the one that was made last
     artifact = use(store, other, 0, "model:best")
     assert (artifact.version, artifact.step, artifact.revision, artifact.aliases) == (0, 3, "a@1", ("best",))
-    assert used(store, other)[1] == artifact
+    assert [(event[0], event[3]) for event in events(store, "used")] == [(other, 2), (other, 1)]
     assert logged(store, other) == []
 
 
@@ -629,10 +628,8 @@ def test_a_content_that_was_damaged_is_found_and_named(store, tmp_path, damage):
     with pytest.raises(StoreError, match="the content of 'b' of data:v0"):
         artifact.download(tmp_path / "out")
     assert os.listdir(tmp_path / "out") == ["a"]
-    (line,) = problems(store, store.folder)
-    assert line.startswith(f"artifact data:v0: the content of 'b', {path.name}: it")
-    assert list(problems(store, store.folder, 1)) == [line]
-    assert list(problems(store, store.folder, revision(store, "b"))) == []
+    ((ref, said),) = problems(store)
+    assert ref == "data:v0" and said.startswith(f"the content of 'b', {path.name}: it")
 
 
 @pytest.mark.parametrize("name", ["write", "fsync", "replace"])
@@ -650,16 +647,14 @@ def test_a_download_that_fails_leaves_the_old_file(store, tmp_path, monkeypatch,
 def test_a_manifest_that_leads_out_of_the_folder_is_refused(store, tmp_path, path):
     artifact = put(store, tmp_path, "hello")
     ((digest,),) = {(name,) for name in on_disk(store)}
-    manifest = contents.manifest_text([("fine", digest, 5, False), (path, digest, 5, False)])
-    facts = (manifest, contents.manifest_digest(manifest))
+    manifest = blobs.manifest_text([("fine", digest, 5, False), (path, digest, 5, False)])
+    facts = (manifest, blobs.manifest_digest(manifest))
     store.connection.execute("UPDATE artifacts SET manifest = ?, digest = ?", facts)
     (artifact,) = logged(store, 1)
     with pytest.raises(StoreDamagedError, match="leads out of the folder"):
         artifact.download(tmp_path / "out" / "inner")
     assert not (tmp_path / "out").exists()
-    assert list(problems(store, store.folder)) == [
-        f"artifact model:v0: its file {path!r} leads out of the folder it belongs in"
-    ]
+    assert list(problems(store)) == [("model:v0", f"its file {path!r} leads out of the folder it belongs in")]
 
 
 @posix
@@ -697,21 +692,21 @@ def test_a_manifest_that_is_none_is_said(store, tmp_path, manifest):
     store.connection.execute("UPDATE artifacts SET manifest = ?", (manifest,))
     with pytest.raises(StoreDamagedError, match="manifest of model:v0"):
         logged(store, 1)
-    assert list(problems(store, store.folder)) == ["artifact model:v0: its manifest cannot be read"]
+    assert list(problems(store)) == [("model:v0", "its manifest cannot be read")]
 
 
 def test_all_other_damage_is_a_line_for_fsck(store, tmp_path):
     put(store, tmp_path, "hello")
     put(store, tmp_path, "other", name="other")
-    assert list(problems(store, store.folder)) == []
+    assert list(problems(store)) == []
     digest = blake(b"hello")
-    manifest = contents.manifest_text([("renamed", digest, 5, False)])
+    manifest = blobs.manifest_text([("renamed", digest, 5, False)])
     store.connection.execute("UPDATE artifacts SET manifest = ?, metadata = '[' WHERE uid = 1", (manifest,))
     store.connection.execute("DELETE FROM artifacts WHERE uid = 2")
-    assert list(problems(store, store.folder)) == [
-        f"artifact 2: it was logged or used, and is not in {store.path}",
-        "artifact model:v0: its metadata is no dict",
-        "artifact model:v0: its manifest has another digest than the artifact",
+    assert list(problems(store)) == [
+        ("2", f"it was logged or used, and is not in {store.path}"),
+        ("model:v0", "its metadata is no dict"),
+        ("model:v0", "its manifest has another digest than the artifact"),
     ]
     with pytest.raises(StoreDamagedError, match="should be a dict"):
         logged(store, 1)
@@ -721,9 +716,9 @@ def test_a_content_of_several_files_is_read_once_by_fsck(store, tmp_path, monkey
     for i in range(5):
         text(tmp_path, "same", f"in/{i}")
     keep(store, 1, 0, tmp_path / "in", "data")
-    calls, real = [], contents.problem_of
-    monkeypatch.setattr(contents, "problem_of", lambda *args: calls.append(args) or real(*args))
-    assert list(problems(store, store.folder)) == [] and len(calls) == 1
+    calls, real = [], blobs.problem_of
+    monkeypatch.setattr(blobs, "problem_of", lambda *args: calls.append(args) or real(*args))
+    assert list(problems(store)) == [] and len(calls) == 1
 
 
 # ---- contents, for those who move them
@@ -732,28 +727,28 @@ def test_a_content_of_several_files_is_read_once_by_fsck(store, tmp_path, monkey
 @pytest.mark.parametrize("make", [bytes, io.BytesIO], ids=["bytes", "stream"])
 def test_a_content_is_added_if_it_is_what_its_digest_says(store, make):
     data = bytes(range(256)) * 8192  # more than a piece
-    assert contents.add_content(store.folder, make(data), blake(data)) is True
-    assert contents.add_content(store.folder, make(b"not read"), blake(data)) is False
+    assert blobs.add_content(store.folder, make(data), blake(data)) is True
+    assert blobs.add_content(store.folder, make(b"not read"), blake(data)) is False
     assert on_disk(store) == {blake(data): data}
     with pytest.raises(StoreDamagedError, match="another digest"):
-        contents.add_content(store.folder, make(b"wrong"), blake(b"right"))
+        blobs.add_content(store.folder, make(b"wrong"), blake(b"right"))
     assert on_disk(store) == {blake(data): data}
-    pathlib.Path(contents.content_path(store.folder, blake(data))).write_bytes(b"damaged")
-    assert contents.add_content(store.folder, make(data), blake(data)) is True
+    pathlib.Path(blobs.content_path(store.folder, blake(data))).write_bytes(b"damaged")
+    assert blobs.add_content(store.folder, make(data), blake(data)) is True
     assert on_disk(store) == {blake(data): data}
 
 
 @pytest.mark.parametrize("digest", ["", "ab", "../" + "a" * 61, "A" * 64, "a" * 64 + "\n"])
 def test_a_digest_that_is_none_is_no_path(store, digest):
     with pytest.raises(StoreDamagedError, match="no digest"):
-        contents.content_path(store.folder, digest)
+        blobs.content_path(store.folder, digest)
 
 
 def test_the_digest_of_a_manifest_does_not_depend_on_the_order_it_is_given_in():
     files = [("b", "0" * 64, 1, True), ("a", "1" * 64, 2, False)]
-    assert contents.manifest_digest(files) == contents.manifest_digest(files[::-1])
-    assert contents.manifest_digest(contents.manifest_text(files)) == contents.manifest_digest(files)
-    assert contents.manifest_digest([]) == blake(b"[]")
+    assert blobs.manifest_digest(files) == blobs.manifest_digest(files[::-1])
+    assert blobs.manifest_digest(blobs.manifest_text(files)) == blobs.manifest_digest(files)
+    assert blobs.manifest_digest([]) == blake(b"[]")
     # By hand: what another program would compute.
     written = f'[["a","{"1" * 64}",2,false],["b","{"0" * 64}",1,true]]'
-    assert contents.manifest_digest(files) == blake(written.encode())
+    assert blobs.manifest_digest(files) == blake(written.encode())

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from rewind.errors import ArgumentError, ArgumentTypeError, StoreError
-from rewind.tracker import capture as lines
-from rewind.tracker.capture import Capture, Sampler
+from rewind.tracker.capture import Capture, Sampler, resident_bytes
 
 pytestmark = pytest.mark.once
 
@@ -399,7 +398,7 @@ def test_the_processor_time_is_that_since_the_last_sample(monkeypatch):
     clock = Clock()
     sampler._last, sampler._keep = None, clock
     clocks = {"monotonic": wall.__next__, "process_time": used.__next__, "time": lambda: 0.0}
-    monkeypatch.setattr(lines, "time", types.SimpleNamespace(**clocks))
+    monkeypatch.setattr("rewind.tracker.capture.time", types.SimpleNamespace(**clocks))
     for _ in range(4):
         sampler._sample()
     assert [sample[1] for sample in clock.samples] == [0.0, 50.0, 0.0, 200.0]
@@ -477,13 +476,13 @@ def test_any_number_of_seconds_will_do(seconds):
 def test_memory_is_what_is_resident_and_at_the_most_where_that_is_not_said(monkeypatch):
     import resource
 
-    now = lines.resident_bytes()
+    now = resident_bytes()
     assert now % os.sysconf("SC_PAGE_SIZE") == 0
 
     def refuse(*args, **more):
         raise OSError
 
-    monkeypatch.setattr(lines, "open", refuse, raising=False)
-    assert lines.resident_bytes() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    monkeypatch.setattr("rewind.tracker.capture.open", refuse, raising=False)
+    assert resident_bytes() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert lines.resident_bytes() == 0
+    assert resident_bytes() == 0

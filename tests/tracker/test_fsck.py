@@ -134,7 +134,7 @@ DAMAGES = {
     "a row before its revision": (
         "UPDATE rows SET step = 3 WHERE revision = 2 AND step = 18",
         "root@2",
-        ["row of step 3", "not behind step 12"],
+        ["row of step 3", "not after step 12"],
     ),
     "a row of bytes": ("UPDATE rows SET data = x'00ff' WHERE revision = 1 AND step = 9", "root@1", ["row of step 9"]),
     "a mark": (
@@ -176,9 +176,9 @@ DAMAGES = {
     "a parent step": (
         "UPDATE revisions SET parent_step = 'x' WHERE uid = 3",
         "of_archived@1",
-        ["begins behind step 'x'"],
+        ["begins after step 'x'"],
     ),
-    "a parent step behind the end": (
+    "a parent step after the end": (
         "UPDATE revisions SET parent_step = 5000 WHERE uid = 5",
         "of_fork@1",
         ["step 5000", "which ends at"],

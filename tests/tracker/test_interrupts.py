@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import sys
 import threading
 
 import pytest
 
 import rewind
-from rewind.tracker.store import writer as writing
+from rewind.tracker.store import writer
 from rewind.tracker.store.lock import is_held
 
 pytestmark = pytest.mark.once
 
-FILES = {"writing.py", "store.py", "tracked.py", "values.py", "accounts.py", "closing.py"}
-HOME = os.path.dirname(writing.__file__)
+MODULES = ("close", "run", "store.aggregates", "store.database", "store.values", "store.writer")
+FILES = {importlib.import_module(f"rewind.tracker.{name}").__file__ for name in MODULES}
 
 
 class Interrupt:
@@ -25,8 +25,7 @@ class Interrupt:
         self.left, self.raised, self.handler = n, False, handler
 
     def trace(self, frame, event, _):
-        folder, name = os.path.split(frame.f_code.co_filename)
-        if folder != HOME or name not in FILES:
+        if frame.f_code.co_filename not in FILES:
             return None
         # Python looks for signals where a function begins and where a loop turns, not at each line: between the lines
         # of `once` there is none of either.
@@ -78,12 +77,12 @@ def program(folder, n):
 
 def write_by_number(monkeypatch):
     """Let rows be written by their number, not by the clock: the same lines each time."""
-    monkeypatch.setattr(writing, "MANY_ROWS", 3)
-    monkeypatch.setattr(writing, "MARK_ROWS", 5)
-    monkeypatch.setattr(writing, "SOON", 1e9)
-    monkeypatch.setattr(writing, "_later", lambda writer: None)
+    monkeypatch.setattr(writer, "MANY_ROWS", 3)
+    monkeypatch.setattr(writer, "MARK_ROWS", 5)
+    monkeypatch.setattr(writer, "SOON", 1e9)
+    monkeypatch.setattr(writer, "_later", lambda writer: None)
     # A thread that an earlier test woke may be about to sleep that long: the next call that waits starts another.
-    writing._THREAD = None
+    writer._THREAD = None
 
 
 @pytest.mark.parametrize("part", range(6))
@@ -111,7 +110,7 @@ def test_an_interrupt_at_any_line_loses_no_row_and_mixes_none(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("part", range(2))
-def test_a_signal_handler_that_logs_and_finishes_does_so_behind_the_call_it_interrupts(tmp_path, monkeypatch, part):
+def test_a_signal_handler_that_logs_and_finishes_does_so_after_the_call_it_interrupts(tmp_path, monkeypatch, part):
     write_by_number(monkeypatch)
     n, interrupted = part, 0
     while True:

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import rewind
 from rewind.storage import locks
-from rewind.tracker.store import writer as writing
+from rewind.tracker.store import writer
 
 pytestmark = pytest.mark.once
 
@@ -54,8 +54,8 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.before = writing.MANY_ROWS, writing.MARK_ROWS, locks._PAUSE
-        writing.MANY_ROWS, writing.MARK_ROWS, locks._PAUSE = self.many_rows, self.mark_rows, 0.0
+        self.before = writer.MANY_ROWS, writer.MARK_ROWS, locks._PAUSE
+        writer.MANY_ROWS, writer.MARK_ROWS, locks._PAUSE = self.many_rows, self.mark_rows, 0.0
         self.folder = tempfile.mkdtemp(prefix="rewind-model-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         self.all: list[Tracked] = []
 
@@ -70,7 +70,7 @@ class Machine(RuleBasedStateMachine):
             for one in self.all:
                 if one.run is not None:
                     one.run.finish()
-            writing.MANY_ROWS, writing.MARK_ROWS, locks._PAUSE = self.before
+            writer.MANY_ROWS, writer.MARK_ROWS, locks._PAUSE = self.before
             shutil.rmtree(self.folder)
 
     # ---- what there is
@@ -137,7 +137,7 @@ class Machine(RuleBasedStateMachine):
                 one.run.log(data, step, commit)
             one.model.log(data, step, commit)
             assert one.run.step == one.model.step
-        if not where * 64 % 1 < 0.3:  # more often it is looked at behind more rows
+        if not where * 64 % 1 < 0.3:  # more often it is looked at after more rows
             self.check(one)
 
     @precondition(lambda self: self.opened())
@@ -206,9 +206,9 @@ class Machine(RuleBasedStateMachine):
         parent = self.of(run_id)[-1]
         last = max(parent.model.rows, default=-1)
         run = rewind.init("model", dir=self.folder, id=run_id, resume="must", config=config)
-        self.add(run, parent.model.left_at(last), {**parent.config, **config}, self.behind(parent, last))
+        self.add(run, parent.model.left_at(last), {**parent.config, **config}, self.rows_after(parent, last))
 
-    def behind(self, parent, step):
+    def rows_after(self, parent, step):
         return [f"{parent.ref}?_step={step}", *parent.lineage]
 
     @rule(where=share, which=share, at=share, named=st.booleans())
@@ -219,7 +219,7 @@ class Machine(RuleBasedStateMachine):
         last = max(parent.model.rows, default=-1)
         step = round(at * (last + 1)) - 1
         run = rewind.init(dir=self.folder, id=run_id if named else None, resume_from=f"{parent.ref}?_step={step}")
-        self.add(run, parent.model.left_at(step), parent.config, self.behind(parent, step))
+        self.add(run, parent.model.left_at(step), parent.config, self.rows_after(parent, step))
 
     @rule(which=share, at=share)
     def fork(self, which, at):
@@ -227,9 +227,9 @@ class Machine(RuleBasedStateMachine):
         last = max(parent.model.rows, default=-1)
         step = round(at * (last + 1)) - 1
         run = rewind.init(dir=self.folder, id=f"r{len(self.ids())}", fork_from=f"{parent.ref}?_step={step}")
-        self.add(run, parent.model.left_at(step), parent.config, self.behind(parent, step))
+        self.add(run, parent.model.left_at(step), parent.config, self.rows_after(parent, step))
         assert run.forked_from == run.lineage[0]
-        if parent.run is not None:  # what it puts in its summary from now on belongs behind the fork
+        if parent.run is not None:  # what it puts in its summary from now on belongs after the fork
             parent.run.log({"i": -1})
             parent.model.log({"i": -1})
 

@@ -19,8 +19,9 @@ from rewind.errors import (
     StoreError,
     TrackerError,
 )
-from rewind.tracker import purge as removal
+from rewind.tracker.purge import _Purge, purge
 from rewind.tracker.store.database import OWNED
+from rewind.tracker.store.lookup import require_step
 
 pytestmark = pytest.mark.once
 
@@ -144,7 +145,7 @@ def test_artifacts_go_with_the_last_run_that_sees_or_uses_them(folder):
     tracker = rewind.Tracker(folder)
     n = len(files(folder, "contents"))
     tracker.purge("root")
-    # `late` was logged behind the forks; it has the same contents as `early`, which they see.
+    # `late` was logged after the forks; it has the same contents as `early`, which they see.
     assert execute(folder, "SELECT name FROM artifacts") == [("early",)]
     assert len(files(folder, "contents")) == n == 2
     tracker.purge("of_archived")
@@ -176,15 +177,12 @@ def test_what_was_purged_cannot_be_forked(folder):
 
 
 def test_a_fork_whose_parent_is_purged_while_it_is_opened_is_refused(folder, monkeypatch):
-    from rewind.tracker import init as opening
-
-    require = opening.require_step
 
     def late(store, moment, parent):
-        require(store, moment, parent)
+        require_step(store, moment, parent)
         rewind.Tracker(folder).purge("of_fork")
 
-    monkeypatch.setattr(opening, "require_step", late)
+    monkeypatch.setattr("rewind.tracker.init.require_step", late)
     with pytest.raises(RunNotFoundError):
         rewind.init(dir=folder, id="new", fork_from="of_fork?_step=3")
     monkeypatch.undo()
@@ -217,7 +215,7 @@ def test_a_child_that_is_being_written_goes_on(folder):
 def test_a_crash_before_the_files_go_leaves_files_that_the_next_purge_finds(folder, monkeypatch):
     tracker = rewind.Tracker(folder)
     tracker.purge("of_fork")
-    monkeypatch.setattr(removal._Purge, "files_go", lambda plan: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(_Purge, "delete_files", lambda plan: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         tracker.purge("fork")
     monkeypatch.undo()
@@ -229,7 +227,7 @@ def test_a_crash_before_the_files_go_leaves_files_that_the_next_purge_finds(fold
 
 def test_an_error_in_the_middle_changes_nothing(folder, monkeypatch):
     before = {run: seen(folder, run) for run in RUNS}
-    monkeypatch.setattr(removal._Purge, "_artifacts_go", lambda plan: 1 / 0)
+    monkeypatch.setattr(_Purge, "_delete_artifacts", lambda plan: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         rewind.Tracker(folder).purge("root")
     assert {run: seen(folder, run) for run in RUNS} == before
@@ -238,7 +236,7 @@ def test_an_error_in_the_middle_changes_nothing(folder, monkeypatch):
 
 def test_where_there_is_no_tracker_none_is_made(tmp_path):
     with pytest.raises(StoreError, match="there is no tracker here"):
-        removal.purge(str(tmp_path / "none"), "root")
+        purge(str(tmp_path / "none"), "root")
     assert not (tmp_path / "none").exists()
 
 
@@ -277,7 +275,7 @@ def test_random_trees_keep_what_is_seen(tmp_path):
         assert execute(folder, "SELECT count(*) FROM revisions") == [(0,)]
 
 
-def test_a_moment_behind_the_kept_rows_is_past_the_end(folder):
+def test_a_moment_after_the_kept_rows_is_past_the_end(folder):
     rewind.Tracker(folder).purge("root")
     with pytest.raises(MomentError):
         rewind.init(dir=folder, fork_from="of_archived?_step=18")

@@ -6,6 +6,7 @@ import array
 import base64
 import copy
 import enum
+import json
 import math
 import warnings
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewind
-from rewind.tracker.store import values as kept_values
+from rewind.tracker.store.values import kept_value, restored, row_text
 
 pytestmark = pytest.mark.once
 
@@ -81,7 +82,7 @@ def test_step_equal_to_the_current_one_merges_and_the_later_key_wins(run):
     assert rows(run) == [(2, {"y": 1, "z": 2, "x": 3})] and run.step == 3
 
 
-def test_call_without_a_step_behind_one_with_a_step_goes_into_its_row_and_closes_it(run):
+def test_call_without_a_step_after_one_with_a_step_goes_into_its_row_and_closes_it(run):
     run.log({"a": 1}, step=5)
     run.log({"b": 2})
     assert rows(run) == [(5, {"a": 1, "b": 2})] and run.step == 6
@@ -108,7 +109,7 @@ def test_key_that_is_the_step_is_overwritten_by_the_real_one(run):
 
 
 @pytest.mark.parametrize("way", ["resume_from", "fork_from"])
-def test_row_rule_begins_behind_the_kept_step(begin, run, way):
+def test_row_rule_begins_after_the_kept_step(begin, run, way):
     for i in range(6):
         run.log({"x": i})
     run.finish()
@@ -313,10 +314,10 @@ def test_padding_of_long_doubles_is_not_stored(dtype):
         raw = y.view(np.uint8).reshape(-1, np.dtype("g").itemsize)
         (raw[:, 10:] if y.dtype.isnative else raw[:, :-10])[...] = 255
         assert y.tobytes() != x.tobytes() and y.tolist() == x.tolist()
-    assert kept_values.kept_value(x) == kept_values.kept_value(y)
-    assert kept_values.kept_value(x[:0]) == kept_values.kept_value(y[:0])
-    assert kept_values.kept_value(x[1:2].reshape(())) == kept_values.kept_value(y[1:2].reshape(()))
-    back = np.frombuffer(base64.b64decode(kept_values.kept_value(y[::-2])["ndarray"][2]), dtype)
+    assert kept_value(x) == kept_value(y)
+    assert kept_value(x[:0]) == kept_value(y[:0])
+    assert kept_value(x[1:2].reshape(())) == kept_value(y[1:2].reshape(()))
+    back = np.frombuffer(base64.b64decode(kept_value(y[::-2])["ndarray"][2]), dtype)
     assert back.tolist() == [math.inf, 1.5]
 
 
@@ -358,7 +359,7 @@ def test_dict_of_the_caller_is_never_changed(run):
     assert data == before
 
 
-def test_what_the_caller_changes_behind_the_call_changes_nothing(run):
+def test_what_the_caller_changes_after_the_call_changes_nothing(run):
     data = {"a": {"b": [1, [2]]}, "x": np.zeros(2), "y": bytearray(b"ab")}
     run.log(data, commit=False)
     data["a"]["b"][1].append(3)
@@ -394,17 +395,17 @@ tree = st.recursive(leaf, lambda inner: st.lists(inner, max_size=3) | st.diction
 
 @given(tree)
 def test_any_tree_of_plain_values_comes_back(value):
-    kept = kept_values.kept_value(value)
-    text = kept_values.row_text({"x": kept})
+    kept = kept_value(value)
+    text = row_text({"x": kept})
     text.encode("ascii")
-    assert exact(kept_values.restored_row(text)["x"]) == exact(value)
+    assert exact(restored(json.loads(text)["x"])) == exact(value)
 
 
 @given(st.dictionaries(st.text(), st.floats() | st.integers() | st.text(), max_size=5))
 def test_text_of_a_row_is_what_json_gives(row):
     import json
 
-    text = kept_values.row_text(row)
+    text = row_text(row)
     assert list(json.loads(text)) == list(row)
     if not any(isinstance(value, float) and not math.isfinite(value) for value in row.values()):
         assert text == json.dumps(row, separators=(",", ":"))

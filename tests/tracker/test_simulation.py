@@ -19,7 +19,7 @@ from helpers.programs import without_source
 import rewind
 from rewind.runs import progress
 from rewind.state.digest import digest
-from rewind.tracker.simulation import parts as simulation
+from rewind.tracker.simulation import parts
 
 N, BLOCK = 60, 8
 
@@ -68,7 +68,7 @@ def texts(folder, run_id, number, low=0):
 
 def forget():
     """As a process that did not record anything."""
-    simulation._RECORDED.clear()
+    parts._RECORDED.clear()
 
 
 STATES = loop(walk, 0.0, N, 1, BLOCK)
@@ -201,7 +201,7 @@ def test_fresh_noise_is_another_future_of_the_same_past(folder):
         assert again.history()[:21] == run.history()[:21] and again.history()[21:] != run.history()[21:]
 
 
-def test_new_config_and_another_step_function_hold_behind_the_step_only(folder):
+def test_new_config_and_another_step_function_hold_after_the_step_only(folder):
     begun(folder, config={"drift": 1.0}).finish()
     before = rewind.Tracker(folder).run("a@1").history()
     with rewind.init(dir=folder, resume_from="a?_step=20", config={"drift": -1.0}) as run:
@@ -240,7 +240,7 @@ def test_a_simulation_that_is_rewound_to_before_it_began_can_be_begun_anew(folde
         assert run.state_at(0) == 5.0
 
 
-def test_rows_of_ones_own_behind_the_end_do_not_move_the_simulation(folder):
+def test_rows_of_ones_own_after_the_end_do_not_move_the_simulation(folder):
     with begun(folder, n=30) as run:
         run.log({"verdict": "fine"})
         assert run.step == 31 and digest(run.state) == digest(STATES[29])

@@ -10,9 +10,7 @@ import threading
 import pytest
 
 import rewind
-from rewind.tracker.store import database as store
-from rewind.tracker.store import lock
-from rewind.tracker.store import writer as writing
+from rewind.tracker.store import database, lock, writer
 
 pytestmark = pytest.mark.once
 
@@ -45,7 +43,7 @@ def column(run):
 @pytest.fixture
 def held(begin, monkeypatch):
     """Return a run, and a connection that keeps everybody else from writing."""
-    monkeypatch.setattr(store, "PATIENCE", 0.01)
+    monkeypatch.setattr(database, "PATIENCE", 0.01)
     run = logged(begin(id="k"), range(3))
     run.flush()
     connection = sqlite3.connect(begin.path, isolation_level=None)
@@ -83,11 +81,11 @@ def test_locked_database_is_an_error_to_begin_with_and_to_finish_with(held, begi
 
 def test_call_that_logs_does_not_wait_for_other_processes_before_it_is_too_much(held, monkeypatch):
     run, connection = held
-    monkeypatch.setattr(writing, "MANY_ROWS", 1)
-    monkeypatch.setattr(writing, "_AGAIN", 0.0)
+    monkeypatch.setattr(writer, "MANY_ROWS", 1)
+    monkeypatch.setattr(writer, "_AGAIN", 0.0)
     for i in range(3, 6):
         run.log({"x": i})
-    monkeypatch.setattr(writing, "_TOO_MANY", 1)
+    monkeypatch.setattr(writer, "_TOO_MANY", 1)
     with pytest.raises(rewind.StoreError, match="another process held it"):
         run.log({"x": 6})
     connection.execute("ROLLBACK")
@@ -127,7 +125,7 @@ def test_full_disk_in_the_middle_of_log_loses_no_row(begin):
 
 
 def test_full_disk_is_an_error_of_log_itself_when_it_writes(begin, monkeypatch):
-    monkeypatch.setattr(writing, "MANY_ROWS", 50)
+    monkeypatch.setattr(writer, "MANY_ROWS", 50)
     run = logged(begin(id="k"), [0])
     run.flush()
     connection = run._store.connection
@@ -186,10 +184,10 @@ def test_tracker_whose_maker_was_killed_is_none_yet_and_is_made_by_the_next(begi
 def test_tracker_of_a_later_version_is_refused(begin):
     logged(begin(id="k"), range(3)).finish()
     connection = sqlite3.connect(begin.path)
-    connection.execute(f"PRAGMA user_version = {store.VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {database.VERSION + 1}")
     connection.close()
     for open_it in (lambda: begin(), lambda: rewind.Tracker(begin.dir), lambda: begin(resume_from="k?_step=1")):
-        with pytest.raises(rewind.StoreVersionError, match=str(store.VERSION + 1)):
+        with pytest.raises(rewind.StoreVersionError, match=str(database.VERSION + 1)):
             open_it()
 
 
@@ -302,7 +300,7 @@ def test_path_with_characters_of_urls_is_a_folder(begin, tmp_path):
 
 def test_store_that_was_closed_says_so(begin):
     begin().finish()
-    opened = store.Store(str(begin.dir))
+    opened = database.Store(str(begin.dir))
     opened.close()
     opened.close()
     with pytest.raises(rewind.StoreError, match="it was closed"):

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 import rewind
-from rewind.tracker.store import writer as writing
+from rewind.tracker.store import writer
 
 pytestmark = pytest.mark.once
 ALL = "min,max,mean,first,last"
@@ -16,8 +16,8 @@ ALL = "min,max,mean,first,last"
 
 @pytest.fixture(params=[(1000, 4096), (3, 5)], ids=["as it is", "written all the time"])
 def begin(tmp_path, monkeypatch, request):
-    monkeypatch.setattr(writing, "MANY_ROWS", request.param[0])
-    monkeypatch.setattr(writing, "MARK_ROWS", request.param[1])
+    monkeypatch.setattr(writer, "MANY_ROWS", request.param[0])
+    monkeypatch.setattr(writer, "MARK_ROWS", request.param[1])
     runs = []
 
     def init(**options):
@@ -218,7 +218,7 @@ def test_what_is_put_in_by_hand_holds_until_the_key_is_logged(begin):
     assert begin(resume_from="k?_step=1").summary["best"] == 7
 
 
-def test_what_was_put_in_behind_the_step_is_not_there_after_a_rewind(begin):
+def test_what_was_put_in_after_the_step_is_not_there_after_a_rewind(begin):
     run = begin(id="k")
     for i in range(3):
         run.log({"x": i})

@@ -15,8 +15,8 @@ import pytest
 
 import rewind
 from rewind.storage import locks
-from rewind.tracker import active as current
-from rewind.tracker.store import writer as writing
+from rewind.tracker import active
+from rewind.tracker.store import writer
 
 pytestmark = pytest.mark.once
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -120,7 +120,7 @@ def test_module_logs_to_the_latest_run(begin):
 
 
 def test_module_without_a_run_says_so(monkeypatch):
-    monkeypatch.setattr(current, "_RUNS", [])
+    monkeypatch.setattr(active, "_RUNS", [])
     with pytest.raises(rewind.NoRunError, match=r"rewind\.init\(\)"):
         rewind.log({})
     for name in ("config", "summary"):
@@ -173,7 +173,7 @@ def test_finish_closes_the_open_row_and_a_second_one_does_nothing(begin):
         lambda run: run.record(lambda x, rng: x, 0, 3, seed=1),
     ],
 )
-def test_call_behind_finish_says_that_the_run_is_finished(begin, call):
+def test_call_after_finish_says_that_the_run_is_finished(begin, call):
     run = logged(begin(id="k"), [1, 2])
     run.finish()
     with pytest.raises(rewind.RunFinishedError, match="'k' is finished.*goes on at step 2"):
@@ -208,7 +208,7 @@ def test_program_that_ends_without_finish_is_finished(tmp_path, end, status, cod
 # ---- rewinds and forks
 
 
-def test_rewind_keeps_the_step_and_goes_on_behind_it(begin):
+def test_rewind_keeps_the_step_and_goes_on_after_it(begin):
     logged(begin(id="k"), range(6)).finish()
     run = begin(resume_from="k?_step=3")
     assert (run.id, run.revision, run.step, run.starting_step, run.kind, run.resumed) == ("k", 2, 4, 4, "rewound", True)
@@ -315,7 +315,7 @@ def test_labels_are_kept_where_none_are_given_and_replaced_where_they_are(begin)
 # ---- resume
 
 
-def test_resume_goes_on_behind_the_last_row(begin):
+def test_resume_goes_on_after_the_last_row(begin):
     run = begin(id="k")
     run.log({"x": 1}, step=15, commit=True)
     run.finish()
@@ -626,7 +626,7 @@ def test_many_processes_log_to_many_runs_in_one_folder(begin):
 
 
 def test_threads_that_log_to_one_run_lose_no_row(begin, monkeypatch):
-    monkeypatch.setattr(writing, "MANY_ROWS", 7)
+    monkeypatch.setattr(writer, "MANY_ROWS", 7)
     run, errors = begin(), []
 
     def log(number):
@@ -648,7 +648,7 @@ def test_threads_that_log_to_one_run_lose_no_row(begin, monkeypatch):
 
 
 def test_rows_are_written_without_another_call(begin, monkeypatch):
-    monkeypatch.setattr(writing, "SOON", 0.001)
+    monkeypatch.setattr(writer, "SOON", 0.001)
     run = begin(id="k")
     for _ in range(50):
         run.log({"x": 1})
@@ -669,7 +669,7 @@ def test_warnings_are_none_in_an_ordinary_life(begin):
     assert not caught
 
 
-def test_what_a_running_run_adds_behind_a_fork_is_not_in_the_fork(begin, tmp_path):
+def test_what_a_running_run_adds_after_a_fork_is_not_in_the_fork(begin, tmp_path):
     """It is at the step of the fork, or at past ones, and comes later."""
     parent = begin(id="p")
     parent.log({"x": 1})

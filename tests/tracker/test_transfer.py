@@ -29,8 +29,9 @@ from rewind.errors import (
     TrackedArtifactError,
     TrackerError,
 )
-from rewind.tracker.transfer import export as bundle
+from rewind.tracker.transfer.export import digest_of_manifest
 from rewind.tracker.transfer.import_ import import_bundle
+from rewind.tracker.transfer.merge import Merge
 
 pytestmark = pytest.mark.once
 
@@ -272,7 +273,7 @@ def rewritten(file, target, change, honest=True):
                 facts["members"][name] = [len(data), hashlib.blake2b(data, digest_size=32).hexdigest()]
             else:
                 facts["members"].pop(name, None)
-        facts["digest"] = bundle.digest_of_manifest(facts)
+        facts["digest"] = digest_of_manifest(facts)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("manifest.json", json.dumps(facts))
         for name, data in members.items():
@@ -355,7 +356,7 @@ LIES = {
     "a definition": fact("defined", {"y": {"summary": ["median"]}}),
     "a parent": fact("parent", 0),
     "a parent that is none": fact("parent", True, 1),
-    "a parent behind": fact("parent", 99, 1),
+    "a parent after it": fact("parent", 99, 1),
     "a parent step": fact("parent_step", 11, 1),
     "a kind": fact("kind", "other"),
     "a state": fact("state", "running"),
@@ -505,13 +506,11 @@ def test_damaged_files_are_refused_or_give_the_same_run(original, file, tmp_path
 
 
 def test_nothing_is_changed_where_the_disk_fails_in_the_middle(original, folder, tmp_path, monkeypatch):
-    from rewind.tracker.transfer import merge as merging
-
     rewind.Tracker(folder).export("of_fork", tmp_path / "file")
     for name in ("of_fork", "of_archived"):
         rewind.Tracker(folder).purge(name)
     before = {run: seen(folder, run) for run in ("root", "fork")}
-    monkeypatch.setattr(merging.Merge, "_move_simulations", lambda *_: execute(folder, "SELECT 1") and 1 / 0)
+    monkeypatch.setattr(Merge, "_move_simulations", lambda *_: execute(folder, "SELECT 1") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         rewind.Tracker(folder).import_file(tmp_path / "file")
     monkeypatch.undo()

@@ -187,7 +187,7 @@ def functions_of(folder: str, part: Part, given: list[Attached]) -> Attached | N
     return given[-1] if given else None
 
 
-def loaded(folder: str, part: Part, attached: Attached | None) -> Run[Any]:
+def load_part(folder: str, part: Part, attached: Attached | None) -> Run[Any]:
     """Return a part as a run, with the functions for it where they are known."""
     path = path_of(folder, part)
     if attached is None:
@@ -239,7 +239,7 @@ class Simulation:
         """Return a part as a run, as long as it was recorded."""
         if part.file not in self._runs:
             try:
-                self._runs[part.file] = loaded(self.folder, part, self.functions(part))
+                self._runs[part.file] = load_part(self.folder, part, self.functions(part))
             except UnsafeArtifactError as error:
                 error.way = "run.attach(step_fn, allow_pickle=True) allows it, for a run you or someone you trust made"
                 raise

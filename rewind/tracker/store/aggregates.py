@@ -21,7 +21,7 @@ KINDS = ("min", "max", "mean", "first", "last")
 
 
 @dataclass
-class Account:
+class Aggregate:
     """One key over some rows.
 
     Attributes
@@ -93,8 +93,8 @@ class Account:
         if self.max is None or high > self.max:
             self.max = high
 
-    def join(self, later: Account) -> None:
-        """Enter all that another account has, of values behind these."""
+    def join(self, later: Aggregate) -> None:
+        """Enter all that another aggregate has, of values after these."""
         for name in ("count", "nans", "pos_inf", "neg_inf", "floats", "ints"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         if later.min is not None:
@@ -121,13 +121,13 @@ class Account:
         return math.nan if self.nans else getattr(self, kind)
 
     def to_json(self) -> list[Any]:
-        """Return the account as values that a row can hold, integers as text."""
+        """Return the aggregate as values that a row can hold, integers as text."""
         count, nans, pos, neg, floats, ints, *values = (getattr(self, field.name) for field in fields(self))
         return [count, nans, pos, neg, hex(floats), hex(ints), *map(inner, values)]
 
     @classmethod
-    def from_json(cls, facts: Sequence[Any]) -> Account:
-        """Return the account that `to_json` gave, as JSON brought it back."""
+    def from_json(cls, facts: Sequence[Any]) -> Aggregate:
+        """Return the aggregate that `to_json` gave, as JSON brought it back."""
         count, nans, pos, neg, floats, ints, low, high, first, last, at = facts
         low, high = (plain_number(value) for value in (low, high))
         first, last = (_outer(value) for value in (first, last))
@@ -139,8 +139,8 @@ def _outer(kept: Any) -> Any:
     return kept if number is None else number
 
 
-class Accounts(dict[str, Account]):
-    """The accounts of all keys, with the last step there is a row of (-1: none)."""
+class Aggregates(dict[str, Aggregate]):
+    """The aggregates of all keys, with the last step there is a row of (-1: none)."""
 
     last_step = -1
 
@@ -159,22 +159,22 @@ class Accounts(dict[str, Account]):
                     column.append(value)
         self.last_step = step
         for key, column in columns.items():
-            account = self.get(key)
-            if account is None:
-                account = self[key] = Account()
-            account.add(column)
-            account.at = last[key]
+            aggregate = self.get(key)
+            if aggregate is None:
+                aggregate = self[key] = Aggregate()
+            aggregate.add(column)
+            aggregate.at = last[key]
 
     def to_json(self) -> dict[str, Any]:
-        """Return all accounts as kept values."""
-        return {key: account.to_json() for key, account in self.items()}
+        """Return all aggregates as kept values."""
+        return {key: aggregate.to_json() for key, aggregate in self.items()}
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any], last_step: int) -> Accounts:
+    def from_json(cls, facts: Mapping[str, Any], last_step: int) -> Aggregates:
         """Return what `to_json` gave."""
-        accounts = cls({key: Account.from_json(one) for key, one in facts.items()})
-        accounts.last_step = last_step
-        return accounts
+        aggregates = cls({key: Aggregate.from_json(one) for key, one in facts.items()})
+        aggregates.last_step = last_step
+        return aggregates
 
 
 class Definitions(dict[str, dict[str, Any]]):
@@ -239,34 +239,36 @@ def _kinds(summary: Any) -> list[str]:
     return ["none"] if "none" in kinds else [kind for kind in KINDS if kind in kinds]
 
 
-def summarised(accounts: Accounts, definitions: Definitions, assigned: Mapping[str, tuple[int, Any]]) -> dict[str, Any]:
+def summarize(
+    aggregates: Aggregates, definitions: Definitions, assigned: Mapping[str, tuple[int, Any]]
+) -> dict[str, Any]:
     """Return a summary, of kept values.
 
     Parameters
     ----------
-    accounts : Accounts
+    aggregates : Aggregates
         Of exactly the rows that are visible.
     definitions : Definitions
     assigned : mapping of str to (int, value)
         What was put into the summary by hand, and at which step: it holds until the key is logged in a later row.
     """
     summary: dict[str, Any] = {}
-    for key, account in accounts.items():
+    for key, aggregate in aggregates.items():
         kinds = definitions.of(key).get("summary")
-        if key in assigned and assigned[key][0] >= account.at:
+        if key in assigned and assigned[key][0] >= aggregate.at:
             continue
         if kinds is None:
-            value = account.of("last")
+            value = aggregate.of("last")
             if value is not None:
                 summary[key] = value
         elif kinds != ["none"]:
-            values = {kind: account.of(kind) for kind in kinds}
+            values = {kind: aggregate.of(kind) for kind in kinds}
             summary[key] = {"dict": {kind: inner(value) for kind, value in values.items() if value is not None}}
     for key, (step, value) in assigned.items():
-        if key not in accounts or step >= accounts[key].at:
+        if key not in aggregates or step >= aggregates[key].at:
             summary[key] = value
-    if accounts.last_step >= 0:
-        summary["_step"] = accounts.last_step
+    if aggregates.last_step >= 0:
+        summary["_step"] = aggregates.last_step
     return summary
 
 

@@ -31,7 +31,7 @@ from ..config import plain_dict
 from . import blobs
 from .blobs import File
 from .database import Store
-from .history import END, Span, beside, spans
+from .history import END, Span, spans
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _VERSION = re.compile(r"v([0-9]+)")
@@ -136,7 +136,7 @@ class TrackedArtifact:
         StoreDamagedError
             Naming the file whose content is missing or was altered; or that would be put outside of `root`.
         StoreError
-            If it cannot be read or written, or would be put behind a symlink.
+            If it cannot be read or written, or if the way to where it goes is a symlink.
         """
         given = os.path.join("artifacts", f"{self.name}-v{self.version}") if root is None else path_text(root)
         folder = os.path.abspath(given)
@@ -393,10 +393,10 @@ _QUERY = """SELECT e.revision, e.step, e.artifact, a.name, e.aliases
             FROM artifact_events e JOIN artifacts a ON a.uid = e.artifact WHERE """
 
 
-def _events(store: Store, chain: Iterable[Span], kind: str, name: str | None = None) -> list[Event]:
+def _events(store: Store, seen: Iterable[Span], kind: str, name: str | None = None) -> list[Event]:
     """Return the events of a kind that a revision sees, in order; of one name only, if it is given."""
     found: list[tuple[Any, ...]] = []
-    for span in chain:
+    for span in seen:
         last = END if span.limits is None else span.limits["artifact_events"]
         where, values = "e.revision = ? AND e.step <= ? AND e.n <= ? AND e.kind = ?", [span.uid, span.upto, last, kind]
         if name is not None:
@@ -455,21 +455,9 @@ def logged(store: Store, uid: int) -> list[TrackedArtifact]:
         return [_artifact(store, artifact, view) for artifact in view.first]
 
 
-def used(store: Store, uid: int) -> list[TrackedArtifact]:
-    """Return the versions that were used, each once, in the order they came; with names as `use` understands them."""
-    with store.snapshot():
-        chain = spans(store, uid)
-        views: dict[str, View] = {}
-        found = {event.artifact: event.name for event in _events(store, chain, "used")}
-        for name in found.values():
-            if name not in views:
-                views[name] = _view_of(store, chain, name)
-        return [_artifact(store, artifact, views[name]) for artifact, name in found.items()]
-
-
-def _view_of(store: Store, chain: Iterable[Span], name: str) -> View:
+def _view_of(store: Store, seen: Iterable[Span], name: str) -> View:
     """Return what a revision makes of a name: by its own past, or where that has no such artifact by the folder."""
-    return View(_events(store, chain, "logged", name) or _events_of_all(store, name))
+    return View(_events(store, seen, "logged", name) or _events_of_all(store, name))
 
 
 # ---- using
@@ -490,8 +478,8 @@ def use(store: Store, uid: int, step: int, name: str) -> TrackedArtifact:
         way = "expected 'NAME', 'NAME:v0', 'NAME:latest' or 'NAME:ALIAS'"
         raise TrackedArtifactError(f"cannot read {show(name)} as the name of an artifact; {way}")
     with store.writing("note what is used in") as connection:
-        chain = spans(store, uid)
-        view = _view_of(store, chain, base)
+        seen = spans(store, uid)
+        view = _view_of(store, seen, base)
         artifact = _found(store, view, base, which or _LATEST)
         again = (
             "SELECT 1 FROM artifact_events WHERE revision = ? AND step = ? AND kind = 'used' AND artifact = ? LIMIT 1"
@@ -534,44 +522,40 @@ def _nearest(wanted: str, names: Iterable[str], none: str) -> str:
 # ---- checking
 
 
-def problems(store: Store, folder: str, uid: int | None = None) -> Iterator[str]:
-    """Yield a line for all that is wrong with artifacts: those a revision logged or used in its chain, or all.
+def problems(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the artifacts of a folder: the name of one, and a text.
 
     Reads every content once. O(bytes of them).
     """
-    query = "SELECT DISTINCT artifact FROM artifact_events"
-    every = {row[0] for row in store.read("SELECT uid FROM artifacts")}
-    if uid is None:
-        seen = {row[0] for row in store.read(query)}
-    else:
-        seen = {row[0] for row in beside(store, spans(store, uid), "artifact_events", "artifact")}
-    for artifact in sorted(seen - every):
-        yield f"artifact {artifact}: it was logged or used, and is not in {store.path}"
+    logged = {row[0] for row in store.read("SELECT DISTINCT artifact FROM artifact_events")}
+    there = {row[0] for row in store.read("SELECT uid FROM artifacts")}
+    for artifact in sorted(logged - there):
+        yield str(artifact), f"it was logged or used, and is not in {store.path}"
     checked: dict[tuple[str, int], str | None] = {}
-    for artifact in sorted(every if uid is None else seen & every):
-        yield from _problems_of(store, folder, artifact, checked)
+    for artifact in sorted(there):
+        yield from _problems_of(store, artifact, checked)
 
 
-def _problems_of(store: Store, folder: str, artifact: int, checked: dict[tuple[str, int], str | None]) -> Iterator[str]:
+def _problems_of(store: Store, artifact: int, checked: dict[tuple[str, int], str | None]) -> Iterator[tuple[str, str]]:
     query = "SELECT name, version, digest, manifest, metadata FROM artifacts WHERE uid = ?"
     for name, version, digest, text, metadata in store.read(query, (artifact,)):
-        ref = f"artifact {name}:v{version}"
+        ref = f"{name}:v{version}"
         try:
             _json(metadata, dict)
         except RewindError:
-            yield f"{ref}: its metadata is no dict"
+            yield ref, "its metadata is no dict"
         try:
             manifest = blobs.manifest_of(text)
         except RewindError:
-            yield f"{ref}: its manifest cannot be read"
+            yield ref, "its manifest cannot be read"
             continue
         if blobs.manifest_digest(manifest) != digest:
-            yield f"{ref}: its manifest has another digest than the artifact"
+            yield ref, "its manifest has another digest than the artifact"
         for file in manifest:
             if blobs.parts_of(file.path) is None:
-                yield f"{ref}: its file {file.path!r} leads out of the folder it belongs in"
+                yield ref, f"its file {file.path!r} leads out of the folder it belongs in"
             key = (file.digest, file.size)
             if key not in checked:
-                checked[key] = blobs.problem_of(blobs.content_path(folder, file.digest), *key)
+                checked[key] = blobs.problem_of(blobs.content_path(store.folder, file.digest), *key)
             if checked[key] is not None:
-                yield f"{ref}: the content of {file.path!r}, {file.digest}: {checked[key]}"
+                yield ref, f"the content of {file.path!r}, {file.digest}: {checked[key]}"

@@ -31,7 +31,7 @@ APPLICATION = 0x72776E64
 PATIENCE = 60.0
 DATABASE = "tracker.sqlite"
 
-# A revision is what one writer added: rows behind `parent_step` of its parent, which is another revision of the run or,
+# A revision is what one writer added: rows after `parent_step` of its parent, which is another revision of the run or,
 # for the first one of a fork, of another run. It never changes when it is closed. What a revision sees is its own rows
 # and those of its parents up to where each was left.
 _SCHEMA = """
@@ -134,7 +134,7 @@ class Store:
         if os.path.isfile(self.path) and 0 < os.path.getsize(self.path) < 512:
             raise StoreDamagedError("read", self.path, "it is no SQLite database, or was cut off")
         if self.path in _TAINTED:
-            problem = "this process was forked in the middle of a read of it. Fork behind the read, or use spawn"
+            problem = "this process was forked in the middle of a read of it. Fork after the read, or use spawn"
             raise StoreError("open", self.path, problem)
         with self.turn, self._errors("open"):
             _OPEN.add(self)  # before there is a connection: a fork looks here
@@ -291,7 +291,7 @@ class Store:
     @contextlib.contextmanager
     def _immediate(self) -> Iterator[None]:
         connection = self.connection
-        try:  # an interrupt may come right behind BEGIN
+        try:  # an interrupt may come right after BEGIN
             connection.execute("BEGIN IMMEDIATE")
             yield
             connection.execute("COMMIT")
@@ -392,7 +392,7 @@ class Store:
 
 
 # A fork inherits what SQLite knows of its locks, not the locks: it takes those of its parent for its own, and writes
-# to a log that others delete. So no connection is open while this process forks, and each is opened anew behind it.
+# to a log that others delete. So no connection is open while this process forks, and each is opened anew after it.
 _OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
 _FORKING = threading.Lock()
 _HELD: list[Store] = []

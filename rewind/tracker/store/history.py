@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from ...errors import StoreDamagedError
 from ..moment import Moment
-from .aggregates import Account, Accounts, Definitions, summarised
+from .aggregates import Aggregate, Aggregates, Definitions, summarize
 from .database import Store
 from .values import restored, row_text
 
-#: A step behind every other.
+#: A step after every other.
 END = 1 << 62
 
 
@@ -144,20 +144,20 @@ def limits_of(store: Store, uid: int) -> dict[str, Any]:
 
 
 def beside(
-    store: Store, chain: Iterable[Span], table: str, columns: str, low: int = -1, high: int = END
+    store: Store, seen: Iterable[Span], table: str, columns: str, low: int = -1, high: int = END
 ) -> list[tuple[Any, ...]]:
     """Return what is seen of a table beside the rows, in order."""
     found = []
-    for span in chain:
+    for span in seen:
         last = END if span.limits is None else span.limits[table]
         query = f"SELECT {columns} FROM {table} WHERE revision = ? AND step BETWEEN ? AND ? AND n <= ? ORDER BY n"
         found += store.read(query, (span.uid, low, min(span.upto, high - 1), last))
     return found
 
 
-def texts(store: Store, chain: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
+def texts(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
     """Yield step and text of the rows from step `low` up to, not including, `high`."""
-    for span in chain:
+    for span in seen:
         last, at = min(span.upto, high - 1), low
         while at <= last:  # by short reads: nobody knows when a user asks for the next row
             query = "SELECT step, data FROM rows WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
@@ -168,10 +168,10 @@ def texts(store: Store, chain: list[Span], low: int = 0, high: int = END) -> Ite
             at = some[-1][0] + 1
 
 
-def backfilled(store: Store, chain: list[Span], low: int = 0, high: int = END) -> dict[int, dict[str, Any]]:
+def backfilled(store: Store, seen: list[Span], low: int = 0, high: int = END) -> dict[int, dict[str, Any]]:
     """Return what was computed for past rows, by step, as it is kept."""
     found: dict[int, dict[str, Any]] = {}
-    for span in chain:
+    for span in seen:
         query = "SELECT step, name, value FROM backfilled WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step"
         for step, name, value in store.each(query, (span.uid, low, min(span.upto, high - 1))):
             if span.limits is not None and name not in span.limits["backfilled"]:
@@ -189,10 +189,10 @@ def _values(store: Store, step: int, text: str) -> dict[str, Any]:
     return row
 
 
-def kept_rows(store: Store, chain: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, dict[str, Any]]]:
+def kept_rows(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield step and values of the rows, as they are kept."""
-    more = backfilled(store, chain, low, high)
-    for step, data in texts(store, chain, low, high):
+    more = backfilled(store, seen, low, high)
+    for step, data in texts(store, seen, low, high):
         row = _values(store, step, data)
         if step in more:
             row |= more[step]
@@ -200,10 +200,10 @@ def kept_rows(store: Store, chain: list[Span], low: int = 0, high: int = END) ->
 
 
 def history(
-    store: Store, chain: list[Span], keys: Collection[str] | None, low: int, high: int
+    store: Store, seen: list[Span], keys: Collection[str] | None, low: int, high: int
 ) -> Iterator[dict[str, Any]]:
     """Yield rows as a user gets them, ``_step`` first; with `keys` only these, and rows that have one of them."""
-    for step, row in kept_rows(store, chain, low, high):
+    for step, row in kept_rows(store, seen, low, high):
         if keys is None:
             yield {"_step": step, **{key: restored(value) for key, value in row.items()}}
         else:
@@ -212,9 +212,9 @@ def history(
                 yield {"_step": step, **found}
 
 
-def last_step(store: Store, chain: list[Span]) -> int:
+def last_step(store: Store, seen: list[Span]) -> int:
     """Return the step of the last row, -1 where there is none."""
-    for span in reversed(chain):
+    for span in reversed(seen):
         query = "SELECT max(step) FROM rows WHERE revision = ? AND step <= ?"
         ((step,),) = store.read(query, (span.uid, span.upto))
         if step is not None:
@@ -225,78 +225,78 @@ def last_step(store: Store, chain: list[Span]) -> int:
 # ---- summaries
 
 
-def accounts_at(store: Store, uid: int, upto: int = END) -> Accounts:
-    """Return the accounts of all rows that a revision sees up to a step, without those that were backfilled.
+def aggregates_at(store: Store, uid: int, upto: int = END) -> Aggregates:
+    """Return the aggregates of all rows that a revision sees up to a step, without those that were backfilled.
 
     From the last mark before it, so at most `rows.MARK_ROWS` rows of each revision are read.
     """
-    accounts, todo = Accounts(), []
+    aggregates, todo = Aggregates(), []
     for span in reversed(spans(store, uid, upto)):
         query = "SELECT step, accounts FROM marks WHERE revision = ? AND step <= ? ORDER BY step DESC LIMIT 1"
         mark = store.read(query, (span.uid, span.upto))
         if mark:
             ((step, text),) = mark
-            accounts = Accounts.from_json(json.loads(text), step)
+            aggregates = Aggregates.from_json(json.loads(text), step)
             todo.append((span, step + 1))
             break
         todo.append((span, 0))
     for span, low in reversed(todo):
-        add_rows(accounts, ((step, _values(store, step, text)) for step, text in texts(store, [span], low)))
-    return accounts
+        add_rows(aggregates, ((step, _values(store, step, text)) for step, text in texts(store, [span], low)))
+    return aggregates
 
 
-def add_rows(accounts: Accounts, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
+def add_rows(aggregates: Aggregates, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
     """Enter rows, some at a time."""
     some = []
     for row in rows:
         some.append(row)
         if len(some) == 4096:
-            accounts.add(some)
+            aggregates.add(some)
             some.clear()
-    accounts.add(some)
+    aggregates.add(some)
 
 
 def summary_of(
-    store: Store, uid: int, accounts: Accounts | None = None, defined: Definitions | None = None
+    store: Store, uid: int, aggregates: Aggregates | None = None, defined: Definitions | None = None
 ) -> dict[str, Any]:
     """Return the summary over exactly the rows that a revision sees, as a user gets it."""
-    return {key: restored(value) for key, value in summary_kept(store, uid, accounts, defined).items()}
+    return {key: restored(value) for key, value in summary_kept(store, uid, aggregates, defined).items()}
 
 
 def summary_kept(
-    store: Store, uid: int, accounts: Accounts | None = None, defined: Definitions | None = None
+    store: Store, uid: int, aggregates: Aggregates | None = None, defined: Definitions | None = None
 ) -> dict[str, Any]:
     """Return the summary over exactly the rows that a revision sees, as JSON has it."""
-    chain = spans(store, uid)
-    if accounts is None:
-        accounts = accounts_at(store, uid)
+    seen = spans(store, uid)
+    if aggregates is None:
+        aggregates = aggregates_at(store, uid)
     if defined is None:
         defined = record_of(store, uid).defined
     computed: dict[str, list[tuple[int, Any]]] = {}
-    for step, values in sorted(backfilled(store, chain).items()):
+    for step, values in sorted(backfilled(store, seen).items()):
         for name, value in values.items():
             computed.setdefault(name, []).append((step, value))
     if computed:
-        both = Accounts(accounts)
-        both.last_step = accounts.last_step
+        both = Aggregates(aggregates)
+        both.last_step = aggregates.last_step
         for name, column in computed.items():
-            both[name] = _after(column, accounts.get(name))
-        accounts = both
+            both[name] = _after(column, aggregates.get(name))
+        aggregates = both
     assigned: dict[str, tuple[int, Any]] = {}
-    for key, step, value in beside(store, chain, "assigned", "key, step, value"):
+    for key, step, value in beside(store, seen, "assigned", "key, step, value"):
         assigned[key] = step, json.loads(value)
-    found: dict[str, Any] = json.loads(row_text(summarised(accounts, defined, assigned)))
+    found: dict[str, Any] = json.loads(row_text(summarize(aggregates, defined, assigned)))
     return found
 
 
-def _after(column: list[tuple[int, Any]], logged: Account | None) -> Account:
-    """Return the account of values that were backfilled, and those logged under the same name behind them."""
-    account = Account()
-    account.add([value for _, value in column])
-    account.at = column[-1][0]
+def _after(column: list[tuple[int, Any]], logged: Aggregate | None) -> Aggregate:
+    """Return the aggregate of values that were backfilled, and those logged under the same name after them."""
+    aggregate = Aggregate()
+    aggregate.add([value for _, value in column])
+    aggregate.at = column[-1][0]
     if logged is not None:
-        account.join(logged)
-    return account
+        aggregate.join(logged)
+    return aggregate
 
 
 # ---- where it comes from

@@ -33,7 +33,7 @@ class Unkept(Exception):
     """A value that cannot be kept."""
 
 
-def flattened(data: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, object]]:
+def flatten(data: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, object]]:
     """Return what a user logs with dotted keys for nested dicts, every value as it is kept; and what cannot be kept.
 
     Raises
@@ -224,15 +224,6 @@ def plain_number(kept: Any) -> Any:
     if type(kept) is dict and len(kept) == 1 and ("float" in kept or "int" in kept):
         return restored(kept)
     return None
-
-
-def restored_row(data: str) -> dict[str, Any]:
-    """Return a row as a user gets it, of its text."""
-    row: dict[str, Any] = json.loads(data)
-    for key, value in row.items():
-        if type(value) not in _PLAIN:
-            row[key] = restored(value)
-    return row
 
 
 _JSON_DEPTH = 80

@@ -21,10 +21,10 @@ from ...errors import (
     RewindError,
     StoreError,
 )
-from .aggregates import Accounts, Definitions, step_of
+from .aggregates import Aggregates, Definitions, step_of
 from .database import Store
-from .history import RowsDigest, accounts_at, rows_digest
-from .values import flattened, row_text, text
+from .history import RowsDigest, aggregates_at, rows_digest
+from .values import flatten, row_text, text
 
 #: Rows that go to the database at once, and seconds that one waits for others.
 MANY_ROWS, SOON = 1000, 0.5
@@ -44,7 +44,7 @@ class Writer:
     uid : int
         The revision.
     starting_step : int
-    accounts : Accounts
+    aggregates : Aggregates
         Of the rows before.
     definitions : Definitions
     on_dropped : {"warn", "raise"}
@@ -60,21 +60,21 @@ class Writer:
         store: Store,
         uid: int,
         starting_step: int,
-        accounts: Accounts,
+        aggregates: Aggregates,
         definitions: Definitions,
         on_dropped: Literal["warn", "raise"],
     ) -> None:
-        self.store, self.uid, self.step, self.accounts = store, uid, starting_step, accounts
+        self.store, self.uid, self.step, self.aggregates = store, uid, starting_step, aggregates
         self.definitions, self._on_dropped = definitions, on_dropped
         self.turn = threading.RLock()
         self.digest = RowsDigest()
         self._open: dict[str, Any] | None = None
         self._rows: list[tuple[int, str]] = []  # not in the database yet
-        self._unfolded: list[tuple[int, dict[str, Any]]] = []  # not in the accounts yet
+        self._unfolded: list[tuple[int, dict[str, Any]]] = []  # not in the aggregates yet
         self._beside: list[tuple[str, tuple[Any, ...]]] = []  # statements for lines, samples and the like
         self._unmarked, self._n = 0, 0
         self._synced: dict[str, Any] = {}  # the last values of step metrics
-        self._sought: set[str] = set()  # those that were looked for in the accounts
+        self._sought: set[str] = set()  # those that were looked for in the aggregates
         self._warned: set[int] = set()
         self._torn = self._flushing = False
         self.recorded = False  # by `record`, which says what the steps are
@@ -135,7 +135,7 @@ class Writer:
             if step < self.step:
                 self._drop(step, stacklevel + 1)
                 return
-        kept, problems = flattened(data)  # before anything is changed
+        kept, problems = flatten(data)  # before anything is changed
         if step is not None and step > self.step:
             if self._open is not None:
                 self._close()
@@ -158,7 +158,7 @@ class Writer:
             raise LogValueError(problems)
 
     def add_rows(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """Add closed rows of kept values, in order, all at or behind the current step."""
+        """Add closed rows of kept values, in order, all at or after the current step."""
         if self._torn:
             self._settle()
         for step, values in rows:
@@ -204,8 +204,8 @@ class Writer:
                 if name not in self._sought:  # it may have been logged before it was defined, or before a rewind
                     self._sought.add(name)
                     self.fold()
-                    if name not in self._synced and name in self.accounts and self.accounts[name].last is not None:
-                        self._synced[name] = self.accounts[name].last
+                    if name not in self._synced and name in self.aggregates and self.aggregates[name].last is not None:
+                        self._synced[name] = self.aggregates[name].last
                 if name in self._synced:
                     wanted[name] = self._synced[name]
         row |= wanted
@@ -330,9 +330,9 @@ class Writer:
         with self.store.writing("log to") as connection:
             connection.execute("DELETE FROM marks WHERE revision = ?", (self.uid,))
             self._write(connection, self._rows, self._beside)
-        digest, accounts = rows_digest(self.store, self.uid), accounts_at(self.store, self.uid)
+        digest, aggregates = rows_digest(self.store, self.uid), aggregates_at(self.store, self.uid)
         self._rows, self._beside, self._unfolded = [], [], []
-        self.digest, self.accounts, self._unmarked = digest, accounts, digest.n
+        self.digest, self.aggregates, self._unmarked = digest, aggregates, digest.n
         self._torn = False
 
     def _write(self, connection: Any, rows: list[tuple[int, str]], beside: list[Any]) -> None:
@@ -347,16 +347,16 @@ class Writer:
     def _mark(self, connection: Any) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO marks (revision, step, accounts) VALUES (?, ?, ?)",
-            (self.uid, self.accounts.last_step, row_text(self.accounts.to_json())),
+            (self.uid, self.aggregates.last_step, row_text(self.aggregates.to_json())),
         )
 
     def fold(self) -> None:
-        """Enter the closed rows in the accounts."""
+        """Enter the closed rows in the aggregates."""
         with self.turn:
             if self._unfolded and not self._torn:
                 self._torn = True
                 rows, self._unfolded = self._unfolded, []
-                self.accounts.add(rows)
+                self.aggregates.add(rows)
                 self._torn = False
 
     def end(self) -> None:
@@ -370,7 +370,7 @@ class Writer:
                 self._unmarked = 0
 
 
-# ---- what waits, when nothing is logged behind it
+# ---- what waits, when nothing is logged after it
 
 _WRITERS: weakref.WeakSet[Writer] = weakref.WeakSet()
 _WAITING: weakref.WeakSet[Writer] = weakref.WeakSet()

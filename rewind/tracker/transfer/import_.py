@@ -1,4 +1,4 @@
-"""Reading a file that `bundle.export` wrote, or that somebody says it did.
+"""Reading a file that `export` wrote, or that somebody says it did.
 
 What is in it goes to a folder of its own first, beside the tracker's files, and is checked there like any tracker's:
 every digest, summary and simulation. Then it is moved, in one transaction.
@@ -37,11 +37,11 @@ from ...storage.strict_json import loads
 from ..fsck import IMPORTING, fsck
 from ..moment import id_problem
 from ..store import blobs, history
-from ..store.aggregates import Accounts, definitions_problem
+from ..store.aggregates import Aggregates, definitions_problem
 from ..store.database import Store
 from ..store.values import row_of, row_text
 from ..store.writer import MARK_ROWS
-from . import export as bundle
+from .export import FACTS, FORMAT, MANIFEST, MOST_RATIO, TABLES, VERSION, digest_of_manifest
 from .merge import Merge, free_name
 
 _PIECE = 1 << 20
@@ -53,7 +53,7 @@ _SIMULATION = re.compile(r"simulations/(0|[1-9][0-9]{0,8})\.([1-9][0-9]{0,8})\.(
 _CONTENT = re.compile(r"contents/([0-9a-f]{64})")
 _ARTIFACT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ROW = re.compile(r"\[(0|[1-9][0-9]{0,18}),(\{.*\})\]")
-_LISTS = ("runs", "revisions", *bundle.TABLES, "artifacts", "artifact_events", "simulations")
+_LISTS = ("runs", "revisions", *TABLES, "artifacts", "artifact_events", "simulations")
 
 # Types of columns: i is an integer of SQLite, n one from 0 on, f a finite float, t text; capitals may be null.
 _TYPES = {
@@ -160,7 +160,7 @@ class _Reader:
                 self._runs(store, run_id)
                 n = self._revisions(store, run_id)
                 self._rows(store, n)
-                for table, (columns, _) in bundle.TABLES.items():
+                for table, (columns, _) in TABLES.items():
                     self._table(store, table, columns, n)
                 self._artifacts(store, n)
                 self._simulations(store, n)
@@ -176,32 +176,32 @@ class _Reader:
         packed = unpacked = 0
         for info in self._zip.infolist():
             name = info.filename
-            known = name == bundle.MANIFEST or name.removesuffix(".jsonl") in _LISTS and name.endswith(".jsonl")
+            known = name == MANIFEST or name.removesuffix(".jsonl") in _LISTS and name.endswith(".jsonl")
             if not known and not any(form.fullmatch(name) for form in (_ROWS, _SIMULATION, _CONTENT)):
                 raise _Odd(f"it has a member {show(name)}, which no export writes")
             if name in self._members:
                 raise _Odd(f"it has two members {show(name)}")
             if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise _Odd(f"its member {name} is encrypted, or packed in a way that no export uses")
-            if info.file_size > bundle.MOST_RATIO * info.compress_size + _SLACK:
+            if info.file_size > MOST_RATIO * info.compress_size + _SLACK:
                 raise _Odd(f"its member {name} would unpack {info.compress_size:,} bytes to {info.file_size:,}")
             packed, unpacked = packed + info.compress_size, unpacked + info.file_size
             self._members[name] = info
-        if packed > self._size or unpacked > bundle.MOST_RATIO * self._size + _SLACK:
+        if packed > self._size or unpacked > MOST_RATIO * self._size + _SLACK:
             raise _Odd(f"its {self._size:,} bytes would unpack to {unpacked:,}")
 
     def _read_manifest(self) -> str:
-        if bundle.MANIFEST not in self._members:
-            raise _Odd(f"it is no file of a tracked run: it has no {bundle.MANIFEST}")
-        facts = load_json(b"".join(self._pieces(bundle.MANIFEST)), self._name)
-        if facts.get("format") != bundle.FORMAT:
+        if MANIFEST not in self._members:
+            raise _Odd(f"it is no file of a tracked run: it has no {MANIFEST}")
+        facts = load_json(b"".join(self._pieces(MANIFEST)), self._name)
+        if facts.get("format") != FORMAT:
             raise _Odd("it is no file of a tracked run: its manifest says something else")
         version = facts.get("version")
         if type(version) is not int or version < 1:
             raise _Odd("its manifest has no version")
-        if version > bundle.VERSION:
-            raise ArtifactVersionError(version, bundle.VERSION, self._name)
-        if facts.get("digest") != bundle.digest_of_manifest(facts):
+        if version > VERSION:
+            raise ArtifactVersionError(version, VERSION, self._name)
+        if facts.get("digest") != digest_of_manifest(facts):
             raise ArtifactIntegrityError("its manifest does not have its digest", self._name)
         run_id, listed = facts.get("run"), facts.get("members")
         if set(facts) != {"format", "version", "run", "members", "digest"} or not isinstance(listed, dict):
@@ -210,7 +210,7 @@ class _Reader:
             if type(entry) is not list or len(entry) != 2 or type(entry[0]) is not int or type(entry[1]) is not str:
                 raise _Odd(f"its manifest says nothing of {show(name)}")
             self._listed[name] = (entry[0], entry[1])
-        there = {name for name in self._members if name != bundle.MANIFEST and not _CONTENT.fullmatch(name)}
+        there = {name for name in self._members if name != MANIFEST and not _CONTENT.fullmatch(name)}
         odd = sorted(there ^ set(self._listed)) or [name for name in _LISTS if f"{name}.jsonl" not in there]
         if odd:
             raise _Odd(f"its manifest and its members do not agree on {show(odd[0])}")
@@ -310,7 +310,7 @@ class _Reader:
         _require(there == {f"rows/{i}.jsonl" for i in range(n)}, "the members of its rows", len(there))
         for i in range(n):
             ((parent, step),) = store.read("SELECT parent, parent_step FROM revisions WHERE uid = ?", (i + 1,))
-            accounts = Accounts() if parent is None else history.accounts_at(store, parent, step)
+            aggregates = Aggregates() if parent is None else history.aggregates_at(store, parent, step)
             some: list[tuple[int, str]] = []
             for line in self._texts(f"rows/{i}.jsonl"):
                 found = _ROW.fullmatch(line)
@@ -318,8 +318,8 @@ class _Reader:
                     raise _Odd(f"a row of revision {i} is {show(line, 80)}")
                 some.append((int(found[1]), found[2]))
                 if len(some) == MARK_ROWS:
-                    _add_rows(store, i + 1, some, accounts)
-            _add_rows(store, i + 1, some, accounts)
+                    _add_rows(store, i + 1, some, aggregates)
+            _add_rows(store, i + 1, some, aggregates)
 
     def _table(self, store: Store, table: str, columns: str, n: int) -> None:
         marks = ", ".join("?" * len(_TYPES[table]))
@@ -385,14 +385,14 @@ class _Reader:
                     blobs.add_content(staging, file, found[1])
 
 
-def _add_rows(store: Store, uid: int, rows: list[tuple[int, str]], accounts: Accounts) -> None:
+def _add_rows(store: Store, uid: int, rows: list[tuple[int, str]], aggregates: Aggregates) -> None:
     if not rows:
         return
     query = "INSERT INTO rows (revision, step, data) VALUES (?, ?, ?)"
     for step, data in rows:
         _insert(store, query, (uid, step, data), "rows")
-    accounts.add([(step, row_of(data)) for step, data in rows])
-    mark = (uid, accounts.last_step, row_text(accounts.to_json()))
+    aggregates.add([(step, row_of(data)) for step, data in rows])
+    mark = (uid, aggregates.last_step, row_text(aggregates.to_json()))
     _insert(store, "INSERT INTO marks (revision, step, accounts) VALUES (?, ?, ?)", mark, "rows")
     rows.clear()
 
@@ -440,7 +440,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def _revision_problem(facts: Any, i: int) -> str:
     """Return what is wrong with the facts of the i-th revision, empty for sound ones."""
-    if type(facts) is not dict or set(facts) != set(bundle.FACTS):
+    if type(facts) is not dict or set(facts) != set(FACTS):
         return "it has other facts than a revision"
 
     def hexadecimal(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from ...errors import RunExistsError, StoreError, TrackedArtifactError
 from ...storage.files import flush_folder
@@ -12,7 +13,7 @@ from ..simulation.parts import forget
 from ..store import blobs
 from ..store.database import OWNED, Store
 from ..store.lock import RunLock, file_stem
-from . import export
+from .export import FACTS, TABLES
 
 
 class Merge:
@@ -28,7 +29,7 @@ class Merge:
         staged = Store(self.staging)
         store = Store(self.folder, write=True)
         try:
-            with contextlib.ExitStack() as locks, contextlib.closing(_attached(store, staged.path)):
+            with contextlib.ExitStack() as locks, _attached(store, staged.path):
                 for (run,) in staged.read("SELECT id FROM runs ORDER BY id"):
                     if self._differs(store, staged, run):
                         lock = RunLock(self.folder, run)
@@ -92,7 +93,7 @@ class Merge:
         return bool(store.read("SELECT 1 FROM runs WHERE id = ? AND removed = 1", (run,)))
 
     def _move_revision(self, store: Store, uid: int, here: int | None, at: dict[int, int]) -> int:
-        connection, facts = store.connection, ", ".join(export.FACTS)
+        connection, facts = store.connection, ", ".join(FACTS)
         source = f"SELECT ?, {facts} FROM staged.revisions WHERE uid = ?"
         query = f"INSERT OR REPLACE INTO main.revisions (uid, {facts}) {source}"
         new = connection.execute(query, (here, uid)).lastrowid
@@ -101,7 +102,7 @@ class Merge:
         above = None if parent is None else at[parent]
         connection.execute("UPDATE main.revisions SET parent = ? WHERE uid = ?", (above, new))
         tables = {"rows": "step, data", "marks": "step, accounts"}
-        for table, columns in {**tables, **{name: columns for name, (columns, _) in export.TABLES.items()}}.items():
+        for table, columns in {**tables, **{name: columns for name, (columns, _) in TABLES.items()}}.items():
             source = f"SELECT ?, {columns} FROM staged.{table} WHERE revision = ?"
             connection.execute(f"INSERT INTO main.{table} (revision, {columns}) {source}", (new, uid))
         return new
@@ -128,7 +129,7 @@ class Merge:
             return int(uid)
         for file in blobs.manifest_of(manifest):
             if not blobs.has_content(self.folder, file.digest, file.size):
-                _moved(blobs.content_path(self.staging, file.digest), blobs.content_path(self.folder, file.digest))
+                _move_file(blobs.content_path(self.staging, file.digest), blobs.content_path(self.folder, file.digest))
         statement = f"INSERT INTO main.artifacts ({facts}) VALUES (?, ?, ?, ?, ?, ?, ?)"
         return int(store.connection.execute(statement, row).lastrowid or 0)
 
@@ -146,7 +147,7 @@ class Merge:
                 source = os.path.join(self.staging, "simulations", file + suffix)
                 target = os.path.join(self.folder, "simulations", name + suffix)
                 if os.path.exists(source):
-                    _moved(source, target)
+                    _move_file(source, target)
                 else:  # what an earlier purge left
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(target)
@@ -156,20 +157,19 @@ class Merge:
             )
 
 
-class _attached:
-    """A second database beside the first."""
+@contextlib.contextmanager
+def _attached(store: Store, path: str) -> Iterator[None]:
+    """Let statements name the database at `path` as ``staged``, beside the store's own, ``main``."""
+    with store.turn:
+        store.connection.execute("ATTACH DATABASE ? AS staged", (path,))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception), store.turn:
+            store.connection.execute("DETACH DATABASE staged")
 
-    def __init__(self, store: Store, path: str) -> None:
-        self._store = store
-        with store.turn:
-            store.connection.execute("ATTACH DATABASE ? AS staged", (path,))
 
-    def close(self) -> None:
-        with contextlib.suppress(Exception), self._store.turn:
-            self._store.connection.execute("DETACH DATABASE staged")
-
-
-def _moved(source: str, target: str) -> None:
+def _move_file(source: str, target: str) -> None:
     """Move a file that is on the disk."""
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
