@@ -75,7 +75,7 @@ def kernel_of(wheel, folder):
         "import sys, pathlib; sys.path.insert(0, '.'); "
         "sys.meta_path[:] = [f for f in sys.meta_path if not str(f.__module__).startswith('__editable__')]; "
         "from rewind import kernel; "
-        "assert pathlib.Path(kernel.__file__).parents[1] == pathlib.Path.cwd(), kernel.__file__; "
+        "assert pathlib.Path(kernel.__file__).parents[2] == pathlib.Path.cwd(), kernel.__file__; "
         "kernel.BlockRng(1, 'numpy').start(5); "
         "print(kernel.kernel_name)"
     )
