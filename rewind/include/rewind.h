@@ -33,8 +33,8 @@ typedef int rewind_step(void *state, bitgen_t *rng, const void *params);
 
 /* The same for n_steps steps in one call, which saves the call for each.
  *
- * Return 0, or 1 + the number of steps that were finished before one failed. How many steps come at a call has no
- * meaning: a block may come in several pieces.
+ * Return 0, or 1 + the number of steps that were finished before one failed. The number of steps in a call has no
+ * meaning: a block may be split over several calls.
  */
 typedef int rewind_block_step(void *state, ptrdiff_t n_steps, bitgen_t *rng, const void *params);
 

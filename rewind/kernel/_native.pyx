@@ -1,8 +1,8 @@
 # cython: language_level=3, binding=True, embedsignature=False
 """Compiled loops for native steps: the twin of ``native.py``, with the same names, order and bits.
 
-A native step is a C function that changes a state where it lies (see ``include/rewind.h``). Python is asked only at the
-ends of a call: while steps run the GIL is free, and every so often a clock says whether to look for signals.
+A native step is a C function that changes a state where it lies (see ``include/rewind.h``). Python runs only at the
+start and the end of a call: while steps run the GIL is free, and now and then a clock says whether to look for signals.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE

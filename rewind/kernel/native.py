@@ -30,7 +30,7 @@ class NativeLoop:
     Parameters
     ----------
     address : int
-        Of ``int step(void *state, bitgen_t *rng, const void *params)``, which returns 0, or else has failed.
+        Of ``int step(void *state, bitgen_t *rng, const void *params)``, which returns 0, anything else if it fails.
     per_block : bool
         Whether it is ``int step(void *state, Py_ssize_t n_steps, bitgen_t *rng, const void *params)`` instead, which
         runs `n_steps` steps and returns 0, or 1 + the number of those it had finished when one failed.
