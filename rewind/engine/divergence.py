@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, MissingStepError, show
@@ -12,6 +11,7 @@ from ..kernel import Turn
 from ..state.codec import Row
 from ..state.copies import IMMUTABLE
 from ..state.difference import Description, first_difference
+from ..state.frozen import frozen
 from ..state.layout import first_change
 from ..steps.step import Step
 from .queries import unchanged
@@ -30,7 +30,7 @@ class Side(NamedTuple):
     turn: Turn
 
 
-@dataclass(frozen=True)
+@frozen
 class Divergence:
     """The first difference of two runs.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from .blocks import Grid
 from .rng import set_state
 
 
-@dataclass(frozen=True)
+@frozen
 class Ancestor:
     """A run on the way to the root: its content hash, and the step of it at which the next one branched off."""
 

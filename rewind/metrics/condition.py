@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import ConditionError, show
 from ..state.columns import Array
+from ..state.frozen import frozen
 from .interval import Index, Intervals, Op, Program, Values
 
 #: Longest text that is read, in characters.
@@ -55,7 +56,7 @@ _FOREIGN = {"=": "==", "===": "==", "=<": "<=", "=>": ">=", "<>": "!="} | {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class Condition:
     """What a text says of the metrics of a step; its repr is the same in a canonical form.
 

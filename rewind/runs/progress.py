@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..errors import ArgumentTypeError
+from ..state.frozen import frozen
 
 #: Least seconds between two reports, the last one excepted.
 INTERVAL = 0.1
 
 
-@dataclass(frozen=True)
+@frozen
 class Progress:
     """Where a long pass stands.
 

@@ -8,11 +8,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 T = TypeVar("T")
 
 
+def _compile_init(cls: Any) -> None:
+    own = [(f.name, f.type, field(default=f.default, default_factory=f.default_factory)) for f in fields(cls)]
+    namespace = {"__post_init__": None} if hasattr(cls, "__post_init__") else {}
+    cls.__init__ = vars(make_dataclass(cls.__name__, own, namespace=namespace, repr=False, eq=False))["__init__"]
+
+
 def _init(self: Any, *values: Any, **named: Any) -> None:
     cls: Any = next(base for base in type(self).__mro__ if vars(base).get("__init__") is _init)
-    own = [(f.name, Any, field(default=f.default, default_factory=f.default_factory)) for f in fields(cls)]
-    cls.__init__ = vars(make_dataclass(cls.__name__, own, repr=False, eq=False))["__init__"]
+    _compile_init(cls)
     cls.__init__(self, *values, **named)
+
+
+class _Signature:
+    """What ``inspect.signature`` finds of a class whose ``__init__`` may not be compiled yet."""
+
+    def __get__(self, _: Any, cls: Any) -> Any:
+        import inspect
+
+        if cls.__init__ is _init:
+            _compile_init(next(base for base in cls.__mro__ if vars(base).get("__init__") is _init))
+        first, *rest = inspect.signature(cls.__init__).parameters.values()
+        return inspect.Signature(rest)
 
 
 def _compared(self: Any) -> tuple[Any, ...]:
@@ -50,6 +67,7 @@ _METHODS = {
     "__hash__": _hash,
     "__setattr__": _set,
     "__delattr__": _delete,
+    "__signature__": _Signature(),
 }
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import re
 import sys
 from _ctypes import CFuncPtr
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..errors import ArgumentError, ArgumentTypeError, StateError
 from ..kernel import NativeLoop
 from ..metrics.metric import uncopied
 from ..state.codec import StateCodec
+from ..state.frozen import frozen
 from .memory import TARGETS, Form, form_of, packed_params
 from .step import Step
 
@@ -37,7 +38,7 @@ def get_include() -> str:
 # ---- where steps come from
 
 
-@dataclass(frozen=True)
+@frozen
 class NativeStep:
     """A C function as a step function; made by `native_step`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 import time
@@ -29,6 +28,7 @@ from .files import flush_folder, old_file, require_regular, write_all
 from .frames import LINE
 from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spill
 from .locks import lock
+from .strict_json import dumps
 
 DURABILITIES = ("block", "1s", "none")
 _MOST_BLOCKS = 1 << 14  # between two frames that are written at once
@@ -139,7 +139,7 @@ class Journal:
 
     def begin(self, recording: Recording) -> None:
         """Write what there is before the first block."""
-        owner = json.dumps(asdict(Owner.here(self.n_steps, self.stride))).encode()
+        owner = dumps(asdict(Owner.here(self.n_steps, self.stride)), separators=(", ", ": ")).encode()
         if self.found is None:
             self._codec, self._link = recording.checkpoints.codec, frames.first_link()
             self._n_told = recording.grid.n_blocks - 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from .files import MAX_FILE_BYTES, read_file, write_file, write_file_by
 from .hdf5.container import Container, load_json
 from .hdf5.reader import read as read_container
 from .schema import HINTS, exact_text, from_parts, number_text
+from .strict_json import dumps
 
 FORMAT_VERSION = 1
 
@@ -214,7 +214,7 @@ def _as_text(hint: str) -> str:
 
 
 def _canonical(meta: Mapping[str, Any]) -> bytes:
-    return json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return dumps(meta, sort_keys=True, allow_nan=False, ensure_ascii=False).encode()
 
 
 def _content_hash(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> str:

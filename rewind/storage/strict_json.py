@@ -1,8 +1,10 @@
-"""JSON as it is read from files that anybody may have written: Python's parser, without what it lets through."""
+"""JSON in files: written plainly; read without what Python lets by, since anybody may have written them.
+
+Python's ``json`` is loaded when it is first used: a recording in memory does without it.
+"""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 
@@ -26,6 +28,7 @@ def loads(text: str | bytes, what: str = "it") -> Any:
     ValueError
         If it is not JSON at all.
     """
+    import json
 
     def refuse(name: str) -> None:
         raise NotStrict(f"{what} holds {name}, which is not JSON")
@@ -40,3 +43,10 @@ def loads(text: str | bytes, what: str = "it") -> Any:
         return json.loads(text, parse_constant=refuse, object_pairs_hook=without_twins)
     except RecursionError:
         raise NotStrict(f"{what} is nested too deep") from None
+
+
+def dumps(value: Any, **options: Any) -> str:
+    """Return the JSON text of a value, without spaces; `options` are those of ``json.dumps``."""
+    import json
+
+    return json.dumps(value, **{"separators": (",", ":"), **options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,18 @@ def test_wrong_arguments_are_a_type_error_the_first_time_and_later(values, named
             frozen(type("New", (), {"__annotations__": {"a": int, "b": float}, "b": 0.0}))(*values, **named)
         with pytest.raises(TypeError):
             Pair(*values, **named)
+
+
+def test_its_signature_is_that_of_a_dataclass_before_and_after_the_first_instance():
+    ours, theirs = declare(frozen, "New"), declare(dataclass(frozen=True), "New")
+    want = inspect.signature(theirs)
+    before = inspect.signature(ours)
+    ours(1)
+    for found in (before, inspect.signature(ours)):
+        assert [(p.name, p.kind, p.annotation) for p in found.parameters.values()] == [
+            (p.name, p.kind, p.annotation) for p in want.parameters.values()
+        ]
+        assert str(found) == str(want).replace(" -> None", "")
 
 
 def test_a_subclass_that_is_not_decorated_is_made_as_its_base():

@@ -7,10 +7,10 @@ The digest guards against damage, not against an author: whoever changes the fil
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 
 from ...errors import ArtifactFormatError, ArtifactIntegrityError, ArtifactVersionError
+from ..strict_json import dumps
 
 SEAL_VERSION = 1
 SEAL_BYTES = 512  # the smallest user block HDF5 allows
@@ -36,7 +36,7 @@ def blank_seal() -> hashlib.blake2b:
 def seal_line(n_bytes: int, digest: str) -> bytes:
     """Return the seal of a file of `n_bytes` bytes whose body has `digest`."""
     fields = {"rewind": SEAL_VERSION, "bytes": n_bytes, "blake2b": digest}
-    return (json.dumps(fields, separators=(",", ":")).encode() + b"\n").ljust(SEAL_BYTES, b"\0")
+    return (dumps(fields).encode() + b"\n").ljust(SEAL_BYTES, b"\0")
 
 
 def check_seal(data: bytes, path: object = None) -> bool:
