@@ -29,7 +29,7 @@ class _Signature:
         if cls.__init__ is _init:
             _compile_init(next(base for base in cls.__mro__ if vars(base).get("__init__") is _init))
         first, *rest = inspect.signature(cls.__init__).parameters.values()
-        return inspect.Signature(rest)
+        return inspect.Signature(rest, return_annotation=None)
 
 
 def _compared(self: Any) -> tuple[Any, ...]:
