@@ -221,26 +221,31 @@ class ConditionError(RewindError, ValueError):
         The character of `text`, counted from 0; ``len(text)`` is its end.
     way : str, optional
         What to do instead: the end of the text.
+
+    Attributes
+    ----------
+    what, pointer : str
+        What is wrong and where, on one line; and the lines below it that show where, or "".
     """
 
     def __init__(self, problem: str, text: str | None = None, at: int | None = None, way: str = "") -> None:
         self.problem, self.text, self.at, self.way = problem, text, at, way
-        super().__init__(problem if text is None or at is None else self._pointed(problem, text, at))
+        self.what, self.pointer = (problem, "") if text is None or at is None else self._pointed(problem, text, at)
+        super().__init__(f"{self.what}\n{self.pointer}" if self.pointer else problem)
 
     def __str__(self) -> str:
         return _advised(str(self.args[0]), self.way)
 
     @staticmethod
-    def _pointed(problem: str, text: str, at: int, width: int = 72) -> str:
+    def _pointed(problem: str, text: str, at: int, width: int = 72) -> tuple[str, str]:
         what, semicolon, advice = problem.partition("; ")
         where = f"at character {at + 1}" if at < len(text) else "at the end"
         start = max(0, min(at - width // 2, len(text) - width))
         line = "".join(c if c.isprintable() else " " for c in text[start : start + width])
         before, after = "..." if start else "", "..." if start + width < len(text) else ""
         pointer = " " * (len(before) + at - start) + "^"
-        return (
-            f"cannot read the condition: {what}, {where}{semicolon}{advice}\n    {before}{line}{after}\n    {pointer}"
-        )
+        said = f"cannot read the condition: {what}, {where}{semicolon}{advice}"
+        return said, f"    {before}{line}{after}\n    {pointer}"
 
     @classmethod
     def raised(cls, error: BaseException, t: int | None) -> ConditionError:

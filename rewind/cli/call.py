@@ -55,9 +55,8 @@ def call(args: argparse.Namespace) -> int:
     except UnsafeArtifactError as error:
         return _fail(error, REFUSED)
     except ConditionError as error:
-        message, _, pointed = str(error).partition("\n")
-        sys.stderr.write(printable(_details(error) + (f"{pointed}\n" if pointed else "")))
-        return _fail(message, CANNOT_RUN)
+        sys.stderr.write(printable(_details(error) + (f"{error.pointer}\n" if error.pointer else "")))
+        return _fail(error.what if error.pointer else error, CANNOT_RUN)
     except (StepRangeError, RunNotFoundError, NotFound) as error:
         return _fail(error, DIFFERENT)
     except MissingCodecError as error:

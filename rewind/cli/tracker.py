@@ -209,4 +209,4 @@ def whole_run_of(args: argparse.Namespace, removed: bool | None = None) -> tuple
     with open_store(args) as store:
         revision_of(store, run_id, None, removed=True)
         row = history.run_row(store, run_id)
-    return run_id, row is not None and row[3]
+    return run_id, row is not None and row.removed

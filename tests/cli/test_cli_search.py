@@ -548,7 +548,7 @@ def test_steps_of_likelihood_may_be_a_slice(recorded, cli):
     [
         (["--at", "5", "-n", "0"], "n is 0; expected an integer >= 1"),
         (["--at", "5", "--confidence", "1"], "confidence is 1.0; expected a number between 0 and 1"),
-        (["--at", "5:1"], "expected at least one step to fork at"),
+        (["--at", "5:1"], "expected at least one step to branch at"),
         (["--at", "1:2:3:4"], "--at is '1:2:3:4'; expected T, T,T,... or START:STOP:STEP with a STEP of at least 1"),
         ([], "the following arguments are required: --at"),
     ],
