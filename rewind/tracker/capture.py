@@ -1,4 +1,4 @@
-"""What a program prints, line by line; and what of the machine it takes, every few seconds."""
+"""Capture what a program prints, line by line, and sample its processor time and memory every few seconds."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Sampler:
     Raises
     ------
     ArgumentTypeError, ArgumentError
-        If `seconds` cannot be meant.
+        If `seconds` is invalid.
     """
 
     def __init__(self, seconds: float, keep: Callable[[float, float, int], None]) -> None:

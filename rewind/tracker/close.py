@@ -1,4 +1,4 @@
-"""Closing a revision: with its summary and its digest it never changes again."""
+"""Close a revision: with its summary and its digest, it never changes again."""
 
 from __future__ import annotations
 

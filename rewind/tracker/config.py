@@ -1,4 +1,4 @@
-"""The config of a run: JSON that does not change by accident."""
+"""The config of a run: JSON whose values do not change by accident."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a tracker's folder is sound: every digest, summary and mark computed again, of the rows that are there."""
+"""Check a tracker's folder: every digest, summary and mark is computed again from the rows."""
 
 from __future__ import annotations
 

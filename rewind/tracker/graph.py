@@ -1,4 +1,4 @@
-"""The revisions in a folder as a forest: what each one left, which of them to show, and how to draw them."""
+"""The revisions in a folder as a graph: what each one came from, which of them to show, and how to draw them."""
 
 from __future__ import annotations
 

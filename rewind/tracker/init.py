@@ -46,9 +46,9 @@ def init(
     capture: bool = False,
     system_metrics: bool | float = False,
 ) -> TrackedRun:
-    """Begin a tracked run, or go on with one: at its end, from a step it is rewound to, or as a fork from a step.
+    """Begin a tracked run, go on with one at its end, rewind one to a step, or fork one from a step.
 
-    Nothing leaves the machine: all is in one folder.
+    Nothing leaves the machine: everything is kept in one folder.
 
     Parameters
     ----------
@@ -59,14 +59,15 @@ def init(
     name : str, optional
         For people. Default: the id.
     config : dict or argparse.Namespace, optional
-        Parameters of the run, JSON. In a run that goes on new values win, and keys that are missing here are kept.
+        Parameters of the run, JSON. In a run that goes on, new values win and all other keys stay.
     tags, notes : sequence of str, str, optional
         For people. In a run that goes on, those that are given replace the old ones.
     dir : str or path-like, optional
         The folder. Default: the environment's ``REWIND_DIR``, else ``.rewind`` in the working directory.
     resume : {"allow", "must", "never", "auto"}, optional
-        Go on at the end of the run `id`: if there is one, always, never (an error if there is one), or (also True) of
-        the last run of the project in this folder that did not finish, where no `id` is given; else begin.
+        Whether to go on at the end of the run `id`. ``allow``: if there is one. ``must``: an error if there is none.
+        ``never``, which is the default: an error if there is one. ``auto``, or True: if there is one; without an `id`,
+        the last run of the project in this folder that did not finish.
     resume_from : str, optional
         Rewind: a moment ``"ID?_step=200"`` of the run, or ``"ID@REV?_step=200"`` of an archived revision of it. Rows up
         to step 200 are kept, logging goes on at 201, and what came after is archived. -1 keeps no row.
@@ -95,14 +96,14 @@ def init(
     RunBusyError
         If another process, or another place in this one, logs to the run; names it.
     ArgumentError, ArgumentTypeError
-        If arguments exclude each other, or cannot be meant.
+        If arguments are invalid, or exclude each other.
     StoreError, StoreVersionError, StoreDamagedError
         If the folder cannot be used.
 
     Notes
     -----
-    A rewind or a fork copies no row: it takes milliseconds, however long the run is. A run whose process was killed is
-    gone on with, rewound or forked like any other.
+    A rewind or a fork copies no row: it takes milliseconds, however long the run is. A run whose process was killed can
+    be resumed, rewound or forked like any other.
 
     Examples
     --------

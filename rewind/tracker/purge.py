@@ -1,4 +1,4 @@
-"""Removing a run: out of the way, or for good, where whatever another run still sees of it stays."""
+"""Remove a run from the list, or delete it for good; what another run still sees of it stays."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Purged:
 
 
 def set_removed(folder: str, run_id: str, removed: bool) -> None:
-    """Take a run out of the way, or bring it back: as `Tracker.remove` and `Tracker.restore` say."""
+    """Remove a run from the list, or bring it back: as `Tracker.remove` and `Tracker.restore` say."""
     with _locked(folder, run_id) as (store, record):
         if not removed and record.kept_digest is not None:
             raise TrackerError(f"run {run_id!r} cannot be brought back: it was purged, and is kept for its forks only")

@@ -1,4 +1,4 @@
-"""`Revision`: what was logged in a run, as somebody sees who does not write to it."""
+"""`Revision`: what was logged in a run, for reading."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class TrackedRun(Revision):
         Raises
         ------
         ArgumentError, ArgumentTypeError
-            If one of them cannot be meant.
+            If one of them is invalid.
         """
         writer = self._writer
         with writer.turn:
@@ -244,7 +244,7 @@ class TrackedRun(Revision):
         Raises
         ------
         TrackedArtifactError, ArgumentError, ArgumentTypeError
-            If there is no such file, or a name cannot be meant.
+            If there is no such file, or a name is invalid.
         StoreError
             If it cannot be kept; then nothing of it is.
         """

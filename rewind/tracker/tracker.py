@@ -1,4 +1,4 @@
-"""`Tracker`: the runs in a folder, for whoever reads them."""
+"""`Tracker`: the tracked runs in a folder, to read and to look after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .transfer.import_ import import_bundle
 
 
 class Tracker:
-    """The tracked runs in a folder, for reading, checking, sending and removing.
+    """The tracked runs in a folder, for reading, checking, exporting and removing.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Tracker:
     # ---- removing
 
     def remove(self, run_id: str) -> None:
-        """Take a run out of the way: it is not listed any more and cannot be gone on with; nothing of it is lost.
+        """Remove a run from the list: it can no longer be resumed, rewound or forked; nothing of it is lost.
 
         Its id stays taken, and what was forked from it stays whole.
 
@@ -181,7 +181,7 @@ class Tracker:
         """
         return fsck(self._folder, replay=replay, progress=progress)
 
-    # ---- sending
+    # ---- export and import
 
     def export(self, run_id: str, path: str | os.PathLike[str]) -> None:
         """Write all of a run to one file: its revisions and those it comes from, simulations, artifacts, lines.
@@ -252,7 +252,7 @@ class Tracker:
 
 
 def run_named(run_id: str) -> str:
-    """Return a run's id; a revision cannot be removed or sent by itself.
+    """Return a run's id; a revision cannot be removed or exported by itself.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The simulation of a tracked run: which `.replay` holds which of its steps, and the functions to replay it with."""
+"""The simulation of a tracked run: which replay file holds which of its steps, and the functions to replay it with."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _content_hash(folder: str, part: Part) -> str | None:
 
 
 def path_of(folder: str, part: Part) -> str:
-    """Return the path of the `.replay`; where that is not there its journal is beside it."""
+    """Return the path of the replay file; where there is none yet, its journal is beside it."""
     return os.path.join(folder, "simulations", part.file)
 
 

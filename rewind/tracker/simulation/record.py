@@ -112,7 +112,7 @@ def record(target: Target, request: Request) -> Run[Any]:
 
 
 def _checked(request: Request) -> Request:
-    """Return the request, if all of it can be meant: refused now, before there is a recording."""
+    """Return the request, with `log_every` as an int; what is invalid is refused now, before there is a recording."""
     every = None if request.log_every is None else min(integer("log_every", request.log_every, 1), END)
     if request.options.observe is not None:
         require_names(request.options.observe, "observe")

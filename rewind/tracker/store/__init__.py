@@ -1,4 +1,4 @@
-"""The SQLite database of tracked runs: revisions, rows, values, artifacts, and who may write.
+"""The database of tracked runs, in SQLite, and the files beside it: revisions, rows, artifacts, locks.
 
 May import what the tracker may.
 """

@@ -1,4 +1,4 @@
-"""What a summary is made of: per key the extremes, the exact sum, the first and the last value of all rows."""
+"""Aggregates, which summaries are made of: per key the extremes, the exact sum, the first and the last value."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Definitions(dict[str, dict[str, Any]]):
         Raises
         ------
         ArgumentTypeError, ArgumentError
-            If it cannot be meant.
+            If it is invalid.
         """
         if not isinstance(name, str):
             raise ArgumentTypeError("name", name, "a str")

@@ -1,4 +1,4 @@
-"""Files called by the blake2b of their bytes: each is there once, whole, and is never changed; and what lists them.
+"""Contents of artifacts: files called by the blake2b of their bytes, each there once and never changed; and manifests.
 
 A manifest is the list of an artifact's files, sorted by path: ``[[path, digest, size, executable], ...]``, paths with
 ``/``. Its text is JSON without blanks, all ASCII, and the digest of an artifact is the blake2b of that text.

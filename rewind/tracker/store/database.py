@@ -1,11 +1,11 @@
-"""The folder of a tracker: an SQLite database, the simulations, the contents of artifacts; and a lock for each run.
+"""The database in the folder of a tracker; and what else is in that folder.
 
 ::
 
     .rewind/
         tracker.sqlite      all that is text: runs, revisions, rows, configs, artifacts' names, lines
         simulations/        ID.REVISION.replay, or its journal while it is recorded
-        contents/ab/abcd..  files of artifacts, called by the blake2b of their bytes
+        contents/ab/abcd..  files of artifacts, named by the blake2b of their bytes
         locks/ID.lock       held by the process that writes to the run
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -231,7 +232,6 @@ class Store:
 
     def _wal(self) -> None:
         import sqlite3
-        import time
 
         end = time.monotonic() + PATIENCE
         while True:  # this one change of mode does not wait for others by itself

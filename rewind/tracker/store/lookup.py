@@ -1,4 +1,4 @@
-"""Runs and revisions by what a user calls them: ids, ``ID@REV`` and moments; and what to say where there is none."""
+"""Find runs and revisions by id, ``ID@REV`` or moment, and make the error where there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing what is logged: rows wait in memory for less than a second, and go to the database many at a time."""
+"""Write what is logged: rows wait in memory for less than a second, and go to the database many at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file with everything of a run, and of the runs it comes from: a zip file, the same bytes for the same run.
+"""Export a run, with the runs it comes from, to one zip file: the same bytes for the same run.
 
 ::
 
@@ -124,7 +124,7 @@ def _end_crashed(store: Store, records: Iterable[Record]) -> None:
 
 @dataclass
 class _Member:
-    """A member, whose bytes can be had again and again."""
+    """A member, whose bytes can be read again and again."""
 
     name: str
     pieces: Callable[[], Iterator[bytes]]

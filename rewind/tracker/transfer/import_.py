@@ -1,4 +1,4 @@
-"""Reading a file that `export` wrote, or that somebody says it did.
+"""Import a file that `export` wrote, or that somebody says it did.
 
 What is in it goes to a folder of its own first, beside the tracker's files, and is checked there like any tracker's:
 every digest, summary and simulation. Then it is moved, in one transaction.

@@ -1,4 +1,4 @@
-"""Moving runs that were read from a file, and checked, into a tracker's folder: all of them, or nothing."""
+"""Merge runs that were read from a file, and checked, into a tracker's folder: all of them, or nothing."""
 
 from __future__ import annotations
 
