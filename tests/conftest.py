@@ -49,11 +49,11 @@ def pytest_report_header():
 #: Files of tests that are marked `fast`: for each package, what breaks first and takes no more than seconds.
 FAST = {
     "kernel": ["test_kernel", "test_twins"],
-    "state": ["test_codec", "test_columns", "test_layout"],
-    "metrics": ["test_condition", "test_observe"],
+    "state": ["test_codec", "test_layout"],
+    "metrics": ["test_histogram", "test_observe"],
     "steps": ["test_native_runs"],
     "engine": ["test_replay", "test_snapshots"],
-    "storage": ["test_replay_file", "test_signature"],
+    "storage": ["test_replay_file"],
     "runs": ["test_arguments", "test_branch", "test_record", "test_run", "test_warnings"],
     "tracker": ["test_config", "test_moments", "test_store"],
     "cli": ["test_cli_record"],
@@ -61,10 +61,20 @@ FAST = {
 }
 
 
+def is_fast(path):
+    return path.stem in FAST.get(path.parent.name, ())
+
+
+def pytest_ignore_collect(collection_path, config):
+    # Where nothing else is asked for, nothing else is read.
+    is_test = config.option.markexpr == "fast" and collection_path.match("test_*.py")
+    return True if is_test and not is_fast(collection_path) else None
+
+
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.parent.name != "whole")  # the long ones are there: begin with them
     for item in items:
-        if item.path.stem in FAST.get(item.path.parent.name, ()):
+        if is_fast(item.path):
             item.add_marker(pytest.mark.fast)
     if why_not_compiled() is None:
         return

@@ -767,7 +767,7 @@ def test_a_file_whose_class_is_not_imported_names_the_import(tmp_path):
             try:
                 ask()
             except rewind.StateClassError as error:
-                assert "helpers.replays:Town" in str(error) and "from helpers.replays import Town" in str(error)
+                assert "replays:Town" in str(error) and "from replays import Town" in str(error)
             else:
                 raise SystemExit("not refused")
         assert "replays" not in sys.modules

@@ -130,7 +130,7 @@ def test_a_file_from_before_covariances_changed_still_answers_and_goes_on(kind):
         other = new._recording.metrics[name]
         for a, b in ((table.closed, other.closed), (table.tail, other.tail)):
             assert (a is None and b is None) or a.agrees(b)
-    metrics = {name: metric for name, metric in new._metrics.items()}
+    metrics = dict(new._trajectory.metrics)
     longer = load(kind, observe=metrics).extend(len(old) + 50)
     assert longer.verify(full=True) and longer.n_steps == len(old) + 50
     whole = new.extend(len(old) + 50)
