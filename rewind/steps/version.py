@@ -1,3 +1,3 @@
 """The version of this package, in a module that imports nothing."""
 
-VERSION = "0.5.0"
+VERSION = "0.6.0"
