@@ -262,7 +262,7 @@ def test_an_answer_that_cannot_travel_is_an_error_that_says_so():
 def test_pieces_take_a_quarter_of_a_second_by_what_the_first_item_took():
     executor = Backward()
     list(workers(executor).answers(Squares(0.01), range(10_000)))
-    sizes = {len(piece) for piece in executor.pieces[:-1]}
+    sizes = {len(piece) for piece in sorted(executor.pieces)[:-1]}  # all but the rest at the end
     assert sizes <= {24, 25, 26} and TASK_SECONDS == 0.25
 
 
