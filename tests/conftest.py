@@ -48,13 +48,13 @@ def pytest_report_header():
 
 #: Files of tests that are marked `fast`: for each package, what breaks first and takes no more than seconds.
 FAST = {
-    "kernel": ["test_kernel", "test_twins"],
+    "kernel": ["test_kernel", "test_seeding"],
     "state": ["test_codec", "test_layout"],
     "metrics": ["test_histogram", "test_observe"],
     "steps": ["test_native_runs"],
-    "engine": ["test_replay", "test_snapshots"],
+    "engine": ["test_replay"],
     "storage": ["test_replay_file"],
-    "runs": ["test_arguments", "test_branch", "test_record", "test_run", "test_warnings"],
+    "runs": ["test_arguments", "test_extend", "test_record", "test_run", "test_warnings"],
     "tracker": ["test_config", "test_moments", "test_store"],
     "cli": ["test_cli_record"],
     "whole": ["test_golden", "test_layers", "test_surface"],
@@ -74,7 +74,7 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.parent.name != "whole")  # the long ones are there: begin with them
     for item in items:
-        if is_fast(item.path):
+        if is_fast(item.path) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.fast)
     if why_not_compiled() is None:
         return

@@ -499,6 +499,7 @@ def check_harmless(arrays: dict[str, np.ndarray], meta: dict[str, Any], step: An
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MUTATED)
 def test_metadata_changed_anywhere_is_refused_or_harmless(kind):
     arrays, meta = parts_of(kind)

@@ -208,6 +208,7 @@ for name in {modules}:
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_alone():
     modules = [module for module in FILES if module != SURFACE and not module.endswith("__main__")]
     script = ALONE.format(modules=modules, package=str(PACKAGE))
