@@ -254,7 +254,7 @@ class ConditionError(RewindError, ValueError):
         return cls(f"the condition raised {type(error).__name__}{at}: {said(error)}")
 
     @classmethod
-    def mutated(cls, t: int) -> ConditionError:
+    def meddled(cls, t: int) -> ConditionError:
         """Return the error for a predicate that changed the state at step `t`."""
         return cls(f"the condition changed the state it was given at step {t}; it may only look")
 
@@ -660,7 +660,7 @@ class NondeterminismError(RewindError, RuntimeError):
         ``python``, ``numpy``, ``platform`` and ``source`` (hash of the step's source) then and now.
     global_rng : sequence of str
         Global generators the step drew from.
-    mutator : (str, int), optional
+    meddler : (str, int), optional
         Name of an observed metric that mutates the state, and the step.
     """
 
@@ -676,11 +676,11 @@ class NondeterminismError(RewindError, RuntimeError):
         recorded: dict[str, str] | None = None,
         present: dict[str, str] | None = None,
         global_rng: tuple[str, ...] = (),
-        mutator: tuple[str, int] | None = None,
+        meddler: tuple[str, int] | None = None,
     ) -> None:
         self.block, self.step, self.path = block, step, path
         self.expected, self.got, self.global_rng = expected, got, global_rng
-        self.recorded, self.present, self.mutator = recorded or {}, present or {}, mutator
+        self.recorded, self.present, self.meddler = recorded or {}, present or {}, meddler
         field = path or "the state"
         text = f"block {block} does not reproduce step {step}: {field} is {show(got)}, "
         if exact:
@@ -694,8 +694,8 @@ class NondeterminismError(RewindError, RuntimeError):
             text += ". The source of step_fn is not the source that was recorded"
         if global_rng:
             text += f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given"
-        elif mutator is not None:
-            text += f". metric {mutator[0]!r} changed the state it was given at step {mutator[1]}; it may only look"
+        elif meddler is not None:
+            text += f". metric {meddler[0]!r} changed the state it was given at step {meddler[1]}; it may only look"
         elif exact or not other:
             text += ". step_fn depends on something that is not its state, rng or params"
         super().__init__(text)

@@ -164,7 +164,7 @@ class Found(Query):
 
     def mutation_error(self, name: str, step: int) -> Exception:
         """Return the error for one of them that changed a state."""
-        return super().mutation_error(name, step) if name != CONDITION else ConditionError.mutated(step)
+        return super().mutation_error(name, step) if name != CONDITION else ConditionError.meddled(step)
 
     def ends(self, answer: Any) -> bool:
         """Whether this is the step that was looked for."""

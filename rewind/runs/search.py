@@ -196,7 +196,7 @@ def test_of(trajectory: Trajectory, cond: ConditionOption, t: int, needed: bool)
     before = codec.digest(codec.encode(state))
     test.of_state(state, t)
     if codec.digest(codec.encode(state)) != before:
-        raise ConditionError.mutated(t)
+        raise ConditionError.meddled(t)
     return test
 
 

@@ -76,7 +76,7 @@ def failure(
         recorded=facts(recording),
         present=facts_here(step.function),
         global_rng=mismatch.global_rng,
-        mutator=mutator,
+        meddler=mutator,
     )
 
 

@@ -105,14 +105,6 @@ DIFFERENCES = {
     "command/verbs/record": "the verb has the name that it has in Python; `run` is another name of it",
     "names/Branches/new": "a branch is any run: the annotation named a class that is no longer there",
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
-    **dict.fromkeys(
-        [f"names/Nondeterminis{what}/new" for what in ("mError", "ticStepError", "ticReplayError")],
-        "only the library makes one: `meddler` is `mutator`",
-    ),
-    **dict.fromkeys(
-        ["names/ConditionError/members/meddled", "names/ConditionError/members/mutated"],
-        "only the library asks for one: the same, in the words that are used now",
-    ),
 }
 #: Annotations may spell a type in another way.
 SPELLINGS = {"Handle[": "Run[", "branch.Noise": "Noise"}
