@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 T = TypeVar("T")
 
 
-def _compile_init(cls: Any) -> None:
+def _compiled_init(cls: Any) -> Any:
     own = [(f.name, f.type, field(default=f.default, default_factory=f.default_factory)) for f in fields(cls)]
     namespace = {"__post_init__": None} if hasattr(cls, "__post_init__") else {}
-    # Frozen, so that it sets fields without `_set`: its look at ``self.__dict__`` makes an instance slow for good.
+    # Frozen, so that it sets fields past `_refuse_to_set`.
     made = make_dataclass(cls.__name__, own, namespace=namespace, repr=False, eq=False, frozen=True)
-    cls.__init__ = vars(made)["__init__"]
-
-
-def _init(self: Any, *values: Any, **named: Any) -> None:
-    cls: Any = next(base for base in type(self).__mro__ if vars(base).get("__init__") is _init)
-    _compile_init(cls)
-    cls.__init__(self, *values, **named)
+    return vars(made)["__init__"]
 
 
 class _Signature:
@@ -28,9 +22,7 @@ class _Signature:
     def __get__(self, _: Any, cls: Any) -> Any:
         import inspect
 
-        if cls.__init__ is _init:
-            _compile_init(next(base for base in cls.__mro__ if vars(base).get("__init__") is _init))
-        first, *rest = inspect.signature(cls.__init__).parameters.values()
+        first, *rest = inspect.signature(_compiled_init(cls)).parameters.values()
         return inspect.Signature(rest, return_annotation=None)
 
 
@@ -52,23 +44,20 @@ def _hash(self: Any) -> int:
     return hash(_compared(self))
 
 
-def _set(self: Any, name: str, value: Any) -> None:
-    if name in self.__dict__ or name not in self.__dataclass_fields__:
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-    object.__setattr__(self, name, value)
+def _refuse_to_set(self: Any, name: str, value: Any) -> None:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
-def _delete(self: Any, name: str) -> None:
+def _refuse_to_delete(self: Any, name: str) -> None:
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
 _METHODS = {
-    "__init__": _init,
     "__repr__": _repr,
     "__eq__": _equal,
     "__hash__": _hash,
-    "__setattr__": _set,
-    "__delattr__": _delete,
+    "__setattr__": _refuse_to_set,
+    "__delattr__": _refuse_to_delete,
     "__signature__": _Signature(),
 }
 
@@ -92,4 +81,10 @@ else:
         cls = dataclass(init=False, repr=False, eq=False)(cls)
         for name, method in methods.items():
             setattr(cls, name, method)
+
+        def __init__(self, *values, **named):
+            cls.__init__ = init = _compiled_init(cls)
+            init(self, *values, **named)
+
+        cls.__init__ = __init__
         return cls

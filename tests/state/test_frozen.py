@@ -6,6 +6,8 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,3 +100,16 @@ def test_a_subclass_that_is_not_decorated_is_made_as_its_base():
         pass
 
     assert Sub(1).a == 1 and Base(2).a == 2 and repr(Sub(3)).endswith("Sub(a=3)")
+
+
+def test_threads_may_make_the_first_instances_at_once():
+    for _ in range(20):
+        made = declare(frozen, "New")
+        barrier = threading.Barrier(8)
+
+        def one(i, made=made, barrier=barrier):
+            barrier.wait()
+            return made(i).total()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(one, range(8))) == list(range(8))
