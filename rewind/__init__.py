@@ -156,22 +156,23 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
 
     config: Config
     summary: Summary
+else:  # or type checkers would take any name for one
 
+    def __getattr__(name: str) -> Any:
+        if name in ("config", "summary"):  # of the latest tracked run, whichever that is when they are asked for
+            active = importlib.import_module(".tracker.active", __name__)
+            return getattr(active.latest(name), name)
+        if name == "errors":
+            return importlib.import_module(".errors", __name__)
+        if (
+            name == "__all__" and sys._getframe(1).f_globals.get("__name__") != "pydoc"
+        ):  # help() would print every class
+            return __dir__()
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f".{_HOMES[name]}", __name__)
+        found = globals()[name] = getattr(module, "VERSION" if name == "__version__" else name)
+        return found
 
-def __getattr__(name: str) -> Any:
-    if name in ("config", "summary"):  # of the latest tracked run, whichever that is when they are asked for
-        active = importlib.import_module(".tracker.active", __name__)
-        return getattr(active.latest(name), name)
-    if name == "errors":
-        return importlib.import_module(".errors", __name__)
-    if name == "__all__" and sys._getframe(1).f_globals.get("__name__") != "pydoc":  # help() would print every class
-        return __dir__()
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f".{_HOMES[name]}", __name__)
-    found = globals()[name] = getattr(module, "VERSION" if name == "__version__" else name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    def __dir__() -> list[str]:
+        return sorted(_HOMES)

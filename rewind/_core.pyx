@@ -706,11 +706,14 @@ def _forked():
         seat = seat.after
 
 
+#: Packages of which modules are imported when they are used: this one, and those that take long to load.
+_IMPORTED_LATE = frozenset({__name__.partition(".")[0], "json", "concurrent", "logging", "statistics", "traceback"})
+
+
 def _before_a_fork():
     """As in ``core.py``."""
-    package = __name__.partition(".")[0] + "."
     for name, module in list(sys.modules.items()):
-        if name.startswith(package) and getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if name.partition(".")[0] in _IMPORTED_LATE and getattr(getattr(module, "__spec__", None), "_initializing", False):
             with contextlib.suppress(Exception):  # the thread that imports it gets the error
                 importlib.import_module(name)
 

@@ -29,9 +29,9 @@ def kernel_that_runs() -> str:
     if wanted == "python":
         return wanted
     built = all(_is_built(folder, name) for folder, names in _EXTENSIONS.items() for name in names)
-    if wanted in ("", "compiled") and built:
-        return "compiled"
-    return "python" if not wanted else str(late("..kernel:kernel_name"))  # whose import says what is wrong
+    if wanted:  # whose import says what is wrong
+        return str(late("..kernel:kernel_name"))
+    return "compiled" if built else "python"
 
 
 def _is_built(folder: str, name: str) -> bool:

@@ -413,11 +413,16 @@ def _forked() -> None:
             turn._at_fork_reinit()
 
 
+#: Packages of which modules are imported when they are used: this one, and those that take long to load.
+_IMPORTED_LATE = frozenset({__name__.partition(".")[0], "json", "concurrent", "logging", "statistics", "traceback"})
+
+
 def _before_a_fork() -> None:
-    """Wait for the modules of this package that other threads are importing: a fork would have them half imported."""
-    package = __name__.partition(".")[0] + "."
+    """Wait for modules that other threads import, at the first save, say: a fork would have them half imported."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(package) and getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if name.partition(".")[0] in _IMPORTED_LATE and getattr(
+            getattr(module, "__spec__", None), "_initializing", False
+        ):
             with contextlib.suppress(Exception):  # the thread that imports it gets the error
                 importlib.import_module(name)
 

@@ -32,7 +32,7 @@ _DTYPE = r"[<>|]([biufcSUV][0-9]{1,10}|M8|[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\])"
 
 def is_text(value: object) -> bool:
     """Whether a value is text that UTF-8, and so a file, can hold: half a surrogate pair is none."""
-    if type(value) is not str:
+    if not isinstance(value, str):
         return False
     try:
         value.encode()

@@ -11,7 +11,7 @@ T = TypeVar("T")
 def _compiled_init(cls: Any) -> Any:
     own = [(f.name, f.type, field(default=f.default, default_factory=f.default_factory)) for f in fields(cls)]
     namespace = {"__post_init__": None} if hasattr(cls, "__post_init__") else {}
-    # Frozen, so that it sets fields past `_refuse_to_set`.
+    # Frozen, so that it sets fields past `_set`.
     made = make_dataclass(cls.__name__, own, namespace=namespace, repr=False, eq=False, frozen=True)
     return vars(made)["__init__"]
 
@@ -22,8 +22,9 @@ class _Signature:
     def __get__(self, _: Any, cls: Any) -> Any:
         import inspect
 
-        first, *rest = inspect.signature(_compiled_init(cls)).parameters.values()
-        return inspect.Signature(rest, return_annotation=None)
+        maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
+        init = _compiled_init(maker) if "__signature__" in vars(maker) else cls.__init__
+        return inspect.Signature(list(inspect.signature(init).parameters.values())[1:], return_annotation=None)
 
 
 def _compared(self: Any) -> tuple[Any, ...]:
@@ -44,20 +45,28 @@ def _hash(self: Any) -> int:
     return hash(_compared(self))
 
 
-def _refuse_to_set(self: Any, name: str, value: Any) -> None:
-    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+def _is_fixed(self: Any, name: str) -> bool:
+    return name in self.__dataclass_fields__ or "__signature__" in vars(type(self))
 
 
-def _refuse_to_delete(self: Any, name: str) -> None:
-    raise FrozenInstanceError(f"cannot delete field {name!r}")
+def _set(self: Any, name: str, value: Any) -> None:
+    if _is_fixed(self, name):
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+    object.__setattr__(self, name, value)  # of a subclass that is not frozen
+
+
+def _delete(self: Any, name: str) -> None:
+    if _is_fixed(self, name):
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+    object.__delattr__(self, name)
 
 
 _METHODS = {
     "__repr__": _repr,
     "__eq__": _equal,
     "__hash__": _hash,
-    "__setattr__": _refuse_to_set,
-    "__delattr__": _refuse_to_delete,
+    "__setattr__": _set,
+    "__delattr__": _delete,
     "__signature__": _Signature(),
 }
 
@@ -76,11 +85,14 @@ else:
         fifths of the time that importing this package took. Here ``__init__`` is compiled when the first instance is
         made, and the others are the same functions for all classes; a method that the class has of its own stays.
         """
-        own = {"__hash__": None, **vars(cls)} if "__eq__" in vars(cls) else vars(cls)
-        methods = {name: method for name, method in _METHODS.items() if own.get(name) is None}
+        methods = {name: method for name, method in _METHODS.items() if vars(cls).get(name) is None}
+        own_init = "__init__" in vars(cls)
         cls = dataclass(init=False, repr=False, eq=False)(cls)
+        cls.__dataclass_params__.frozen = True  # a frozen subclass is allowed, and no other
         for name, method in methods.items():
             setattr(cls, name, method)
+        if own_init:
+            return cls
 
         def __init__(self, *values, **named):
             cls.__init__ = init = _compiled_init(cls)

@@ -171,7 +171,7 @@ def _node_of(value: Any, seen: set[int], depth: int) -> Node:
         raise Misfit
     if kind is dict:
         once(value, seen)
-        if not all(map(is_text, value)):
+        if not all(type(key) is str and is_text(key) for key in value):
             raise Misfit
         return DictNode(tuple(value), tuple(_node_of(item, seen, depth + 1) for item in value.values()))
     if kind is list or kind is tuple:

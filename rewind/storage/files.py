@@ -224,20 +224,22 @@ def clear_leftovers(folder: str, prefix: str | None = None) -> None:
     """Remove what processes that were killed while they wrote left in a folder.
 
     Without a `prefix` these are the files of `replace_file` that a process of this host left which is gone, an hour or
-    more after they were written to. With one, as in a folder that is all ours, they are also the files and folders
-    whose names begin with it, of any host, a day or more after.
+    more after they were written to. With one, for a folder that is all ours, they are the files and folders whose names
+    begin with it, of any host, a day or more after.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             ours = prefix is not None and entry.name.startswith(prefix)
-            found = re.fullmatch(_LEFTOVER, entry.name)
+            found = re.fullmatch(_LEFTOVER, entry.name) if prefix is None else None
             if not ours and found is None:
                 continue
             with contextlib.suppress(OSError):  # gone meanwhile, or another user's
                 age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                if not (ours and age > _DAY) and not (found and age > _HOUR and _is_gone(found[1], int(found[2]))):
+                if ours and age < _DAY:
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if found and not ours and (age < _HOUR or not _is_gone(found[1], int(found[2]))):
+                    continue
+                if ours and entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
                     os.unlink(entry.path)

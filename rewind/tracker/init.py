@@ -224,11 +224,11 @@ def _begin_or_resume(
 
 
 def _rewind(store: Store, moment: Moment, undo: contextlib.ExitStack) -> _Start:
-    parent = find(store, moment.run_id, moment.revision)  # before there is a lock file for a run that is not there
+    if history.run_row(store, moment.run_id) is None:  # before there is a lock file for it
+        raise not_found(store, moment.run_id)
     lock = _locked(store, moment.run_id, undo)
     _end_killed(store, moment.run_id)
-    if not parent.record.closed:  # it is now
-        parent = find(store, moment.run_id, parent.record.number)
+    parent = find(store, moment.run_id, moment.revision)  # not before there is a lock: another may have rewound it
     require_step(store, moment, parent.record)
     return _Start("rewound", moment.run_id, lock, parent, moment.step)
 

@@ -91,15 +91,31 @@ def test_its_signature_is_that_of_a_dataclass_before_and_after_the_first_instanc
         assert str(found) == str(want)
 
 
-def test_a_subclass_that_is_not_decorated_is_made_as_its_base():
-    @frozen
-    class Base:
-        a: int
+def test_subclasses_are_as_those_of_a_dataclass():
+    seen = []
+    for decorator in (frozen, dataclass(frozen=True)):
+        base = declare(decorator, "Base")
 
-    class Sub(Base):
-        pass
+        class Sub(base):
+            pass
 
-    assert Sub(1).a == 1 and Base(2).a == 2 and repr(Sub(3)).endswith("Sub(a=3)")
+        class Own(base):
+            def __init__(self, a):
+                super().__init__(a)
+                self.extra = a + 1
+
+        @dataclass(frozen=True)
+        class Frozen(base):
+            more: int = 0
+
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            Sub(1).x = 2
+        with pytest.raises(TypeError, match="cannot inherit non-frozen"):
+            dataclass(type("Loose", (base,), {}))
+        signatures = [str(inspect.signature(cls)) for cls in (Sub, Own, Frozen)]
+        seen.append((Sub(1, [2]).total(), Own(1).extra, Own(1).x, Frozen(1, more=3).more, base(2).x, signatures))
+    assert seen[0][:-1] == seen[1][:-1]
+    assert [s.replace(" -> None", "") for s in seen[0][-1]] == [s.replace(" -> None", "") for s in seen[1][-1]]
 
 
 def test_threads_may_make_the_first_instances_at_once():

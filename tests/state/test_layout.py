@@ -32,6 +32,7 @@ from helpers.states import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rewind
 from rewind.errors import StateClassError, StateError
 from rewind.state import classes
 from rewind.state import layout as layouts
@@ -613,3 +614,12 @@ def test_the_names_of_the_limits_are_what_a_file_can_hold():
     from rewind.state.columns import MAX_TEXT
 
     assert MAX_TEXT <= MAX_STRING
+
+
+def test_field_names_that_numpy_keeps_as_its_own_text_are_columns():
+    names = np.array(["x", "v"])
+    dtype = np.dtype([(name, "f8") for name in names])
+    assert {type(name) for name in dtype.names} == {np.str_}
+    plain = np.dtype([(str(name), "f8") for name in names])
+    run, want = (rewind.record(lambda s, rng: s, np.zeros(3, one), 100, 1, backend="numpy") for one in (dtype, plain))
+    assert not run._recording.checkpoints.pickles and run.content_hash() == want.content_hash()

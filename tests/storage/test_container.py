@@ -643,8 +643,13 @@ def test_a_save_removes_what_killed_ones_left_long_ago(tmp_path):
         (tmp_path / name).write_bytes(b"half")
         if not name.endswith("1"):
             os.utime(tmp_path / name, (0, 0))
+    folder = f".rewind.tmp-{host}-{gone.pid}-{'2' * 16}"  # which no save makes: it is the user's
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "precious").write_bytes(b"1")
+    os.utime(tmp_path / folder, (0, 0))
     files.write_file(tmp_path / "run.replay", SMALL)
-    assert {path.name for path in tmp_path.iterdir()} == {"run.replay", *(name for name in names if names[name])}
+    kept = {"run.replay", folder, *(name for name in names if names[name])}
+    assert {path.name for path in tmp_path.iterdir()} == kept and (tmp_path / folder / "precious").exists()
 
 
 def test_a_path_that_cannot_be_a_file_says_what_it_is(tmp_path):

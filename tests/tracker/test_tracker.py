@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import multiprocessing
 import os
 import signal
@@ -11,11 +12,12 @@ import sys
 import threading
 import warnings
 
+import numpy as np
 import pytest
 
 import rewind
 from rewind.storage import locks
-from rewind.tracker import active
+from rewind.tracker import active, init
 from rewind.tracker.store import writer
 
 pytestmark = pytest.mark.once
@@ -712,3 +714,36 @@ def test_a_worker_of_multiprocessing_that_ends_without_finish_loses_no_row(begin
         found = rewind.Tracker(begin.dir).run("worker")
         assert (found.status, len(found.history())) == ("finished", 50), method
         rewind.Tracker(begin.dir).purge("worker")
+
+
+class Project(str, enum.Enum):
+    WALKS = "walks"
+
+
+@pytest.mark.parametrize("name", [np.str_("walks"), Project.WALKS])
+def test_text_of_a_class_of_its_own_is_text(begin, name):
+    run = begin(project=name)
+    run.summary[np.str_("s")] = 1
+    run.record(lambda x, rng: x + 1, 0, 5, 1, observe={np.str_("x"): None})
+    run.finish()
+    found = rewind.Tracker(begin.dir).run(run.id)
+    assert found.project == "walks" and found.summary["s"] == 1 and found.history()[-1]["x"] == 4
+
+
+def test_a_run_that_another_rewinds_meanwhile_is_rewound_as_that_left_it(begin, monkeypatch):
+    first = begin(id="x")
+    logged(first, range(6))
+    first.finish()
+    real, others = init.RunLock, []
+
+    def lock(folder, run_id):
+        if not others:  # another process comes first, between the question and the lock
+            others.append(None)
+            other = begin(resume_from="x?_step=2")
+            logged(other, range(100, 110))
+            other.finish()
+        return real(folder, run_id)
+
+    monkeypatch.setattr(init, "RunLock", lock)
+    again = begin(resume_from="x?_step=5")
+    assert [row["x"] for row in again.history()] == [0, 1, 2, 100, 101, 102]

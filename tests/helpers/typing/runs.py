@@ -183,3 +183,7 @@ except rewind.StepError as error:
     at: int = error.t
 except rewind.StepRangeError as error2:
     outside: int = error2.n_steps
+
+# ---- names are loaded when they are first used, and a misspelt one is an error all the same
+
+rewind.recrod(walk, 0, 100, 1)  # E: attr-defined
