@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import struct
 import zlib
 from typing import Any
 
@@ -47,6 +48,9 @@ _SINGLE_CHUNK, _FIXED_ARRAY = 1, 3
 _NEEDED = {Kind.DATASPACE, Kind.DATATYPE, Kind.LAYOUT}
 _ALLOWED = _NEEDED | {Kind.FILL_VALUE, Kind.PIPELINE}  # the fill value is never used: nothing may be missing
 _DEFLATE_RATIO = 1040  # zlib's best is 1032
+
+#: What is before the contents of a message: its kind, their length, its flags.
+_MESSAGE = struct.Struct("<BHB")
 
 
 @frozen
@@ -171,7 +175,7 @@ class Subset:
             cursor = Cursor(block, "an object header")
             left = len(block)
             while left >= 4:  # fewer bytes are a gap
-                kind, length, flags = cursor.uint(1), cursor.uint(2), cursor.uint(1)
+                kind, length, flags = _MESSAGE.unpack(cursor.take(4))
                 contents = cursor.take(length)
                 left -= 4 + length
                 self._n_messages += 1
