@@ -27,4 +27,4 @@ class NotFound(Exception):
 
 
 class UsageError(Exception):
-    """Arguments that cannot be meant."""
+    """Arguments that make no sense, or not together."""

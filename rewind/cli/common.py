@@ -187,7 +187,7 @@ def once_each(texts: Sequence[str], option: str) -> list[str]:
 def require_output(
     output: str, option: str, source: str | None, force: bool, replaces: str = "--force replaces it"
 ) -> None:
-    """Refuse an output that cannot be meant, before anything is computed."""
+    """Refuse an output that would replace something, before anything is computed."""
     if os.path.exists(output):
         if source is not None and os.path.exists(source) and os.path.samefile(output, source):
             raise UsageError(f"{option} {output} is the run itself; the result goes to a file of its own")

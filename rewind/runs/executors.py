@@ -82,13 +82,11 @@ def workers_of(executor: Any, workers: int | None, step: Step) -> Iterator[Worke
         If `executor` is none of these, or both are given.
     """
     _require_option(executor, workers)
-    if executor is None and workers is None:
+    if executor is None and workers in (None, 1):
         yield None
         return
-    from concurrent.futures import (
-        ProcessPoolExecutor,
-        ThreadPoolExecutor,
-    )  # sockets and all: only where there are workers
+    # Sockets and all that: not where there are no workers.
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
     if workers is not None:
         n = int(workers)
@@ -96,9 +94,6 @@ def workers_of(executor: Any, workers: int | None, step: Step) -> Iterator[Worke
             executor = lambda: ThreadPoolExecutor(n)  # noqa: E731
         elif n > 1:
             executor = lambda: ProcessPoolExecutor(n, initializer=end_with_parent)  # noqa: E731
-    if executor is None:
-        yield None
-        return
     given = _executor_of(executor)
     if given is not None:
         shares = isinstance(given, ThreadPoolExecutor)

@@ -462,9 +462,8 @@ class Run(Generic[S]):
 
         Notes
         -----
-        One scan, which stops at the first hit. Text looks only into
-        blocks whose row in `overview` allows it: for a NaN or an extreme value that is one block, sqrt(n_steps) steps,
-        however long the run is.
+        One scan, which stops at the first hit. Text looks only into blocks whose row in `overview` allows it: for a NaN
+        or an extreme value that is one block, sqrt(n_steps) steps, however long the run is.
         """
         return search.first(self._trajectory, cond, start, stop, Execution(executor, workers, progress))
 

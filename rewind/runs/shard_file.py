@@ -7,7 +7,7 @@
 
     verify: parameters {"full", "n_items"}, answer {"failure"}: null or {"problem", "block", "step", "path"}
     stats:  parameters {"start", "stop", "n_items", "edges", "max_lag", "metrics": [{"name", "shape", "shift"}]},
-            answer {"steps", "sums"}: null or [first, behind], and {name: [sums, ...]}, of a scalar metric one for the
+            answer {"steps", "sums"}: null or [start, stop], and {name: [sums, ...]}, of a scalar metric one for the
             shard, else one for each block: {"moments", "lagged", "histogram"} with the fields of these classes
 
 Doubles are texts as of ``float.hex``, a NaN that is not Python's own with its bits, and several are one text, with

@@ -33,7 +33,7 @@ def series(trajectory: Trajectory, f: Metric, start: int, stop: int | None, ever
         return stacked(values)
     codec = trajectory.recording.checkpoints.codec
     function = resolve_one(label(f), f, trajectory.reader.get(first), codec, first, False, trajectory.metrics)
-    if trajectory.step is None:  # the stored states are to be had all the same
+    if trajectory.step is None:  # the stored states are available all the same
         values = [_value(function, state) for state in trajectory.reader.states(range(first, end, stride))]
         return stacked(values)
     work = Scan(
@@ -131,8 +131,8 @@ def overview(recording: Recording, name: str) -> Array:
     rows = np.zeros(grid.n_blocks, np.dtype(list(zip(names, kinds, shapes, strict=True))))
     rows["start"] = [grid.start(j) for j in range(grid.n_blocks)]
     rows["count"] = [grid.stop(j) - grid.start(j) for j in range(grid.n_blocks)]
-    for name in COLUMNS:
-        rows[name] = table.rows[name]
+    for column in COLUMNS:
+        rows[column] = table.rows[column]
     return rows
 
 

@@ -202,7 +202,7 @@ def _is_low_level_callable(x: tuple[Any, ...]) -> bool:
 
 
 def _from_low_level_callable(x: tuple[Any, ...]) -> _Found:
-    # Its own [0] raises. Behind it: the capsule, the function it was made from, what it was given as user_data.
+    # Its own [0] raises. In it: the capsule, the function it was made from, what it was given as user_data.
     capsule, function, user_data = tuple.__getitem__(x, slice(None))
     if user_data is not None:
         advice = "A pointer is no part of a run: pass params={...} to record, which every call gets and the file keeps"

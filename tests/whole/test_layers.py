@@ -133,7 +133,7 @@ def test_nothing_up_to_the_engine_touches_a_file_a_clock_or_the_environment():
             assert found <= ({"io"} if module in ("rewind.state.digest", "rewind.state.reduction") else set()), module
 
 
-#: Whoever imports where it is used: heavy libraries, the public names, and the tracker's.
+#: What of the package is imported where it is used, and why.
 LATE = {"rewind.storage.hdf5.writer": "h5py takes as long as numpy", "rewind.steps.jit.step": "so does numba"}
 
 
@@ -160,8 +160,7 @@ def test_an_import_inside_a_function_is_of_something_heavy(module):
 #: Whoever imports by name where it is used, and why.
 BY_NAME = {
     "rewind": "a public name is loaded when it is first used",
-    "rewind.tracker": "so is a public name of the tracker",
-    "rewind.kernel": "which kernel runs is known when it is imported",
+    "rewind.kernel": "a kernel is loaded when one of its names is first used",
     "rewind.kernel.core": "a fork waits for modules that another thread imports",
     "rewind.cli.late": "numpy takes longer than rewind --help does in all: a verb is loaded when it runs",
     "rewind.cli.user_code": "the user's code",
