@@ -56,6 +56,7 @@ PROMISED = {
     ("record_to_file", "advance"): 1.3,
     ("record_to_file", "turn"): 10.0,
     ("import_time", "import"): 1.3,
+    ("import_time", "process"): 1.35,
     ("shell_time", "help"): 1.5,
     ("shell_time", "version"): 1.5,
     ("first_nan", "predicate"): 1.0,
