@@ -9,6 +9,7 @@
 
     record, load, resume    a run that is recorded, read from its file, gone on with
     Recorder                a recording that goes on until a loop of yours ends
+    plain_loop              the states of your own loop, to hold a recording to
     native_step             a step in C, Cython or Fortran; a numba step is given as it is
     init, log, finish       tracked runs: a logged history that is rewound to a step; Tracker reads it
     config, summary         of the latest tracked run
@@ -39,6 +40,7 @@ _PUBLIC = {
         UnknownMetricError UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
+    "runs.plain_loop": "plain_loop",
     "runs.recorder": "Recorder",
     "runs.resume": "resume",
     "runs.load": "load",
@@ -131,6 +133,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .metrics.statistics import Stats as Stats
     from .runs.forks import Branches as Branches
     from .runs.load import load as load
+    from .runs.plain_loop import plain_loop as plain_loop
     from .runs.progress import Progress as Progress
     from .runs.record import record as record
     from .runs.recorder import Recorder as Recorder

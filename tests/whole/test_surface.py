@@ -105,6 +105,7 @@ DIFFERENCES = {
     "command/verbs/record": "the verb has the name that it has in Python; `run` is another name of it",
     "names/Branches/new": "a branch is any run: the annotation named a class that is no longer there",
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
+    "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
 }
 #: Annotations may spell a type in another way.
 SPELLINGS = {"Handle[": "Run[", "branch.Noise": "Noise"}
