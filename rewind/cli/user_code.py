@@ -9,19 +9,20 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
-import importlib.util
+import importlib
 import inspect
 import os
 import sys
 import textwrap
 import tokenize
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
+from ..steps import importing
+from ..steps.importing import GUARD, Ended, ended_in
 from ..steps.source import describe
-from ..tracker.active import IMPORTING
 from .text import FORMS
 
 
@@ -45,20 +46,17 @@ class Importer:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
         self._files: dict[str, ModuleType] = {}
-        self._main, self._path = sys.modules.get("__main__"), list(sys.path)
-        self._renamed: list[tuple[Any, str]] = []
+        self._path = list(sys.path)
+        self._put_back = contextlib.ExitStack()
 
     def __enter__(self) -> Importer:
         return self
 
     def __exit__(self, *error: object) -> None:
         sys.path[:] = self._path
-        if self._main is not None:
-            sys.modules["__main__"] = self._main
+        self._put_back.close()
         for module in self._files.values():
             sys.modules.pop(module.__name__, None)
-        for thing, module_name in self._renamed:
-            thing.__module__ = module_name
 
     def named(self, text: str, option: str, as_main: bool = False) -> Any:
         """Return what ``MODULE:NAME`` or ``FILE.py:NAME`` names.
@@ -128,15 +126,9 @@ class Importer:
     def stand_in_for_main(self, module: ModuleType) -> None:
         """Let the classes of `module` be found as ``__main__:NAME``, as in the script that recorded a run.
 
-        As `multiprocessing` does for spawned processes; and they say of themselves that they are of ``__main__``, so
-        that a branch is recorded under the names its parent was.
+        See `importing.stand_in_for_main`; on leaving the ``with`` block all is as it was.
         """
-        old = module.__name__
-        sys.modules["__main__"] = module
-        for thing in _defined(vars(module).values(), old):
-            with contextlib.suppress(AttributeError, TypeError):
-                thing.__module__ = "__main__"
-                self._renamed.append((thing, old))
+        self._put_back.callback(importing.stand_in_for_main(module))
 
     def _announce(self, what: str, path: str | None, more: str = "") -> None:
         self.say(f"{what} from {_shown(path) if path else 'Python itself'} {more}".rstrip())
@@ -144,7 +136,7 @@ class Importer:
     def _from_path(self, name: str, option: str) -> ModuleType:
         if sys.path[:1] != [os.getcwd()]:
             sys.path.insert(0, os.getcwd())
-        with _user_errors(f"module {name}"):
+        with _user_errors(f"module {name}"), importing.importing(self._told):
             try:
                 return importlib.import_module(name)
             except ModuleNotFoundError as error:
@@ -158,27 +150,22 @@ class Importer:
         real = os.path.realpath(path)
         if real in self._files:
             return self._files[real]
-        name = os.path.splitext(os.path.basename(path))[0]
-        here = sys.modules.get(name)
+        here = sys.modules.get(os.path.splitext(os.path.basename(path))[0])
         if here is not None and os.path.realpath(getattr(here, "__file__", None) or "") == real:
             return here
-        if here is not None or name in sys.stdlib_module_names:
-            name = f"_rewind_step_{name}"  # a script called random.py must not become everybody's random
-        loader = importlib.machinery.SourceFileLoader(name, os.path.abspath(path))
-        spec = importlib.util.spec_from_loader(name, loader)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-        sys.modules[name] = self._files[real] = module
         with _user_errors(_shown(path)):
-            loader.exec_module(module)
+            module = self._files[real] = importing.module_of_file(path, self._told)
         return module
+
+    def _told(self, ended: Ended) -> None:
+        """Say where the import of a module ended, and see to it that nobody takes it for a whole one later."""
+        self._files[os.path.realpath(ended.path)] = sys.modules[ended.module]
+        self.say(f"{_shown(ended.path)} {ended}: what it defines before that is used")
 
 
 @contextlib.contextmanager
 def _user_errors(what: str) -> Iterator[None]:
     """Turn what the user's module raises while it is imported into a `CodeError` with their part of the traceback."""
-    IMPORTING.append(what)
     try:
         # What a module prints while it is imported is no answer of ours.
         with contextlib.redirect_stdout(sys.stderr):
@@ -187,15 +174,13 @@ def _user_errors(what: str) -> Iterator[None]:
         if isinstance(error, CodeError):
             raise
         frames = error.__traceback__
-        ours = (__file__, contextlib.__file__, importlib.__file__)
+        ours = (__file__, contextlib.__file__, importlib.__file__, importing.__file__)
         while frames and (
             frames.tb_frame.f_code.co_filename in ours or "importlib." in frames.tb_frame.f_code.co_filename
         ):
             frames = frames.tb_next
         details = "".join(traceback.format_exception(type(error), error, frames))
         raise CodeError(f"importing {what} failed: {type(error).__name__}: {error}", details) from error
-    finally:
-        IMPORTING.pop()
 
 
 def _attribute(module: ModuleType, name: str, where: str) -> Any:
@@ -206,17 +191,12 @@ def _attribute(module: ModuleType, name: str, where: str) -> Any:
             functions = [(key, thing) for key, thing in vars(module).items() if isinstance(thing, FunctionType)]
             known = [key for key, thing in functions if thing.__module__ in own]
             has = f"; its functions are {', '.join(known[:8])}" if known else ""
+            ended = ended_in(module)
+            if ended is not None:
+                has = f" yet where it {ended}: {GUARD}, so that all of it can be imported"
             raise CodeError(f"{where} has no {name}{has}")
         value = getattr(value, piece)
     return value
-
-
-def _defined(things: Iterable[Any], module: str) -> Iterator[Any]:
-    for thing in list(things):
-        if isinstance(thing, (type, FunctionType)) and thing.__module__ == module:
-            yield thing
-            if isinstance(thing, type):
-                yield from _defined(vars(thing).values(), module)
 
 
 def _file_here(module: str, script: str) -> str:

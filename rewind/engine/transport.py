@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import TransferError
 from ..state.frozen import frozen
+from ..steps.importing import importing
 
 _MAIN = b"__main__"
 
@@ -172,7 +173,8 @@ def do(load: Any, clock: Callable[[], float]) -> Outcome:
         start, common, part, items = load
         return _done(start(common, part, items), "as it is", clock, began)
     try:
-        (start, common), (part, items) = _unpack(load)
+        with importing():  # a module of the user's that comes along, for the functions in it
+            (start, common), (part, items) = _unpack(load)
     except Exception as error:
         installed = load.by_value or _cloudpickle() is not None
         return Outcome((), 0, TransferError(error, arrived=True, installed=installed), 0.0, "as it is")

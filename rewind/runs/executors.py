@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..engine.parallel import Lost, ShutDown, Work, Workers
 from ..errors import ArgumentError, ArgumentTypeError, TransferError, WorkersLostError
 from ..state.frozen import frozen
+from ..steps.importing import be_script, script
 from ..steps.step import Step
 from .arguments import integer
 from .progress import ProgressOption, reporter
@@ -93,7 +94,8 @@ def workers_of(executor: Any, workers: int | None, step: Step) -> Iterator[Worke
         if n > 1 and step.runs_itself:  # without the GIL
             executor = lambda: ThreadPoolExecutor(n)  # noqa: E731
         elif n > 1:
-            executor = lambda: ProcessPoolExecutor(n, initializer=end_with_parent)  # noqa: E731
+            main = script()
+            executor = lambda: ProcessPoolExecutor(n, initializer=begin_worker, initargs=(main,))  # noqa: E731
     given = _executor_of(executor)
     if given is not None:
         shares = isinstance(given, ThreadPoolExecutor)
@@ -104,6 +106,12 @@ def workers_of(executor: Any, workers: int | None, step: Step) -> Iterator[Worke
             first = pools()
             shares = isinstance(first, ThreadPoolExecutor)
             yield Workers(first, time.perf_counter, pools, shares, break_if_stuck)
+
+
+def begin_worker(main: str | None) -> None:
+    """Set up a worker process: it ends with the one that started it, and has what stands in for ``__main__`` there."""
+    end_with_parent()
+    be_script(main)
 
 
 def end_with_parent() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ..engine.blocks import default_block_size
 from ..engine.rng import BACKENDS
 from ..errors import ArgumentError, ArgumentTypeError
+from ..steps.importing import ends_import
 from ..steps.native import NativeStep
 from ..steps.signature import params_of, step_function
 from .arguments import block_size_of, n_steps_of, seed_of
@@ -65,6 +66,7 @@ def plain_loop(
     >>> all(run.get(t) == x for t, x in enumerate(plain_loop(walk, 0, 1000, seed=1)))
     True
     """
+    ends_import("plain_loop")
     n, master = n_steps_of(n_steps), seed_of(seed)
     length = default_block_size(n) if block_size is None else block_size_of(block_size)
     if backend not in BACKENDS:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..metrics.metric import Metric
 from ..state.codec import UserCodec
+from ..steps.importing import ends_import
 from .execute import run_plan
 from .options import Durability, OnSignal, Options
 from .plan import make_plan
@@ -170,6 +171,7 @@ def record(
     >>> run.get(1234) == run[1234]
     True
     """
+    ends_import("record")
     options = Options(
         block_size=block_size,
         backend=backend,

@@ -26,6 +26,7 @@ from ..errors import (
 from ..metrics.condition import parse
 from ..metrics.metric import Metric, as_values
 from ..state.codec import UserCodec
+from ..steps.importing import ends_import
 from ..steps.step import Step
 from ..storage import journal
 from .arguments import block_size_of, codec_of, integer
@@ -110,6 +111,7 @@ class Recorder(Generic[S]):
         progress: ProgressOption = None,
         step_id: str | None = None,
     ) -> None:
+        ends_import("Recorder")
         options = Options(
             block_size=block_size_of(block_size),  # None would be what a number of steps makes it
             backend=backend,
@@ -160,6 +162,7 @@ class Recorder(Generic[S]):
         ArtifactNotFoundError, ArtifactBusyError, NondeterministicReplayError
             As from `rewind.resume`.
         """
+        ends_import("Recorder.resume")
         options = Options(observe=observe, codec=codec_of(codec), durability=durability, on_signal=on_signal)
         reporter(progress, "record", 1)  # refuse now what is no callable
         target = journal.target_of(path)

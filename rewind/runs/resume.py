@@ -16,6 +16,7 @@ from ..engine.sweep import Plan, Report, Stopped, checked_row, go_on
 from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError
 from ..metrics.metric import Metric
 from ..state.codec import Row, UserCodec
+from ..steps.importing import ends_import
 from ..storage import journal
 from ..storage.journal_writer import Journal
 from .arguments import codec_of, n_steps_of
@@ -96,6 +97,7 @@ def resume(
         except FileNotFoundError:
             run = rewind.record(step, 0, 10**9, seed=1, path="run.replay", on_signal="checkpoint")
     """
+    ends_import("resume")
     user = codec_of(codec)
     options = Options(observe=observe, codec=user, durability=durability, on_signal=on_signal, progress=progress)
     durability_of(durability)  # refuse bad values now: a finished file asks for none of these

@@ -13,6 +13,7 @@ from ..kernel import MISSING, Snapshots
 from ..metrics.metric import Metric
 from ..metrics.statistics import Stats
 from ..state.columns import Array
+from ..steps.importing import ends_import
 from ..steps.signature import params_of
 from ..steps.step import Step
 from ..storage import replay_file
@@ -387,6 +388,7 @@ class Run(Generic[S]):
         ``75 * block_size``. What no replay in this process can see is a cache that the recording filled: verify a run
         whose step keeps one in a new process, too.
         """
+        ends_import("Run.verify")
         return verify.verify(self._trajectory, full, Execution(executor, workers, progress))
 
     def diff(self, other: Run[Any], *, progress: ProgressOption = None) -> Divergence | None:
@@ -675,6 +677,7 @@ class Run(Generic[S]):
         -----
         A branch keeps this run's ``block_size``, so siblings of different length draw the same noise, too.
         """
+        ends_import("Run.branch")
         plan, row = branch.branch_plan(
             self._trajectory, t, mutate, seed, n_steps, noise=noise, params=params, step_fn=step_fn
         )
@@ -709,6 +712,7 @@ class Run(Generic[S]):
         -----
         ``n_steps - len(run)`` steps, and one block that is run again twice: to check it, and to go on from it.
         """
+        ends_import("Run.extend")
         return branch.extend(type(self), self._trajectory, n_steps, progress)
 
     def branches(
@@ -772,6 +776,7 @@ class Run(Generic[S]):
         def record_one(t: int, seed: int, length: int) -> Run[S]:
             return self.branch(t, mutate, seed, length, params=params, step_fn=step_fn)
 
+        ends_import("Run.branches")
         return forks.branches(
             self._trajectory,
             record_one,
@@ -838,6 +843,7 @@ class Run(Generic[S]):
         -----
         At most ``len(steps) * n * n_steps`` steps; a branch ends when it happens.
         """
+        ends_import("Run.likelihood")
         return forks.likelihood(
             self._trajectory, event, steps, n, n_steps, seed, confidence, Execution(executor, workers, progress)
         )
@@ -868,6 +874,7 @@ class Run(Generic[S]):
         The same run is the same bytes, at any time and on both kernels. About 3 KB for a million steps of a small
         integer, 8.5 KB for those of a float.
         """
+        ends_import("Run.save")
         replay_file.save(self._recording, path, compat, key_of(key))
 
 

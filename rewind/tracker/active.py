@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NoRunError
+from ..steps.importing import ends_import
 from .store import writer
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
     NoRunError
         If `init` was not called in this process.
     """
+    ends_import("log")
     latest("log()")._log(data, step, commit, 2)
 
 
@@ -106,7 +108,3 @@ def _forget_after_fork() -> None:
 atexit.register(_finish_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
-
-
-#: What is being imported for the functions in it: a program that begins a run meanwhile is not meant to.
-IMPORTING: list[str] = []

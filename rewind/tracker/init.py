@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import ArgumentError, ArgumentTypeError, RunBusyError, TrackerError
+from ..errors import ArgumentError, ArgumentTypeError, RunBusyError
 from ..state.columns import is_text
+from ..steps.importing import ends_import
 from . import active
 from .close import close
 from .config import plain_dict
@@ -117,11 +118,7 @@ def init(
     (4, [0, 1, 2, 3])
     >>> again.finish()
     """
-    if active.IMPORTING:
-        guard = "put what the program does under if __name__ == '__main__':"
-        raise TrackerError(
-            f"{active.IMPORTING[-1]} is only imported, for the functions in it, and begins a run; {guard}"
-        )
+    ends_import("init")
     asked = _Asked(
         project=_label("project", project),
         entity=_label("entity", entity),
