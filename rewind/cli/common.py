@@ -46,7 +46,7 @@ def facts_of(path: str, args: argparse.Namespace) -> tuple[dict[str, Any], Recor
             "pid": found.owner.pid,
             "host": found.owner.host,
             "planned_steps": found.owner.n_steps,
-            "damaged_bytes": found.n_bytes - found.n_good,
+            "damaged_bytes": found.n_damaged,
         }
     )
     return {**container, **facts, "observed": observed}, file.recording

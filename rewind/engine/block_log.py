@@ -16,6 +16,7 @@ from ..state.codec import Row
 from ..state.columns import Array
 from ..state.frozen import frozen
 from .blocks import thinned_stride
+from .pace import Part
 from .recording import Recording
 
 
@@ -77,6 +78,9 @@ class Log(Protocol):
     def add(self, done: Sequence[BlockDone]) -> Sequence[Row]:
         """Take blocks that were finished; return their rows, which may lie in a file from now on."""
 
+    def keep(self, part: Part) -> None:
+        """Take what there is of the block under way, in the place of what there was of it."""
+
 
 def cut_table(table: MetricTable, block: int, closed: Moments | None, tail: Moments) -> MetricTable:
     """Return a table up to `block`, of which there is `tail`; `closed` are the moments of the blocks before."""
@@ -109,12 +113,15 @@ class Growth:
         The block that is not finished yet.
     row : Row
         What is kept of its first state; None until the first block of `base` that is entered again is finished.
+    part : Part or None
+        What there is of that block.
     """
 
     def __init__(self, base: Recording, thin: bool = False) -> None:
         self.base, self.thin, self.stride = base, thin, base.stride
         self.first = self.block = base.grid.n_blocks - 1
         self.row: Row = None
+        self.part: Part | None = None
         self._codec = base.checkpoints.codec
         self._rows = [base.checkpoints.row(i) for i in range(base.checkpoints.n)]
         self._digests = dict(base.checkpoints.digests)
@@ -150,6 +157,7 @@ class Growth:
             self._closed[name] = moments if closed is None else closed.merge(moments)
             pieces.append(moments)
         self._last, self._stop, self.row, self.block = done, None, done.row, done.block + 1
+        self.part = None
         if self.block % self.stride == 0:
             i = self.block // self.stride
             self._rows[i:] = [done.row]
@@ -180,18 +188,40 @@ class Growth:
                 raise ValueError("statistics of the last block")
         self._stop = stop
 
+    def enter(self, part: Part) -> None:
+        """Enter what there is of the block that is not finished.
+
+        Raises
+        ------
+        ValueError
+            If it is of another block, or not as long as it says.
+        """
+        start, stop, probe = self._start(part.block), self._start(part.block + 1), part.probe
+        if part.block != self.block or not start <= part.t < stop or len(part.values) != len(self._pieces):
+            raise ValueError("where it stands")
+        if probe.block == part.block:
+            fits = start < probe.t <= part.t
+        else:
+            fits = probe.block == part.block - 1 and self._start(probe.block) < probe.t <= start
+        if not fits:
+            raise ValueError("what it is known by")
+        for values, table in zip(part.values, self.base.metrics.values(), strict=True):
+            if values.shape != (part.t + 1 - start, *table.shape):
+                raise ValueError("what was observed")
+        self.part = part
+
     def finished(self) -> Recording:
         """Return the finished blocks as a recording, with the state after them."""
-        stopped = self._stop
-        self._stop = None
+        kept = self._stop, self.part
+        self._stop = self.part = None
         try:
             return self.recording()
         finally:
-            self._stop = stopped
+            self._stop, self.part = kept
 
     def recording(self) -> Recording:
         """Return all there is, as a recording that is not complete."""
-        last, stop = self._last, self._stop
+        last, stop = self._last, self._of_part()
         if last is None and stop is None:
             return replace(self.base, complete=False)
         if stop is not None:
@@ -210,8 +240,23 @@ class Growth:
             tail_digest=digest,
             metrics={name: self._table(name, block, tail) for name, tail in zip(self.base.metrics, tails, strict=True)},
             complete=False,
-            stopped=None if stop is None else stop.reason,
+            stopped=None if stop is None else stop.reason or None,
         )
+
+    def _of_part(self) -> Stop | None:
+        """Return how far the sweep came in its last block: as it said, or as was kept last."""
+        part, stop = self.part, self._stop
+        if part is None or part.t + 1 <= (self.n_steps if stop is None else stop.n_steps):
+            return stop
+        start = self._start(part.block)
+        tails: list[Moments] = []
+        for values, table in zip(part.values, self.base.metrics.values(), strict=True):
+            if table.shape:
+                assert isinstance(table.tail, VectorMoments)
+                tails.append(VectorMoments.of(values.reshape(len(values), -1), start, table.tail.shift))
+            else:
+                tails.append(ScalarMoments.of(values, start))
+        return Stop(part.block, part.t + 1, part.digest, tuple(tails), "")
 
     def _table(self, name: str, block: int, tail: Moments) -> MetricTable:
         before, pieces = self.base.metrics[name], self._pieces[name][: block - self.first]

@@ -12,8 +12,9 @@ from ..metrics.metric import as_values
 from ..state.codec import Row
 from ..state.columns import Array
 from .blocks import thinned_stride
+from .pace import LOOK, Part
 from .recording import Recording
-from .sweep import Plan, Report, Sweep, reason_of
+from .sweep import Plan, Report, Sweep, joined, reason_of
 
 #: More steps than any run has.
 FOREVER = 1 << 61
@@ -32,6 +33,8 @@ class Growing(Sweep):
         State 0 as ``plan.codec.encode`` keeps it.
     before : Recording, optional
         What there is already, of which the last block is run again; then `row` is the first state of that.
+    part : Part, optional
+        What was kept inside that block; it stands there then.
 
     Notes
     -----
@@ -39,20 +42,30 @@ class Growing(Sweep):
     the step it was told to go to before, and can go on.
     """
 
-    def __init__(self, plan: Plan, report: Report | None, row: Row, before: Recording | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        report: Report | None,
+        row: Row,
+        before: Recording | None = None,
+        part: Part | None = None,
+    ) -> None:
         super().__init__(replace(plan, n_steps=FOREVER, tap=None), report)
         self.at = (0, row)
         self._held = False  # whether the place stands at step t
         self._thinned = 0  # the last block at whose start the number of checkpoints was looked at
         if before is not None:
-            self.take_up(before, row)
+            self.take_up(before, row, part)
             self._thinned = self.at[0]
         self.place = self._place(self.at[1])
         # The step it stands at, and how many of the pieces in `_seen` belong to its block: one assignment changes both.
         self._here: tuple[int, int] = (self.grid.start(self.at[0]), 0)
         self._seen: list[list[Array]] = []  # what each metric gave in that block, piece by piece
         self._begin()
-        if before is not None:
+        if part is not None and part.t > self._here[0]:
+            self._seen = [[values[:-1] for values in part.values]]
+            self._here = part.t, 1
+        elif before is not None:
             self.go_to(before.n_steps - 1)
 
     @property
@@ -79,6 +92,38 @@ class Growing(Sweep):
                 finished = self._go_on(t)
             if finished and self.report is not None:
                 self.report(self._here[0], self.at[0] - 1)
+            elif not finished and self.plan.pace is not None:
+                with self.plan.turn:
+                    self._inside()
+
+    def _inside(self) -> None:
+        """Between two pieces of a block: a look at signals, and what there is of it is kept where that is due."""
+        here, n_seen = self._here
+        block = self.at[0]
+        rest = self.grid.stop(block) - here
+        try:
+            self._between(block, here, rest, self._seen[:n_seen])
+        finally:
+            self._stands = None
+
+    def settle(self) -> None:
+        """Raise for a signal that came before: here, or at the end of the block where that is near."""
+        stop, pace = self.grid.stop(self.at[0]), self.plan.pace
+        if pace is not None:
+            pace.look(stop - self._here[0])
+        self.go_to(stop)
+
+    def keep(self) -> None:
+        """Keep what there is of a block that takes long, so that another sweep goes on from step `t`."""
+        (here, n_seen), block, pace = self._here, self.at[0], self.plan.pace
+        done, rest = here - self.grid.start(block), self.grid.stop(block) - here
+        if pace is None or pace.takes(max(done, rest)) <= LOOK:
+            return
+        if done and (self.part is None or self.part.t < here):
+            with self.plan.turn:
+                self._hold()
+                if self._is_restorable():
+                    self._keep_part(block, here, self._seen[:n_seen])
 
     def recording(self) -> Recording:
         """Return what there is, up to step `t`."""
@@ -143,12 +188,18 @@ class Growing(Sweep):
         self._hold()
         self._held = False
         self._keep(*self.at)
-        end = min(t, stop)
+        end, pace = min(t, stop), self.plan.pace
+        if pace is not None and here == self.grid.start(block):
+            self._begin_block(block, here)
+        if pace is not None:
+            end = here + pace.steps(end - here)
         if self.ledgers:
             values = self._observed(here, end - here, end - here)
             self._seen[n_seen:] = [values]
         else:
             self.place.run(end - here)
+        if pace is not None:
+            pace.made(end - here)
         if end < stop:
             self._here = end, n_seen + 1
             return False
@@ -169,8 +220,11 @@ class Growing(Sweep):
         if self._held:
             return
         here, (block, row) = self._here[0], self.at
-        self.place.enter(block, self.plan.codec.decode(row))
-        self.place.run(here - self.grid.start(block))
+        if self.part is not None and self.part.block == block and self.part.t <= here:
+            self.place = self._enter_part(self.part)
+        else:
+            self.place.enter(block, self.plan.codec.decode(row))
+        self.place.run(here - self.place.t)
         self._held = True
 
     def _close(self, block: int) -> None:
@@ -178,7 +232,7 @@ class Growing(Sweep):
         start, stop = self.grid.start(block), self.grid.stop(block)
         next_row = self.plan.codec.encode(self.place.state)
         if self.ledgers:
-            self._enter(block, _joined(self._seen), start)
+            self._enter(block, joined(self._seen), start)
         if self.plan.self_check:
             self._check(block, self.at[1], stop - start, next_row)
         self.at, self._here = (block + 1, next_row), (stop, 0)
@@ -205,10 +259,5 @@ class Growing(Sweep):
             self._held = False  # until the metrics have looked at it
             values = self._observed(here, 1, 0)
             self._held = True
-            self._enter(block, _joined([*self._seen[:n_seen], values]), start)
+            self._enter(block, joined([*self._seen[:n_seen], values]), start)
         return self._finish(block, here + 1, digest)
-
-
-def _joined(seen: list[list[Array]]) -> list[Array]:
-    """Return what each metric gave, of what it gave piece by piece."""
-    return [pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for pieces in zip(*seen, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any, NoReturn
@@ -21,8 +22,10 @@ from ..steps.memory import rows_of
 from ..steps.step import Step
 from .block_log import BlockDone, Log
 from .blocks import Grid
+from .pace import LONG, LOOK, Pace, Part, Probe
 from .recording import Origin, Recording
 from .replay import Cursor, ReplayMismatch, Watch, first_mutation
+from .rng import get_state, set_state
 from .verify import TRACE, Mismatch, compared_step, find_mismatch, first_replay_difference
 
 Report = Callable[[int, int], None]
@@ -77,6 +80,7 @@ class Plan:
     turn: Turn = field(default_factory=Turn)
     log: Log | None = None
     tap: Tap | None = None
+    pace: Pace | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -111,23 +115,32 @@ def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
     return Sweep(plan, report).run(0, row)
 
 
-def go_on(before: Recording, plan: Plan, report: Report | None = None, row: Row = None) -> Recording:
+def go_on(
+    before: Recording, plan: Plan, report: Report | None = None, row: Row = None, part: Part | None = None
+) -> Recording:
     """Return `before` continued to ``plan.n_steps``: its last block is run again, so every rng stands where it stood.
 
     ``plan.stride`` is a multiple of ``before.stride``; the checkpoints between are dropped. `row` is what was kept of
-    the first state of the last block, where `before` does not hold it.
+    the first state of the last block, where `before` does not hold it; `part` what was kept inside that block, from
+    where it goes on then.
     """
     last = before.grid.n_blocks - 1
     again = Sweep(plan, report)
-    again.take_up(before, checked_row(before, plan, row))
+    again.take_up(before, checked_row(before, plan, row, part), part)
     return again.run(last, again.at[1])
 
 
-def checked_row(before: Recording, plan: Plan, row: Row = None) -> Row:
-    """Return what is kept of the first state of the last block of `before`, once a replay of that block agrees."""
+def checked_row(before: Recording, plan: Plan, row: Row = None, part: Part | None = None) -> Row:
+    """Return what is kept of the first state of the last block of `before`, once a replay agrees.
+
+    Of that block; with a `part`, up to the probe of that.
+    """
     last = before.grid.n_blocks - 1
     with plan.turn:
-        _check_past(before, plan, last)
+        if part is None:
+            _check_past(before, plan, last)
+        else:
+            _check_probe(before, plan, row, part)
         if row is None:
             row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
     return row
@@ -154,6 +167,30 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
         again = Ledger(name, table)
         again.enter(last, buffer, start)
         if not again.table().tail.agrees(table.tail):
+            raise MetricError(name, start, "does not give what was observed from here on; it is another function")
+
+
+def _check_probe(before: Recording, plan: Plan, row: Row, part: Part) -> None:
+    """Refuse to go on where the step does not give what was kept of a state soon after the start of a block."""
+    probe, codec = part.probe, before.checkpoints.codec
+    cursor, start = Cursor(before, plan.step), before.grid.start(probe.block)
+    if row is not None and probe.block == part.block:
+        cursor.enter(probe.block, codec.decode(row))
+    elif probe.block % before.stride == 0:
+        cursor.restore(probe.block)
+    else:  # the way there is as long as a block
+        return
+    given: list[Any] = []
+    if probe.block == part.block and before.metrics:
+        watch = Watch(plan.step, codec, {name: plan.metrics[name] for name in before.metrics})
+        given = watch.observe(cursor, probe.t - start, probe.t - start)
+    else:
+        cursor.run(probe.t - start)
+    got = codec.encode(cursor.state)
+    if codec.digest(got) != probe.digest:
+        raise ReplayMismatch(probe.block, probe.t, None, got)
+    for (name, table), values, kept in zip(before.metrics.items(), given, part.values, strict=False):
+        if as_values(name, values, start, table.shape).tobytes() != kept[: probe.t - start].tobytes():
             raise MetricError(name, start, "does not give what was observed from here on; it is another function")
 
 
@@ -190,14 +227,24 @@ class Sweep:
         self._ahead: tuple[Place, Watch] | None = None
         self._handover = Handover(plan.tap, list(plan.metrics)) if plan.tap is not None and plan.metrics else None
         self._again: tuple[int, list[Array]] = 0, []  # what the metrics gave in the block that was cut, and from where
+        self.part: Part | None = None  # what was kept last inside the block under way
+        # Where the place stands between two pieces of a block, with what the metrics gave in each of these; else None.
+        self._stands: tuple[int, list[list[Array]]] | None = None
+        self._probe: Probe | None = None
+        self._since = 0.0  # when the block under way began
 
-    def take_up(self, before: Recording, row: Row) -> None:
-        """Make the past of `before` the past of this sweep, up to the last block, whose first state is `row`."""
+    def take_up(self, before: Recording, row: Row, part: Part | None = None) -> None:
+        """Make the past of `before` the past of this sweep, up to the last block, whose first state is `row`.
+
+        Of that block there is `part`.
+        """
         last = before.grid.n_blocks - 1
         thinned = before.checkpoints.every(self.stride // before.stride)
         self.rows = [thinned.row(i) for i in range(min(thinned.n, -(-last // self.stride)))]
         self.ledgers = {name: Ledger(name, table) for name, table in before.metrics.items()}
-        self.at, self._before = (last, row), before
+        self.at, self._before, self.part = (last, row), before, part
+        if part is not None:
+            self._probe = part.probe
         if self._handover is not None:
             self._handover.n = before.n_steps
 
@@ -249,26 +296,34 @@ class Sweep:
 
     def _tell(self, block: int, rows: Sequence[Row]) -> None:
         """Add the blocks from `block` on to the log; `rows` are what is kept of the states after them."""
-        log, codec = self.plan.log, self.plan.codec
+        log, codec, self.part = self.plan.log, self.plan.codec, None
         if log is None:
             return
+        if self.plan.pace is not None:
+            self.plan.pace.kept()
         if not self.ledgers:
             kept = log.add([BlockDone(block + i, row, codec.digest(row)) for i, row in enumerate(rows)])
             self.at = self.at[0], kept[-1]
             return
         (row,) = rows
-        if self._ahead is None:
-            self._ahead = self._place(row), Watch(self.plan.step, codec, self.plan.metrics)
-        place, watch = self._ahead
         ledgers, start = self.ledgers.values(), self.grid.start(block + 1)
-        place.enter(block + 1, codec.decode(row))  # as it will be restored
-        values = watch.observe(place, 1, 0)
+        values = self._look_at(block + 1, start, row)
         ahead = tuple(ledger.of(given, start) for ledger, given in zip(ledgers, values, strict=True))
         kept = log.add([BlockDone(block, row, codec.digest(row), tuple(ledger.tail for ledger in ledgers), ahead)])
         self.at = self.at[0], kept[-1]
 
-    def _place(self, row: Row) -> Place:
-        """Return a place that enters blocks by their checkpoints."""
+    def _look_at(self, block: int, t: int, row: Row) -> list[Any]:
+        """Return what each metric gives for the state at step `t`, as it will be restored."""
+        if self._ahead is None:
+            place = self._place(row, begins=False)
+            self._ahead = place, Watch(self.plan.step, self.plan.codec, self.plan.metrics)
+        place, watch = self._ahead
+        place.enter(block, self.plan.codec.decode(row))
+        place.t = t
+        return watch.observe(place, 1, 0)
+
+    def _place(self, row: Row, begins: bool = True) -> Place:
+        """Return a place that enters blocks by their checkpoints; with `begins` the first as the origin says."""
         plan = self.plan
         codec = plan.codec
         return Place(
@@ -281,8 +336,16 @@ class Sweep:
             self.bind,
             plan.step.runs_itself,
             codec.decode(row) is None,
-            plan.origin.begin(plan.backend),
+            plan.origin.begin(plan.backend) if begins else None,
         )
+
+    def _enter_part(self, part: Part) -> Place:
+        """Return a place that stands where `part` was kept."""
+        place = self._place(part.row, begins=False)
+        place.enter(part.block, self.plan.codec.decode(part.row))
+        set_state(place.blocks.rng, self.plan.backend, dict(part.rng))
+        place.t = part.t
+        return place
 
     def _many_blocks(self, most: int | None = None) -> bool:
         """Run some blocks at once, without Python between them, where the step can; return whether it did.
@@ -296,13 +359,19 @@ class Sweep:
         whole = block > 0 or (self.grid.origin % plan.block_size == 0 and plan.origin.begin(plan.backend) is None)
         if n < 1 or not whole or plan.metrics or plan.self_check or plan.snapshots is not None:
             return False
+        if plan.pace is not None and (self.part is not None or not plan.pace.is_quick(plan.block_size)):
+            return False
         if self.form is None or not getattr(self.bind(), "bulk", True):
             return False
         out = np.empty((max(1, min(n, BULK // max(self.form.itemsize, 1))), self.form.itemsize), np.uint8)
         state, stream = plan.codec.decode(row), self.grid.stream(block)
+        if plan.pace is not None:
+            plan.pace.steps(len(out))
         done, _ = self.bind().sweep(state, self.place.blocks, stream, plan.block_size, len(out), out)
         if not done:
             return False
+        if plan.pace is not None:
+            plan.pace.made(done * plan.block_size)
         rows = rows_of(self.form, plan.codec, out[:done])
         starts = [row, *rows[:-1]]
         self.rows[-(-block // self.stride) :] = starts[-block % self.stride :: self.stride]
@@ -316,12 +385,10 @@ class Sweep:
         self._keep(block, row)
         start, stop = self.grid.start(block), self.grid.stop(block)
         n_steps = stop - start - (stop == self.plan.n_steps)
-        self.place.enter(block, self.plan.codec.decode(row))
         values: list[Array] = []
+        given = self._through(block, row, stop - start, n_steps)
         if self.ledgers:
-            values = self._enter(block, self.watch.observe(self.place, stop - start, n_steps), start)
-        else:
-            self.place.run(n_steps)
+            values = self._enter(block, given, start)
         next_row = self.plan.codec.encode(self.place.state)
         if self.plan.self_check:
             self._check(block, row, n_steps, next_row)
@@ -339,6 +406,104 @@ class Sweep:
             self._handover.finish(block + 1)
         self._tell(block, [next_row])
         return None
+
+    def _through(self, block: int, row: Row, n_states: int, n_steps: int) -> list[Any]:
+        """Go through a block, or from where there is a part of it; return what each metric gives for its states."""
+        pace, part, start, seen = self.plan.pace, self.part, self.grid.start(block), list[list[Array]]()
+        if part is not None and part.block == block:
+            snapshots, self.place = self.place.snapshots, self._enter_part(part)
+            self.place.snapshots = snapshots
+            seen = [[values[:-1] for values in part.values]] if part.t > start else []
+        else:
+            self.place.enter(block, self.plan.codec.decode(row))
+        if pace is None:
+            return self._piece(n_states, n_steps)
+        end, t = start + n_steps, self.place.t
+        self._begin_block(block, t)
+        while (n := pace.steps(end - t)) < end - t:
+            values = self._piece(n, n)
+            pace.made(n)
+            if self.ledgers:
+                seen.append(self._taken(values, t, seen))
+            t += n
+            self._between(block, t, end - t, seen)
+        values = self._piece(n_states - (t - start), end - t)
+        if end > t:
+            pace.made(end - t)
+        return joined([*seen, self._taken(values, t, seen)]) if seen else values
+
+    def _begin_block(self, block: int, t: int) -> None:
+        """Keep, where the block before took long, that the next need not be run to see that the step is the same."""
+        pace = self.plan.pace
+        assert pace is not None
+        start, before, now = self.grid.start(block), self._probe, pace.clock()
+        took, self._since = now - self._since, now
+        if (
+            before is not None
+            and before.block == block - 1
+            and t == start
+            and took > LONG
+            and self.plan.log is not None
+        ):
+            self._stands = t, []
+            self._keep_part(block, t, [], before)
+            self._stands = None
+
+    def _between(self, block: int, t: int, rest: int, seen: list[list[Array]]) -> None:
+        """Between two pieces of a block: a look at signals, and what there is of it is kept where that is due."""
+        pace, codec = self.plan.pace, self.plan.codec
+        assert pace is not None
+        if pace.takes(rest) <= LOOK:
+            return
+        self._stands = t, seen
+        probe, start = self._probe, self.grid.start(block)
+        if probe is None or probe.block != block:
+            self._probe = Probe(block, t, codec.digest(codec.encode(self.place.state)))
+        elif t - start >= 2 * (probe.t - start) and pace.clock() - self._since <= 2 * LOOK:
+            self._probe = Probe(block, t, codec.digest(codec.encode(self.place.state)))
+        if self._is_restorable():
+            pace.look(rest)
+            if self.plan.log is not None and pace.is_due(rest):
+                self._keep_part(block, t, seen)
+        if pace.tell is not None:
+            pace.tell(t, block - 1, pace.takes(self.plan.block_size))
+        self._stands = None
+
+    def _is_restorable(self) -> bool:
+        """Whether nothing but the state and the generator goes from a step of a block to the next."""
+        lists = {name: value for name, value in self.plan.step.params.items() if isinstance(value, list)}
+        fresh = getattr(self.place.step_fn, "keywords", lists)
+        return all(repr(fresh[name]) == repr(value) for name, value in lists.items())
+
+    def _keep_part(self, block: int, t: int, seen: list[list[Array]], probe: Probe | None = None) -> None:
+        """Keep what there is of a block, at whose step `t` the place stands."""
+        plan, codec = self.plan, self.plan.codec
+        began = None if plan.pace is None else plan.pace.clock()
+        row = codec.encode(self.place.state)
+        values: list[Array] = []
+        if self.ledgers:
+            values = joined([*seen, self._taken(self._look_at(block, t, row), t, seen)])
+        rng = get_state(self.place.blocks.rng, plan.backend)
+        digest = codec.digest(row)
+        if probe is None and self._probe is not None and self._probe.block == block:
+            probe = self._probe
+        part = self.part = Part(block, t, row, digest, rng, tuple(values), probe or Probe(block, t, digest))
+        if plan.log is not None:
+            plan.log.keep(part)
+            if plan.pace is not None:
+                plan.pace.kept(began)
+
+    def _piece(self, n_states: int, n_steps: int) -> list[Any]:
+        if self.ledgers:
+            return self.watch.observe(self.place, n_states, n_steps)
+        self.place.run(n_steps)
+        return []
+
+    def _taken(self, given: list[Any], t: int, seen: Sequence[list[Array]] = ()) -> list[Array]:
+        """Return what each metric gave from step `t` on, as arrays of their own."""
+        shapes = [array.shape[1:] for array in seen[0]] if seen else [one.shape for one in self.ledgers.values()]
+        named = zip(self.ledgers, given, shapes, strict=True)
+        return [np.array(as_values(name, values, t, shape)) for name, values, shape in named]
 
     def _keep(self, block: int, row: Row) -> None:
         if block % self.stride == 0 and len(self.rows) == block // self.stride:
@@ -363,17 +528,27 @@ class Sweep:
         reach = compared_step(block, n_steps)
         place = self._place(row)
         place.enter(block, codec.decode(row))
-        place.run(reach)
+        self._run(place, reach)
         before = codec.encode(place.state)
         place.enter(block, codec.decode(row))
-        place.run(reach)
+        self._run(place, reach)
         now = codec.encode(place.state)
         if not codec.same(before, now):
             self._refuse(block, start + reach, before, now)
-        place.run(n_steps - reach)
+        self._run(place, n_steps - reach)
         got = codec.encode(place.state)
         if not codec.same(expected, got):
             self._refuse(block, start + n_steps, expected, got)
+
+    def _run(self, place: Place, n: int) -> None:
+        """Go `n` steps of a block that is run again, with a look at signals where that takes long."""
+        pace = self.plan.pace
+        while pace is not None and (some := pace.steps(n)) < n:
+            place.run(some)
+            pace.made(some)
+            n -= some
+            pace.look(n)
+        place.run(n)
 
     def _refuse(self, block: int, step: int, expected: Row, got: Row) -> NoReturn:
         cursor = self._cursor()
@@ -394,7 +569,11 @@ class Sweep:
         cannot be observed, the blocks before. What the tap has been given is part of it.
         """
         block, handover = self.at[0], self._handover
-        start, reason, ends = self.grid.start(block), reason_of(error), []
+        start, reason, ends = self.grid.start(block), reason_of(error), list[tuple[int, int]]()
+        if self._stands is not None:
+            with contextlib.suppress(Exception):
+                self._keep_part(block, *self._stands)
+            self._stands = None
         failed = handover is not None and handover.failed  # then what comes after would not be handed over
         if isinstance(error, StepError) and not failed:
             ends = [(block, error.t)]
@@ -402,6 +581,8 @@ class Sweep:
             ends = [(block, self.grid.stop(block) - 1)]
         if handover is not None and (failed or handover.n > start + 1):
             ends.append((self.grid.block_of(handover.n - 1), handover.n - 1))
+        if self.part is not None and not failed:
+            ends.append((block, self.part.t))
         ends.append((block, start))
         if block > self.first:
             ends.append((block - 1, start - 1))
@@ -421,14 +602,20 @@ class Sweep:
         """Return the part up to step `end` of `block`, which is run again that far."""
         self._keep(*self.at)
         start = self.grid.start(block)
-        cursor = self._cursor()
-        cursor.restore(block)
-        watch = Watch(self.plan.step, self.plan.codec, self.plan.metrics)
-        if self.ledgers:
-            self._again = start, self._enter(block, watch.observe(cursor, end - start + 1, end - start), start)
+        place: Place = self._cursor()
+        seen: list[list[Array]] = []
+        if self.part is not None and block == self.at[0] and end >= self.part.t:
+            place = self._enter_part(self.part)
+            seen = [[values[:-1] for values in self.part.values]] if self.part.t > start else []
         else:
-            cursor.run(end - start)
-        digest = self.plan.codec.digest(self.plan.codec.encode(cursor.state))
+            place.restore(block)
+        watch, t = Watch(self.plan.step, self.plan.codec, self.plan.metrics), place.t
+        if self.ledgers:
+            given = self._taken(watch.observe(place, end - t + 1, end - t), t, seen)
+            self._again = start, self._enter(block, joined([*seen, given]), start)
+        else:
+            place.run(end - t)
+        digest = self.plan.codec.digest(self.plan.codec.encode(place.state))
         return self._finish(block, end + 1, digest)
 
     def _finish(self, block: int, n_steps: int, digest: bytes) -> Recording:
@@ -451,6 +638,11 @@ class Sweep:
             step=plan.hints,
             versions=plan.versions,
         )
+
+
+def joined(seen: list[list[Array]]) -> list[Array]:
+    """Return what each metric gave, of what it gave piece by piece."""
+    return [pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for pieces in zip(*seen, strict=True)]
 
 
 #: ``tap(first_step, {name: values})``: what each metric gave for states one after the other, float64 arrays of shape

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from ..engine.pace import Pace
 from ..engine.recording import Recording
-from ..engine.sweep import Plan, Report, SelfCheckFailed, Stopped, sweep
+from ..engine.sweep import Plan, SelfCheckFailed, Stopped, sweep
 from ..errors import (
     ArtifactError,
     NoLockWarning,
@@ -25,7 +27,7 @@ from ..storage import journal
 from ..storage.journal_writer import Journal
 from .arguments import codec_of
 from .options import Options, durability_of, require_no_output, signals_of
-from .progress import reporter
+from .progress import Report, reporter
 from .signals import Signals
 from .verify import failure
 
@@ -41,6 +43,9 @@ class Held(Protocol):
 
 
 R = TypeVar("R", bound=Held)
+
+#: The seconds by which blocks that take long are divided.
+clock = time.monotonic
 
 
 def run_plan(
@@ -80,15 +85,24 @@ def run_plan(
     report = reporter(options.progress, op, n)
     if options.path is None:
         require_no_output(options)
-        run = sweep_run(make_run, plan, lambda: sweep(plan, row, report))
+        shown = plan if report is None else replace(plan, pace=Pace(clock, _never, _nothing, report))
+        run = sweep_run(make_run, shown, lambda: sweep(shown, row, report))
     else:
         with open_journal(options.path, n, plan.stride, options, stacklevel + 1) as output:
-            logged, at_end = replace(plan, log=output.log), output.reported(report, n)
+            logged, at_end = replace(plan, log=output.log, pace=output.pace(report)), output.reported(report, n)
             run = sweep_run(make_run, logged, lambda: sweep(logged, row, at_end), output)
     misfit = run._trajectory.misfit() if misfits else None
     if misfit is not None:
         warnings.warn(misfit, stacklevel=stacklevel + 1)
     return run
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    pass
 
 
 def sweep_run(
@@ -185,7 +199,7 @@ class OpenJournal:
         finally:
             self.signals.__exit__(kind, error, trace)
 
-    def reported(self, report: Report | None, n_steps: int) -> Report:
+    def reported(self, report: Report | None, n_steps: int) -> Callable[[int, int], None]:
         """Return what is called at the end of each block: `report`, and a look whether there was a signal."""
 
         def at_end(done: int, block: int) -> None:
@@ -196,6 +210,10 @@ class OpenJournal:
 
         self._last = report
         return at_end
+
+    def pace(self, report: Report | None) -> Pace:
+        """Return how a sweep divides blocks that take long: by a look at signals now and then, and for `report`."""
+        return Pace(clock, lambda: self.signals.caught, self.signals.check, report)
 
     def stop(self, recording: Recording) -> None:
         """Keep how far a sweep came that ended early."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ..engine.open_sweep import FOREVER, Growing
+from ..engine.pace import Part
 from ..engine.queries import CONDITION, Test
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
@@ -148,7 +149,8 @@ class Recorder(Generic[S]):
     ) -> Self:
         """Return a recorder that goes on where the one for this file was cut off, or finished.
 
-        It stands at the end of the last finished block: what there was of another is run again.
+        It stands where that one was closed or interrupted; after a kill at the end of the last finished block, or where
+        the block under way was kept last.
 
         Parameters
         ----------
@@ -173,21 +175,21 @@ class Recorder(Generic[S]):
             if output is not None:
                 found = output.log.found
                 assert found is not None
-                before, row = found.growth.finished(), found.growth.row
+                before, row, part = found.growth.finished(), found.growth.row, found.growth.part
                 step, metrics = attached(before, output.log.path, step_fn, allow_pickle, observe)
                 run: Run[S] = Run(before, step, metrics)
             else:
                 run = load(
                     target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=codec, max_bytes=max_bytes
                 )
-                before, row = run._trajectory.recording, None
+                before, row, part = run._trajectory.recording, None, None
                 longer_plan(run._trajectory, before.n_steps, before.stride)  # refuse before a journal is begun
                 output = open_journal(target, None, None, options)
             output.log.n_steps = output.log.stride = None
             plan = longer_plan(run._trajectory, before.n_steps, before.stride)
             recorder = cls.__new__(cls)
             try:
-                recorder._begin(plan, checked_row(before, plan, row), before, output, progress)
+                recorder._begin(plan, checked_row(before, plan, row, part), before, output, progress, part)
             except ReplayMismatch as mismatch:
                 raise not_reproduced(run._trajectory, mismatch) from None
             return recorder
@@ -197,15 +199,21 @@ class Recorder(Generic[S]):
             raise
 
     def _begin(
-        self, plan: Plan, row: Any, before: Recording | None, output: OpenJournal | None, progress: ProgressOption
+        self,
+        plan: Plan,
+        row: Any,
+        before: Recording | None,
+        output: OpenJournal | None,
+        progress: ProgressOption,
+        part: Part | None = None,
     ) -> None:
         self._plan, self._output, self._progress = plan, output, progress
         self._step: Step = plan.step
         self._finished: Run[S] | None = None
         if output is not None:
-            plan = replace(plan, log=output.log)
+            plan = replace(plan, log=output.log, pace=output.pace(None))
         try:
-            self._growing = Growing(plan, None, row, before)
+            self._growing = Growing(plan, None, row, before, part)
         except BaseException:
             if output is not None:
                 output.log.close()
@@ -317,15 +325,19 @@ class Recorder(Generic[S]):
             raise RecorderFinishedError(self.path)
         growing, output = self._growing, self._output
         report = None if limit is None else reporter(self._progress, "record", limit + 1)
+        if growing.plan.pace is not None:
+            growing.plan.pace.tell = report
         growing.report = report if output is None else output.reported(report, FOREVER)
         with contextlib.nullcontext() if output is None else output.signals:
             try:
-                if output is not None and output.signals.caught:  # since the last call: to where all is on disk
-                    growing.go_to(growing.grid.stop(growing.at[0]))
+                if output is not None and output.signals.caught:  # since the last call
+                    growing.settle()
                 yield growing
             except (StepError, StateError, MetricError, SelfCheckFailed, ArtifactError, KeyboardInterrupt) as error:
                 done = growing.rescued(error)
                 if output is not None:
+                    if isinstance(error, KeyboardInterrupt):
+                        self._keep()
                     output.stop(done)
                 raised = stopped_error(Stopped(error, done), self._run(done), self._plan.step, None, output)
                 raise raised from raised.__cause__
@@ -375,9 +387,16 @@ class Recorder(Generic[S]):
             return
         try:
             with contextlib.suppress(RewindError):  # then the finished blocks are what there is
-                self._output.stop(self._growing.cut(reason))
+                done = self._growing.cut(reason)
+                self._keep()
+                self._output.stop(done)
         finally:
             self._output.log.close()
+
+    def _keep(self) -> None:
+        """Keep what there is of the block under way, where that can be."""
+        with contextlib.suppress(Exception):  # what was kept before is there
+            self._growing.keep()
 
     def __enter__(self) -> Self:
         if self._output is not None:

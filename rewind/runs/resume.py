@@ -10,6 +10,7 @@ from typing import Any
 
 from ..engine.blocks import thinned_stride
 from ..engine.open_sweep import Growing
+from ..engine.pace import Part
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
 from ..engine.sweep import Plan, Report, Stopped, checked_row, go_on
@@ -120,7 +121,7 @@ def resume(
         stride = found.owner.stride
         if stride is not None and total != found.owner.n_steps:
             stride = thinned_stride(stride, replace(before, n_steps=total).grid.n_blocks, total)
-        return _gone_on(run, found.growth.row, total, stride, output, options)
+        return _gone_on(run, found.growth.row, total, stride, output, options, found.growth.part)
 
 
 def is_unfinished(target: str) -> bool:
@@ -174,24 +175,36 @@ def _longer(target: str, run: Run[Any], n_steps: int | None, options: Options) -
 
 
 def _gone_on(
-    run: Run[Any], row: Row, n_steps: int, stride: int | None, output: OpenJournal, options: Options
+    run: Run[Any],
+    row: Row,
+    n_steps: int,
+    stride: int | None,
+    output: OpenJournal,
+    options: Options,
+    part: Part | None = None,
 ) -> Run[Any]:
     """Return `run` continued to `n_steps`, and its file written."""
     before = run._trajectory.recording
     output.log.n_steps, output.log.stride = n_steps, stride
-    plan = replace(longer_plan(run._trajectory, n_steps, before.stride if stride is None else stride), log=output.log)
-    report = output.reported(reporter(options.progress, "record", n_steps), n_steps)
-    make = (lambda: go_on(before, plan, report, row)) if stride else (lambda: _grown(before, plan, report, row))
+    shown = reporter(options.progress, "record", n_steps)
+    plan = longer_plan(run._trajectory, n_steps, before.stride if stride is None else stride)
+    plan = replace(plan, log=output.log, pace=output.pace(shown))
+    report, go = output.reported(shown, n_steps), go_on if stride else _grown
+    if part is not None and part.t >= n_steps - 1:  # asked for fewer than there are inside the block
+        part = None
     try:
-        return sweep_run(Run, plan, make, output)
+        return sweep_run(Run, plan, lambda: go(before, plan, report, row, part), output)
     except ReplayMismatch as mismatch:
         raise not_reproduced(run._trajectory, mismatch) from None
 
 
-def _grown(before: Recording, plan: Plan, report: Report, row: Row) -> Recording:
-    growing = Growing(plan, report, checked_row(before, plan, row), before)
+def _grown(before: Recording, plan: Plan, report: Report, row: Row, part: Part | None) -> Recording:
+    growing = Growing(plan, report, checked_row(before, plan, row, part), before, part)
     try:
         growing.go_to(plan.n_steps - 1)
         return growing.recording()
     except BaseException as error:
-        raise Stopped(error, growing.rescued(error)) from error
+        done = growing.rescued(error)
+        if isinstance(error, KeyboardInterrupt):
+            growing.keep()
+        raise Stopped(error, done) from error

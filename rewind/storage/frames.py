@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.block_log import BlockDone, Stop
+from ..engine.pace import Part, Probe
 from ..metrics.moments import SCALAR_FIELDS, Moments, ScalarMoments, fields_of, moments_of
 from ..state.codec import Row, StateCodec
 from ..state.columns import Array
@@ -28,11 +29,17 @@ HEAD_BYTES, DIGEST_BYTES = _HEAD.size, 16
 
 #: Kinds of frames: what there was at first, who writes, a finished block, an early end, the file it became.
 HEADER, OWNER, BLOCK, STOP, END = b"HOBSE"
+#: What there is of a block under way: not one of the others, but somewhere after the last of them.
+PART = ord("P")
+#: A part begins at a multiple of so many bytes.
+PART_AT = 4096
+_PART_VERSION = 1
 
 _COLUMNS, _PICKLE = 0, 1
 _SCALAR, _VECTOR = 0, 1
 _BLOCK_HEAD = struct.Struct("<q16s")
 _STOP_HEAD = struct.Struct("<qq16s")
+_PART_HEAD = struct.Struct("<Hqq16sqq16sHB")
 _COUNTS = struct.Struct("<8q3d")
 #: The fields of scalar moments as they lie in a frame: integers, a zero, doubles, and after these the exact sums.
 _WHOLE, _REAL, _SUMS = (
@@ -140,6 +147,32 @@ def read_stop(payload: memoryview, shapes: list[tuple[int, ...]]) -> Stop:
     except UnicodeDecodeError:
         raise BadFrame("a reason that is no text") from None
     return Stop(block, n_steps, digest, tails, reason)
+
+
+def part_payload(codec: StateCodec, part: Part) -> bytes:
+    """Return the payload of what there is of a block."""
+    words, gauss, probe = part.rng["words"], part.rng.get("gauss"), part.probe
+    head = (_PART_VERSION, part.block, part.t, part.digest, probe.block, probe.t, probe.digest)
+    pieces = [_PART_HEAD.pack(*head, len(words), gauss is not None), _row_bytes(codec, part.row)]
+    pieces += [_little(array) for array in (words, *([] if gauss is None else [gauss]), *part.values)]
+    return b"".join(pieces)
+
+
+def read_part(codec: StateCodec, payload: memoryview, shapes: list[tuple[int, ...]], start: int) -> Part | None:
+    """Return what `part_payload` put together, of a block that begins at step `start`; None of a later version."""
+    taker = _Taker(payload)
+    if len(payload) >= 2 and int.from_bytes(payload[:2], "little") != _PART_VERSION:
+        return None
+    _, block, t, digest, probe_block, probe_t, probe_digest, n_words, has_gauss = taker.unpack(_PART_HEAD)
+    if not start <= t < start + (1 << 40) or has_gauss > 1:
+        raise BadFrame("a place that there cannot be")
+    row = _row(codec, taker)
+    rng = {"words": taker.array("<u8", (n_words,))}
+    if has_gauss:
+        rng["gauss"] = taker.array("<f8", (1,))
+    values = tuple(taker.array("<f8", (t + 1 - start, *shape)).astype(np.float64, copy=False) for shape in shapes)
+    taker.require_end()
+    return Part(block, t, row, digest, rng, values, Probe(probe_block, probe_t, probe_digest))
 
 
 class _Taker:

@@ -108,6 +108,10 @@ class Found:
         Length of the file, and of its frames that hold.
     link : bytes
         Digest of the last of these.
+    anchor : bytes
+        Digest of the last that is no word about who writes or why it ended: what a part of the next block follows.
+    part : (int, int) or None
+        Where in the file what there is of the block under way begins and ends.
     end : str or None
         Content hash of the file that came of it, where it got that far.
     """
@@ -119,7 +123,14 @@ class Found:
     n_bytes: int = 0
     n_good: int = 0
     link: bytes = b""
+    anchor: bytes = b""
+    part: tuple[int, int] | None = None
     end: str | None = None
+
+    @property
+    def n_damaged(self) -> int:
+        """How many bytes at the end are of no use."""
+        return self.n_bytes - self.n_good if self.part is None else 0
 
     def recording(self) -> Recording:
         """Return the finished blocks as a recording, with what is known of why it is not complete."""
@@ -144,7 +155,7 @@ class Rows:
 
     def __init__(self, fd: int, path: str) -> None:
         self._lock, self._path = threading.Lock(), path
-        self._fd = _opened_again(fd, path)
+        self._fd = opened_again(fd, path)
 
     def read(self, at: int, n: int) -> bytes:
         """Return `n` bytes from byte `at` on."""
@@ -173,12 +184,12 @@ class Rows:
             pass
 
 
-def _opened_again(fd: int, path: str) -> int:
-    """Return the file that is open as `fd`, open once more for reading: by its name, if that is still its own."""
+def opened_again(fd: int, path: str, access: int = os.O_RDONLY) -> int:
+    """Return the file that is open as `fd`, open once more (for reading): by its name, where that is still its own."""
     problem = OSError(errno.ENOENT, "it has another name now")
     for name in (path, f"/proc/self/fd/{fd}"):
         try:
-            again = open_regular(name)
+            again = open_regular(name) if access == os.O_RDONLY else _open_too(name, access)
             try:
                 if os.path.samestat(os.fstat(again), os.fstat(fd)):
                     again, found = -1, again
@@ -189,6 +200,12 @@ def _opened_again(fd: int, path: str) -> int:
         except OSError as error:
             problem = error
     raise ArtifactIOError.of("read", path, problem)
+
+
+def _open_too(name: str, access: int) -> int:
+    for flag in ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):
+        access |= getattr(os, flag, 0)
+    return os.open(name, access)
 
 
 def spill(rows: Rows | None, fd: int, path: str, codec: StateCodec, row: Row, at: int) -> tuple[Row, Rows | None]:
@@ -295,12 +312,52 @@ def _read(fd: int, path: str, n_bytes: int, codec: UserCodec | None, max_bytes: 
             raise ArtifactFormatError(f"byte {end:,} ends a frame that no recorder wrote: {error}", path) from None
         if found is not None and owner is not None:
             found.n_good, found.link, found.owner = end, link, owner
+            if kind in (frames.HEADER, frames.BLOCK):
+                found.anchor = link
     if found is None:
         if _goes_on(fd, n_bytes):
             raise ArtifactFormatError("a journal whose beginning is damaged", path)
         raise _never_begun(path)
     found.n_bytes = n_bytes
+    _enter_part(fd, path, found, shapes)
     return found
+
+
+def _enter_part(fd: int, path: str, found: Found, shapes: list[tuple[int, ...]]) -> None:
+    """Enter what there is of the block under way, of the parts after the last frame that one that came furthest."""
+    growth, best = found.growth, None
+    base, at = growth.base, -(-found.n_good // frames.PART_AT) * frames.PART_AT
+    start = replace(base, n_steps=1 << 61).grid.start(growth.block)
+    while at + frames.HEAD_BYTES <= found.n_bytes:
+        piece, size = bytes_at(fd, at, min(_PIECE, found.n_bytes - at)), 0
+        for i in range(0, len(piece) - frames.HEAD_BYTES + 1, frames.PART_AT):
+            head = piece[i : i + frames.HEAD_BYTES]
+            if not any(head):
+                continue
+            try:
+                length = frames.payload_length(head)
+                size = frames.HEAD_BYTES + length + frames.DIGEST_BYTES
+                if head[4] != frames.PART or size > found.n_bytes - at - i:
+                    raise BadFrame("it is no part")
+                _, payload = frames.open_frame(bytes_at(fd, at + i, size), found.anchor)
+            except BadFrame:
+                size = 0
+                continue
+            try:
+                part = frames.read_part(base.checkpoints.codec, payload, shapes, start)
+                if part is None:
+                    raise ArtifactVersionError(2, 1, path)
+                if best is None or part.t > best[0].t:
+                    growth.enter(part)
+                    best, found.part = (part,), (at + i, at + i + size)
+            except (BadFrame, ValueError, TypeError, KeyError, OverflowError) as error:
+                if isinstance(error, ArtifactError):
+                    raise
+                end = at + i + size
+                raise ArtifactFormatError(f"byte {end:,} ends a frame that no recorder wrote: {error}", path) from None
+            at += i
+            break
+        at += -(-size // frames.PART_AT) * frames.PART_AT if size else _PIECE
 
 
 def _never_begun(path: str) -> ArtifactIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..engine.block_log import BlockDone, Stop
+from ..engine.pace import Part
 from ..engine.recording import Recording
 from ..errors import (
     ArtifactBusyError,
@@ -26,13 +28,14 @@ from ..state.codec import Row, StateCodec, UserCodec
 from . import frames, replay_file
 from .files import flush_folder, old_file, require_regular, write_all
 from .frames import LINE
-from .journal import Found, Owner, Rows, is_spent, journal_of, last_owner, read, spill
+from .journal import Found, Owner, Rows, bytes_at, is_spent, journal_of, last_owner, opened_again, read, spill
 from .locks import lock
 from .strict_json import dumps
 
 DURABILITIES = ("block", "1s", "none")
 _MOST_BLOCKS = 1 << 14  # between two frames that are written at once
 _PIECE_SECONDS = 0.1
+_ROOM = 1 << 16  # bytes for who writes, and why it ended
 
 _OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
 
@@ -72,8 +75,13 @@ class Journal:
     ) -> None:
         self.target, self.path = target, journal_of(target)
         self.n_steps, self.stride = n_steps, stride
-        self._durability, self._broken = durability, ""
+        self._durability, self._broken, self._gone = durability, "", False
         self._link, self._end, self._emptied = frames.first_link(), 0, False
+        self._anchor = self._link
+        # What there is of the block under way lies after the frames, with room between them for the next of these: it
+        # is written anew, there or after itself, and the file is cut before it when its block is finished.
+        self._part: tuple[int, int] | None = None
+        self._size, self._beside = 0, -1  # how long the file is at least; it open once more, to write anywhere
         self._codec, self._due = StateCodec(None), list[tuple[int, bytes]]()
         self._n_told, self._dirty = 0, False  # blocks that were taken; whether half a frame may be at the end
         self._rows: Rows | None = None
@@ -125,9 +133,10 @@ class Journal:
         try:
             journal.found = found = read(journal.path, codec, 1 << 62, journal._fd)
             journal.n_steps, journal.stride = found.owner.n_steps, found.owner.stride
-            journal._link, journal._end = found.link, found.n_good
+            journal._link, journal._end, journal._anchor = found.link, found.n_good, found.anchor
+            journal._part, journal._size = found.part, found.n_good if found.part is None else found.part[1]
             journal._codec, journal._n_told = found.growth.base.checkpoints.codec, found.growth.block
-            if found.n_bytes > found.n_good:
+            if found.n_bytes > found.n_good and found.part is None:
                 journal._call("cut what is damaged off", lambda: os.ftruncate(journal._fd, found.n_good))
                 journal._flush()
         except BaseException:
@@ -181,6 +190,26 @@ class Journal:
         self._told = time.monotonic()
         return kept[::-1]
 
+    def keep(self, part: Part) -> None:
+        """Write what there is of the block under way, in the place of what there was of it.
+
+        Two of them lie in the file by turns, so that one is whole at any time. What is too large for a frame is not
+        kept.
+        """
+        payload = frames.part_payload(self._codec, part)
+        if len(payload) > frames.most(frames.PART):
+            return
+        self._write()
+        data = frames.frame(frames.PART, payload, self._anchor)
+        # The block will be a frame of about that length, but for the numbers of metrics.
+        at = _aligned(self._end + 2 * len(data) + _ROOM)
+        if self._part is not None and at + len(data) > self._part[0]:
+            at = _aligned(max(at, self._part[1]))
+        self._write_at(at, data)
+        self._part = at, at + len(data)
+        if self._durability != "none":
+            self._flush()
+
     # ---- how it ends
 
     def stop(self, recording: Recording) -> None:
@@ -204,8 +233,12 @@ class Journal:
         ArtifactIOError
             If the operating system says no: then the journal is still there.
         """
-        self._write([(frames.END, bytes.fromhex(replay_file.content_hash(recording)))])
-        self._flush()
+        try:
+            self._write([(frames.END, bytes.fromhex(replay_file.content_hash(recording)))])
+            self._flush()
+        except ArtifactIOError:
+            if not self._gone:  # then there is nothing to go on from: better the file now than neither
+                raise
         replay_file.save(recording, self.target)
         self._unlink()
         self.close()
@@ -219,9 +252,11 @@ class Journal:
             # Not one that another recorder left, and that this one was refused.
             if not self._end and (self._emptied or not os.fstat(self._fd).st_size):
                 self._unlink()
-        fd, self._fd = self._fd, -1
-        with contextlib.suppress(OSError):  # what there is to be sure of was flushed
-            os.close(fd)
+        fds, self._fd, self._beside = (self._fd, self._beside), -1, -1
+        for fd in fds:
+            if fd >= 0:
+                with contextlib.suppress(OSError):  # what there is to be sure of was flushed
+                    os.close(fd)
 
     def _unlink(self) -> None:
         """Remove the journal, if what has its name is this one; what is left over is seen to be so."""
@@ -238,6 +273,9 @@ class Journal:
     def _abandon(self) -> None:
         """Let go in a forked child: the parent writes on."""
         fd, self._fd = self._fd, -1
+        beside, self._beside = self._beside, -1
+        if beside >= 0:
+            os.close(beside)
         self._broken = "it belongs to the process this one was forked from"
         if fd >= 0:
             os.close(fd)
@@ -261,21 +299,85 @@ class Journal:
             link = data[-1][-frames.DIGEST_BYTES :]
         whole = b"".join(data)
         end = self._end + len(whole)
+        kinds = {kind for kind, _ in (*self._due, *pieces)}
         try:
+            self._require_there()
             self._clean()
-            self._dirty = True
-            write_all(self._fd, whole)
+            if self._part is not None:
+                if whole:
+                    self._write_before_part(whole)
+            else:
+                self._dirty = True
+                write_all(self._fd, whole)
             self._link, self._end, self._due, self._dirty = link, end, [], False
+            self._size = max(self._size, end)
+            if kinds & {frames.HEADER, frames.BLOCK}:
+                self._anchor = link
+                self._drop_part()
         except BaseException as error:  # Ctrl-C as well: what is written next would come after half a frame
             with contextlib.suppress(OSError):
                 self._clean()
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not isinstance(error, ArtifactIOError):
                 raise ArtifactIOError.of("write", self.path, error) from None
             raise
 
+    def _write_before_part(self, data: bytes) -> None:
+        """Write frames between the last one and what there is of the block under way, which is moved for long ones."""
+        assert self._part is not None
+        first, end = self._part
+        if self._end + len(data) > first:
+            part = bytes_at(self._opened_beside(), first, end - first)
+            at = _aligned(max(end, self._end + len(data) + _ROOM))
+            self._write_at(at, part)
+            self._part = at, at + len(part)
+            self._flush()
+        self._write_at(self._end, data)
+
+    def _write_at(self, at: int, data: bytes) -> None:
+        """Write anywhere in the file, for which it is open once more: what it is locked by appends."""
+        self._require_there()
+        fd = self._opened_beside()
+        try:
+            os.lseek(fd, at, os.SEEK_SET)
+            write_all(fd, data)
+        except OSError as error:
+            raise ArtifactIOError.of("write", self.path, error) from None
+        finally:
+            with contextlib.suppress(OSError):
+                self._size = min(max(self._size, at + len(data)), os.fstat(self._fd).st_size)
+
+    def _opened_beside(self) -> int:
+        if self._beside < 0:
+            self._beside = opened_again(self._fd, self.path, os.O_RDWR)
+        return self._beside
+
+    def _drop_part(self) -> None:
+        """Cut off what there was of a block that is finished."""
+        if self._part is not None:
+            self._part = None
+            self._call("cut", lambda: os.ftruncate(self._fd, self._end))
+            self._size = self._end
+
+    def _require_there(self) -> None:
+        """Refuse to write to a file that is another one now, or shorter: what is written would be lost."""
+        try:
+            here = os.fstat(self._fd)
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            problem = "it was deleted or moved while it was recorded to"
+        except OSError as error:
+            raise ArtifactIOError.of("write", self.path, error) from None
+        else:
+            if os.path.samestat(here, there) and here.st_size >= self._size:
+                return
+            problem = "another file took its place" if here.st_size >= self._size else "it was cut short"
+            problem += " while it was recorded to"
+        self._broken, self._gone = problem, True
+        raise ArtifactIOError("write", self.path, OSError(errno.ESTALE, problem))
+
     def _clean(self) -> None:
         """Cut off what there may be of a frame that was not written to its end."""
-        if self._dirty:
+        if self._dirty and self._part is None:
             os.ftruncate(self._fd, self._end)
             self._dirty = False
 
@@ -296,6 +398,11 @@ class Journal:
             call()
         except OSError as error:
             raise ArtifactIOError.of(doing, self.path, error) from None
+
+
+def _aligned(at: int) -> int:
+    """Return where a part may begin, from byte `at` on."""
+    return -(-at // frames.PART_AT) * frames.PART_AT
 
 
 def _open_locked(path: str, target: str, create: bool) -> tuple[int, bool]:
@@ -355,6 +462,7 @@ def _require_spent(fd: int, path: str, target: str) -> None:
         return  # cut off before there was a state in it
     except ArtifactFormatError as error:
         raise ArtifactFormatError("it is in the way of a recording, and no journal that can be read", path) from error
-    if found.growth.block == found.growth.first or is_spent(found, target):
+    part = found.growth.part
+    if (found.growth.block == found.growth.first and part is None) or is_spent(found, target):
         return
-    raise UnfinishedRecordingError(path, target, found.growth.n_steps)
+    raise UnfinishedRecordingError(path, target, found.growth.n_steps if part is None else part.t + 1)
