@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import warnings
 from dataclasses import dataclass, field
 
@@ -17,9 +16,7 @@ from helpers.native_steps import built, library  # noqa: F401
 from helpers.plain import bytes_of, loop
 
 import rewind
-from rewind.engine import pace
 from rewind.runs import execute
-from rewind.storage import frames, journal
 
 N, B, SEED = 100, 40, 7
 

@@ -104,6 +104,7 @@ def test_what_a_module_exports_is_there(module):
 DIFFERENCES = {
     "command/verbs/record": "the verb has the name that it has in Python; `run` is another name of it",
     "names/Branches/new": "a branch is any run: the annotation named a class that is no longer there",
+    "names/Progress/": "it says how long a block takes, where that is long",
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
     "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
 }
