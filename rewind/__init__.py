@@ -32,12 +32,12 @@ _PUBLIC = {
         ArtifactIntegrityError ArtifactIsADirectoryError ArtifactNotFoundError ArtifactPermissionError
         ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError
         LogValueError MetricError MissingCodecError MissingStepError MomentError NativeStepError NoLockWarning
-        NoRunError NondeterminismError NondeterministicReplayError NondeterministicStepError PickledStatesWarning
-        RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError RunExistsError
-        RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError StateClassError StateError
-        StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError StoreError StoreVersionError
-        TrackedArtifactError TrackerError TransferError UnfinishedRecordingError UnfinishedRecordingWarning
-        UnknownMetricError UnsafeArtifactError WorkersLostError
+        NoRunError NondeterminismError NondeterministicReplayError NondeterministicStepError ObservedMismatchError
+        PickledStatesWarning RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError
+        RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
+        StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
+        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnfinishedRecordingError
+        UnfinishedRecordingWarning UnknownMetricError UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -98,6 +98,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import NondeterministicReplayError as NondeterministicReplayError
     from .errors import NondeterministicStepError as NondeterministicStepError
     from .errors import NoRunError as NoRunError
+    from .errors import ObservedMismatchError as ObservedMismatchError
     from .errors import PickledStatesWarning as PickledStatesWarning
     from .errors import RecorderFinishedError as RecorderFinishedError
     from .errors import RecordingInterrupted as RecordingInterrupted

@@ -39,6 +39,7 @@
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
     │   ├── NondeterministicStepError         found while recording (``self_check=True``)
     │   └── NondeterministicReplayError       found by ``verify``
+    │       └── ObservedMismatchError             a replay that does not give what was observed
     └── ArtifactError                         a file
         ├── ArtifactFormatError (ValueError)      not a `.replay` file, or damaged
         ├── ArtifactVersionError (ValueError)     a `.replay` file of a later format
@@ -722,6 +723,69 @@ class NondeterministicStepError(NondeterminismError):
 
 class NondeterministicReplayError(NondeterminismError):
     """Found by ``verify``."""
+
+
+class ObservedMismatchError(NondeterministicReplayError):
+    """A replay that gives the stored states and not the numbers that were observed on the way.
+
+    Parameters
+    ----------
+    block, step, stop : int
+        The block; the step at which an extreme was reached, or else the first of the block; the end of the block.
+    metric, column : str
+        Name of the metric, and which number of the block it is: ``"min"``, ``"mean"``, ...
+    component : tuple of int
+        Which component, of a metric with several.
+    expected, got : float or int
+        The number that was observed, and the number that a replay gives.
+    recorded, present : dict
+        As in `NondeterminismError`.
+    """
+
+    def __init__(
+        self,
+        block: int,
+        step: int,
+        stop: int,
+        metric: str,
+        column: str,
+        component: tuple[int, ...],
+        expected: object,
+        got: object,
+        *,
+        recorded: dict[str, str] | None = None,
+        present: dict[str, str] | None = None,
+    ) -> None:
+        self.block, self.step, self.stop = block, step, stop
+        self.metric, self.column, self.component = metric, column, component
+        self.path, self.expected, self.got, self.exact = f"{metric}{_component(component)}", expected, got, False
+        self.recorded, self.present, self.global_rng, self.meddler = recorded or {}, present or {}, (), None
+        where = f"at step {step}" if column in ("min", "max") else f"steps {step} to {stop - 1}"
+        text = f"block {block} does not give what was observed: {column} of metric {self.path!r} is {show(got)} "
+        text += f"by replay, and {show(expected)} was observed ({where})"
+        if self.recorded != self.present:
+            text += f" (recorded with {_versions(self.recorded)}; here {_versions(self.present)})"
+        if _last_bits(expected, got):
+            text += ". They differ in the last bits: another processor, numpy or C library may round otherwise"
+        else:
+            text += (
+                ". Replays of the block agree, with the stored states too. So either a hidden event happened once, "
+                "while it was recorded: something that is not in the state, rng or params, such as a flag or a cache "
+                "of the module, changed states of this block, and its end does not show it. Or the metric is not the "
+                "function that was observed, or looks at something besides the state"
+            )
+        RewindError.__init__(self, text)
+
+
+def _component(component: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, component))}]" if component else ""
+
+
+def _last_bits(a: object, b: object) -> bool:
+    """Return whether two floats differ by some units in the last place."""
+    if not isinstance(a, float) or not isinstance(b, float):
+        return False
+    return a != b and abs(a - b) <= 1e-13 * max(abs(a), abs(b)) < float("inf")
 
 
 class ArtifactError(RewindError):

@@ -88,6 +88,7 @@ def verify(new: argparse.ArgumentParser) -> None:
     _add_file(new)
     _add_code(new)
     new.add_argument("--full", action="store_true", help="every block, instead of 33")
+    _add_observe(new, "the function of an observed metric, to compare what it gives now; NAME= is the state itself")
     _add_workers(new)
     _add_shard(new)
 

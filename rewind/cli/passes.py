@@ -13,7 +13,16 @@ import numpy as np
 from ..errors import MetricError, NondeterminismError, StepError
 from ..runs import shards
 from .answer import Answer, UsageError
-from .common import metric_of, once_each, open_with_step, progress_of, recording_of, require_output, window_of
+from .common import (
+    metric_of,
+    observed_of,
+    once_each,
+    open_with_step,
+    progress_of,
+    recording_of,
+    require_output,
+    window_of,
+)
 from .exit_codes import DIFFERENT
 from .render import stats_text
 from .user_code import Importer
@@ -22,9 +31,14 @@ from .user_code import Importer
 def verify(args: argparse.Namespace, importer: Importer) -> Answer:
     """Replay the run and compare it with the file, bit for bit."""
     shard = _shard_of(args)
-    run = open_with_step(args, importer, None, "verify")
+    given = observed_of(args.observe)
+    run = open_with_step(args, importer, None, "verify", observe=given)
     options: dict[str, Any] = {"workers": args.workers, "progress": progress_of(args)}
     facts = {"n_steps": run.n_steps, "n_checkpoints": run.n_checkpoints, "content_hash": run.content_hash()}
+    known = run._trajectory.observed()
+    left = [name for name in run.observed if name not in known]
+    if left:
+        importer.say(f"what was observed as {', '.join(left)} is not compared; --observe gives the functions")
     if shard is not None:
         return _write_part(shards.verify(run, *shard, args.full, source=args.file, **options), args)
     try:

@@ -106,6 +106,15 @@ def _pickled(value: Any) -> tuple[bytes, bool]:
         raise TransferError(error, installed=True) from error
 
 
+def can_travel(value: Any) -> bool:
+    """Return whether an object can be sent to a worker that is another process."""
+    try:
+        _pickled(value)
+    except TransferError:
+        return False
+    return True
+
+
 def _cloudpickle() -> Any:
     try:
         import cloudpickle  # type: ignore[import-untyped, unused-ignore]

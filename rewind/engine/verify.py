@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import random as global_random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..kernel import Turn
+from ..metrics.metric import as_values
+from ..metrics.table import TableDifference, TableRows
 from ..state.codec import Row
+from ..state.columns import Array
 from ..state.difference import Description, first_difference
 from ..state.frozen import frozen
 from ..steps.memory import Form, table
 from ..steps.step import Step
 from .recording import Recording
-from .replay import BLOCK_CACHE, Cursor
+from .replay import BLOCK_CACHE, Cursor, Watch
 from .scan import bare, excerpt, restored
 
 #: Blocks a default `verify` replays at most, besides the last one.
@@ -45,6 +48,15 @@ class Mismatch:
     global_rng: tuple[str, ...]
 
 
+@frozen
+class TableMismatch:
+    """A block whose states are reproduced, and whose observed numbers are not: the block, its end, and where."""
+
+    block: int
+    stop: int
+    difference: TableDifference
+
+
 def sampled_blocks(n_blocks: int, stride: int, full: bool) -> list[int]:
     """Return the blocks at which a stored stretch begins, last first: all, or a spread that includes the last."""
     starts = range(0, n_blocks, stride)
@@ -68,43 +80,79 @@ class Verification:
         What is replayed.
     turn : Turn
         Taken block by block where a Python step is verified here.
+    metrics : mapping of str to callable or None
+        Functions of observed metrics: what they give on the way is compared with their tables.
+
+    Attributes
+    ----------
+    metrics : dict of str to callable or None
     """
 
-    def __init__(self, recording: Recording, step: Step, turn: Turn) -> None:
+    def __init__(self, recording: Recording, step: Step, turn: Turn, metrics: Mapping[str, Any] | None = None) -> None:
         self._recording, self._step, self._turn = recording, step, turn
+        self.metrics = {name: f for name, f in (metrics or {}).items() if name in recording.metrics}
+        self._rows: Mapping[str, TableRows] | None = None
 
     def items(self, full: bool) -> list[tuple[int, int]]:
         """Return what there is to look at."""
         return list(enumerate(sampled_blocks(self._recording.grid.n_blocks, self._recording.stride, full)))
 
     def common(self) -> Any:
-        """Return the recording without its checkpoints, and the step."""
-        return bare(self._recording), self._step
+        """Return the recording without its checkpoints, the step, and the metrics."""
+        return bare(self._recording), self._step, self.metrics
 
     def part(self, items: Sequence[tuple[int, int]]) -> Any:
-        """Return the checkpoints before and after the blocks."""
-        return excerpt(self._recording.checkpoints, self._recording.stride, [block for _, block in items])
+        """Return the checkpoints before and after the blocks, and what was observed of them."""
+        blocks = [block for _, block in items]
+        return excerpt(self._recording.checkpoints, self._recording.stride, blocks), self._observed(blocks)
 
     @staticmethod
-    def start(common: Any, part: Any, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | None]:
+    def start(common: Any, part: Any, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | TableMismatch | None]:
         """Yield the mismatch of each of some blocks, None where it is reproduced, up to the first that is not."""
-        recording, step = common
-        yield from Verification(restored(recording, part), step, Turn()).here(items)
+        recording, step, metrics = common
+        work = Verification(restored(recording, part[0]), step, Turn())
+        work.metrics, work._rows = metrics, part[1]
+        yield from work.here(items)
 
-    def here(self, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | None]:
+    def without_metrics(self) -> tuple[Verification, Verification]:
+        """Return this work in two parts: the states alone, and the metrics, whose blocks are only observed."""
+        states = Verification(self._recording, self._step, self._turn)
+        return states, Observation(self._recording, self._step, self._turn, self.metrics)
+
+    def _observed(self, blocks: Sequence[int]) -> Mapping[str, TableRows]:
+        """Return what was observed of the stretches that begin at `blocks`."""
+        recording = self._recording
+        stops = [min(block + recording.stride, recording.grid.n_blocks) for block in blocks]
+        every = [j for block, stop in zip(blocks, stops, strict=True) for j in range(block, stop)]
+        return {name: TableRows.of(recording.metrics[name], every) for name in self.metrics}
+
+    def _tables(self, cursor: Cursor, items: Sequence[tuple[int, int]]) -> _Tables | None:
+        """Return what compares the metrics of some blocks with their tables; None where there are no metrics."""
+        if not self.metrics:
+            return None
+        rows = self._observed([block for _, block in items]) if self._rows is None else self._rows
+        return _Tables(cursor, self.metrics, rows)
+
+    def here(self, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | TableMismatch | None]:
         """Yield the mismatch of each of some blocks, in this thread."""
         cursor = Cursor(self._recording, self._step)
-        native = _Native.of(cursor)
+        native, tables = _Native.of(cursor), self._tables(cursor, items)
         at = 0
         while at < len(items):
             n, failed = (0, False) if native is None else native.reproduces(list(items[at : at + NATIVE_TASK]))
-            yield from [None] * n
+            for _, block in items[at : at + n]:
+                with self._turn:
+                    unlike = None if tables is None else tables.replay(block)
+                yield unlike
+                if unlike is not None:
+                    return
             at += n
             if n == NATIVE_TASK or at == len(items):
                 continue
             i, block = items[at]
-            with self._turn if native is None else Turn():
-                mismatch = _check_block(cursor, i, block, native)
+            mismatch: Mismatch | TableMismatch | None
+            with self._turn if native is None or tables is not None else Turn():
+                mismatch = _check_block(cursor, i, block, native, tables)
             if mismatch is None and failed:
                 words = Description("the state that was recorded"), Description("another one, in some replays only")
                 mismatch = Mismatch(block, self._recording.grid.stop(block), "", *words, False, ())
@@ -113,9 +161,76 @@ class Verification:
                 return
             at += 1
 
-    def ends(self, answer: Mismatch | None) -> bool:
+    def ends(self, answer: Mismatch | TableMismatch | None) -> bool:
         """Whether this is a failure."""
         return answer is not None
+
+
+class Observation(Verification):
+    """The part of a `Verification` that looks at metrics, and at nothing else: each block is replayed once."""
+
+    def here(self, items: Sequence[tuple[int, int]]) -> Iterator[Mismatch | TableMismatch | None]:
+        """Yield the mismatch of each of some blocks, in this thread."""
+        cursor = Cursor(self._recording, self._step)
+        tables = self._tables(cursor, items)
+        for _, block in items:
+            with self._turn:
+                unlike = None if tables is None else tables.replay(block)
+            yield unlike
+            if unlike is not None:
+                return
+
+
+class _Tables:
+    """What metrics give of a stretch that is replayed, compared with what was observed.
+
+    Parameters
+    ----------
+    cursor : Cursor
+        It replays.
+    metrics : mapping of str to callable or None
+    rows : mapping of str to TableRows
+        Of each metric.
+    """
+
+    def __init__(self, cursor: Cursor, metrics: Mapping[str, Any], rows: Mapping[str, TableRows]) -> None:
+        self._cursor, self._rows = cursor, rows
+        self._watch = Watch(cursor.step, cursor.recording.checkpoints.codec, metrics)
+        self._given: list[list[Array]] = []
+        self.unlike: TableMismatch | None = None
+
+    def replay(self, block: int) -> TableMismatch | None:
+        """Go through the stretch that begins at `block`, and return where it is unlike what was observed."""
+        cursor, stride = self._cursor, self._cursor.recording.stride
+        self.start()
+        cursor.restore(block)
+        last = min(block + stride, cursor.grid.n_blocks) - 1
+        _to_end(cursor, last, block + stride < cursor.grid.n_blocks, self)
+        return self.unlike
+
+    def start(self) -> None:
+        """Forget what was given."""
+        self._given, self.unlike = [], None
+
+    def run(self, n_states: int, n_steps: int) -> None:
+        """Go `n_steps` steps, having observed `n_states` states of this block."""
+        if not n_states:
+            return
+        t, pairs = self._cursor.t, self._rows.items()
+        observed = self._watch.observe(self._cursor, n_states, n_steps)
+        arrays = [as_values(name, got, t, rows.shape) for (name, rows), got in zip(pairs, observed, strict=True)]
+        self._given.append([np.array(array) for array in arrays])
+
+    def close(self) -> None:
+        """Compare the block that the cursor has gone through."""
+        block, grid = self._cursor.block, self._cursor.grid
+        start = grid.start(block)
+        for (name, rows), *given in zip(self._rows.items(), *self._given, strict=True):
+            if self.unlike is None:
+                found = rows.difference(name, block, np.concatenate(given), start)
+                if found is not None:
+                    self.unlike = TableMismatch(block, grid.stop(block), found)
+        self._given = []
 
 
 class _Native:
@@ -167,7 +282,9 @@ def _away(i: int, room: int) -> int:
     return min(1 + i % 3, room)
 
 
-def _check_block(cursor: Cursor, i: int, block: int, native: _Native | None) -> Mismatch | None:
+def _check_block(
+    cursor: Cursor, i: int, block: int, native: _Native | None, tables: _Tables | None = None
+) -> Mismatch | TableMismatch | None:
     """Return the mismatch of the `i`-th block that is looked at, None where it is reproduced."""
     recording = cursor.recording
     codec, stride, grid = recording.checkpoints.codec, recording.stride, recording.grid
@@ -187,16 +304,21 @@ def _check_block(cursor: Cursor, i: int, block: int, native: _Native | None) -> 
         if again:
             cursor.run(_away(i, room))
             cursor.restore(block)
-        cursor.run(reach)
+        watched = tables if again or not room else None  # in a new process, what happens once happens before
+        if watched is None:
+            cursor.run(reach)
+        else:
+            watched.start()
+            watched.run(reach, reach)
         inside = codec.encode(cursor.state)
         if again and not codec.same(before, inside):
             return find_mismatch(cursor, block, cursor.t, before, inside)
         before = inside
-        _to_end(cursor, min(end, grid.n_blocks) - 1, stored)
+        _to_end(cursor, min(end, grid.n_blocks) - 1, stored, watched)
         got = codec.encode(cursor.state)
         if not (codec.digest(got) == recording.tail_digest if expected is None else codec.same(expected, got)):
             return find_mismatch(cursor, block, cursor.t, expected, got)
-    return None
+    return None if tables is None else tables.unlike
 
 
 def compared_step(i: int, room: int) -> int:
@@ -205,10 +327,19 @@ def compared_step(i: int, room: int) -> int:
     return 1 + (0x9E3779B9 * (i + 1) % (1 << 32) * room >> 32)
 
 
-def _to_end(cursor: Cursor, block: int, into_next: bool) -> None:
-    while cursor.block < block:
+def _to_end(cursor: Cursor, block: int, into_next: bool, tables: _Tables | None = None) -> None:
+    """Go to the last state of `block`, or into the next one, past the metrics of `tables`."""
+    while True:
+        is_last, n_states = cursor.block == block, cursor.grid.stop(cursor.block) - cursor.t
+        n_steps = n_states if into_next or not is_last else n_states - 1
+        if tables is None:
+            cursor.run(n_steps)
+        else:
+            tables.run(n_states, n_steps)
+            tables.close()
+        if is_last:
+            return
         cursor.cross()
-    cursor.run(cursor.grid.stop(block) - cursor.t - (not into_next))
 
 
 def find_mismatch(cursor: Cursor, block: int, step: int, expected: Row | None, got: Row) -> Mismatch:

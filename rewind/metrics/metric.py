@@ -124,6 +124,26 @@ def uncopied(function: MetricFunction | None) -> MetricFunction | None:
     return function.function if isinstance(function, _ArrayCopy) else function
 
 
+def same_metric(one: MetricFunction | None, other: MetricFunction | None) -> bool:
+    """Return whether two metrics, as `resolve_one` returns them, are the same function or the same name."""
+    a, b = uncopied(one), uncopied(other)
+    if isinstance(a, (operator.attrgetter, operator.itemgetter)) and type(a) is type(b):
+        return bool(a.__reduce__() == b.__reduce__())
+    return a is b
+
+
+def names_of(metrics: Mapping[str, MetricFunction | None]) -> dict[str, str | None]:
+    """Return the metrics that need no function: names of attributes or keys, and None for the state itself."""
+    found: dict[str, str | None] = {}
+    for name, metric in metrics.items():
+        function = uncopied(metric)
+        if isinstance(function, (operator.attrgetter, operator.itemgetter)):
+            found[name] = function.__reduce__()[1][0]
+        elif function is None:
+            found[name] = None
+    return found
+
+
 def as_values(name: str, values: Sequence[Any] | Array, step: int, shape: tuple[int, ...] | None = None) -> Array:
     """Return what a metric gave, from `step` on, as float64 of shape (n, *shape); integers are rounded to doubles.
 

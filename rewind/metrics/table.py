@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..kernel import Tally
 from ..state.columns import Array
 from ..state.frozen import frozen
 from .metric import MetricFunction, as_values
-from .moments import Moments, ScalarMoments, VectorMoments
+from .moments import EPS, Moments, ScalarMoments, VectorMoments
 from .statistics import Stats
 
 
@@ -196,6 +196,104 @@ class MetricTable:
         """Statistics over all blocks."""
         whole = self.tail if self.closed is None else self.closed.merge(self.tail)  # type: ignore[arg-type]
         return Stats(whole, self.shape)
+
+
+# ---- what a replay gives, and what is in the table
+
+
+class TableRows(NamedTuple):
+    """Some rows of a table, as they travel to whoever replays their blocks.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one value.
+    shift : ndarray or None
+        As in `VectorMoments`, for a metric with several components.
+    rows : dict of int to dict of str to ndarray
+        `COLUMNS` by block.
+
+    Notes
+    -----
+    What is compared is compared byte for byte, but for the mean and m2 of several components: these may have been
+    summed in another order, see `VectorMoments.agrees`.
+    """
+
+    shape: tuple[int, ...]
+    shift: Array | None
+    rows: Mapping[int, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, table: MetricTable, blocks: Iterable[int]) -> TableRows:
+        """Return the rows of some blocks."""
+        shift = table.tail.shift if isinstance(table.tail, VectorMoments) else None
+        rows = {block: {name: table.rows[name][block] for name in COLUMNS} for block in blocks}
+        return cls(table.shape, shift, rows)
+
+    def difference(self, name: str, block: int, values: Sequence[Any] | Array, start: int) -> TableDifference | None:
+        """Return where the values of `block`, the first of which belongs to step `start`, are not those of its row."""
+        array = as_values(name, values, start, self.shape)
+        if self.shape:
+            assert self.shift is not None
+            moments: Moments = VectorMoments.of(array.reshape(len(array), -1), start, self.shift)
+        else:
+            moments = ScalarMoments.of(array, start)
+        return self.moments_difference(name, block, moments, start)
+
+    def moments_difference(self, name: str, block: int, moments: Moments, start: int) -> TableDifference | None:
+        """Return where the moments of `block`, which begins at step `start`, are not those of its row."""
+        kept = self.rows[block]
+        given: Mapping[str, Any]
+        if isinstance(moments, VectorMoments):
+            given = vector_row(moments, self.shape)
+        else:
+            given = {column: getattr(moments, column) for column in COLUMNS}
+        for column in _COMPARED:
+            old, new = (np.asarray(row[column], _dtype(column)) for row in (kept, given))
+            # Bytes, not ==: 0.0 is not -0.0. A NaN is the same value twice, whatever its sign.
+            same = old.view(np.int64) == new.view(np.int64)
+            if column not in INTEGER:
+                same |= np.isnan(old) & np.isnan(new)
+            if isinstance(moments, VectorMoments) and column in ("mean", "m2"):
+                with np.errstate(invalid="ignore"):
+                    same |= np.abs(old - new) <= _rounding(column, moments).reshape(self.shape)
+            if not same.all():
+                index = tuple(int(i) for i in np.argwhere(~same)[0])
+                step = _step_of(column, old[index], new[index], kept, given, index)
+                return TableDifference(name, column, index, max(step, start), old[index].item(), new[index].item())
+        return None
+
+
+class TableDifference(NamedTuple):
+    """A number that is not the one in the table: of which metric, column and component; and the step to look at."""
+
+    name: str
+    column: str
+    component: tuple[int, ...]
+    step: int
+    expected: Any
+    got: Any
+
+
+#: The columns in the order in which they are compared: those that tell most of one odd value come first.
+_COMPARED = ("nan_count", "min", "max", "argmin", "argmax", "last", "mean", "m2")
+
+
+def _step_of(column: str, old: Any, new: Any, kept: Mapping[str, Any], given: Mapping[str, Any], index: Any) -> int:
+    """Return the step that a differing extreme was reached at, -1 for other columns."""
+    if column not in ("min", "max"):
+        return -1
+    recorded_is_further = np.isnan(new) or (old < new if column == "min" else old > new)
+    return int(np.asarray((kept if recorded_is_further else given)[f"arg{column}"])[index])
+
+
+def _rounding(column: str, moments: VectorMoments) -> Array:
+    """Return how far two sums of the same values may be apart, see `VectorMoments.agrees`."""
+    n = moments.count
+    with np.errstate(invalid="ignore", over="ignore"):
+        reach = np.maximum(np.abs(moments.min), np.abs(moments.max)) + np.abs(moments.shift)
+        bound = 8 * n * EPS * reach if column == "mean" else 16 * n * n * EPS * reach * reach
+    return np.nan_to_num(bound, nan=np.inf)
 
 
 def require_observed(

@@ -169,6 +169,10 @@ class Execution:
         """Return a pass done in this way; `counted` is how its items are counted and named, as for `Job`."""
         return Job(op, work, items, step, self, **counted)
 
+    def travels(self, step: Step) -> bool:
+        """Return whether what is done may be sent to another process."""
+        return self.executor is not None or (self.workers not in (None, 1) and not step.runs_itself)
+
 
 class Job:
     """A long pass under way: its answers in order, told to `progress` and done by whoever is to do it.

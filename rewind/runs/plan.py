@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..engine.blocks import Grid, default_block_size
@@ -12,7 +13,7 @@ from ..engine.rng import BACKENDS
 from ..engine.snapshots import snapshots_within
 from ..engine.sweep import Plan
 from ..errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
-from ..metrics.metric import resolve
+from ..metrics.metric import names_of, resolve
 from ..state.codec import Row, StateCodec, row_bytes
 from ..state.copies import shared_memory
 from ..steps.resolve import step_of
@@ -21,7 +22,7 @@ from ..steps.source import describe, versions
 from ..steps.step import Step
 from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
 from .options import Options
-from .trajectory import Trajectory
+from .trajectory import OBSERVED, Trajectory
 
 
 def make_plan(
@@ -106,8 +107,12 @@ def follow_plan(trajectory: Trajectory, step: Step, codec: StateCodec, **facts: 
     )
 
 
-def _plan(step: Step, codec: StateCodec, **facts: Any) -> Plan:
-    return Plan(step=step, codec=codec, versions=versions(), **facts)
+def _plan(step: Step, codec: StateCodec, hints: Mapping[str, str], **facts: Any) -> Plan:
+    noted = {name: hint for name, hint in hints.items() if name != OBSERVED}
+    known = names_of(facts.get("metrics", {}))
+    if known:
+        noted[OBSERVED] = json.dumps(known, ensure_ascii=False)
+    return Plan(step=step, codec=codec, versions=versions(), hints=noted, **facts)
 
 
 def _block_size(options: Options, n_steps: int, size: int) -> int:

@@ -309,6 +309,8 @@ class Run(Generic[S]):
             If `f` does not give numbers of one shape, or changes the state.
         NondeterministicReplayError
             If the pass does not get to a stored state it comes by: its numbers would not be those of the recording.
+        ObservedMismatchError
+            If `f` was observed, and gives other numbers for a block than it gave while recording.
         TransferError
             If the step function or `f` cannot be sent to a worker.
         WorkersLostError
@@ -355,7 +357,7 @@ class Run(Generic[S]):
         workers: int | None = None,
         progress: ProgressOption = None,
     ) -> bool:
-        """Replay stored stretches and compare them bit for bit with the recording.
+        """Replay stored stretches and compare them bit for bit with the recording, and with what was observed.
 
         Parameters
         ----------
@@ -376,6 +378,9 @@ class Run(Generic[S]):
         ------
         NondeterministicReplayError
             At the first block found that is not reproduced: names the step, the field, both values and the versions.
+        ObservedMismatchError
+            At the first block whose states are reproduced, and whose observed metrics give other numbers: something
+            happened once. Of a loaded run only metrics are called that `load` was given, or that are names or None.
         MissingStepError
             If the run was loaded without its step function.
         TransferError, WorkersLostError

@@ -23,8 +23,7 @@ from typing import Any
 from ..engine.queries import Measured
 from ..engine.replay import ReplayMismatch
 from ..engine.scan import Scan, stretches
-from ..engine.verify import Verification
-from ..errors import ArgumentError, NondeterminismError, NondeterministicReplayError, ShardError, StepError, show
+from ..errors import ArgumentError, NondeterminismError, ShardError, StepError, show
 from ..metrics.metric import Metric
 from ..metrics.statistics import Stats, Sums
 from ..state.frozen import frozen
@@ -33,8 +32,8 @@ from .executors import STEPS, Execution, ExecutorOption
 from .progress import ProgressOption
 from .run import Run
 from .shard_file import MAX_SHARDS, Part, floats_text, is_part, load, save, share_of
-from .statistics import measures_of
-from .verify import failure, mutating_metric, not_reproduced
+from .statistics import compared, measures_of
+from .verify import mismatches, not_reproduced, verification
 
 __all__ = ["MAX_SHARDS", "Merged", "Part", "is_part", "load", "merge", "save", "stats", "verify"]
 
@@ -99,19 +98,14 @@ def verify(
     """
     shard = _shard(i, n)
     trajectory = run._trajectory
-    trajectory.reader.cursor("verify")
-    recording, step = trajectory.recording, trajectory.step
-    assert step is not None
-    work = Verification(recording, step, trajectory.reader.turn)
+    work = verification(trajectory)
     items = work.items(bool(full))
     low, high = share_of(len(items), *shard)
-    job = Execution(executor, workers, progress).job("verify", work, items[low:high], step, block=lambda item: item[1])
+    execution = Execution(executor, workers, progress)
     found: dict[str, Any] | None = None
     try:
-        for mismatch in job:
-            if mismatch is not None:
-                mutator = mutating_metric(trajectory, mismatch)
-                raise failure(NondeterministicReplayError, mismatch, recording, step, mutator)
+        for mismatch in mismatches(trajectory, work, items[low:high], execution):
+            raise mismatch
     except (NondeterminismError, StepError) as error:
         found = failed(error)
     parameters = {"full": bool(full), "n_items": len(items)}
@@ -180,7 +174,8 @@ def stats(
     work = Scan(trajectory.recording, step, Measured(measures), trajectory.reader.turn)
     kept: dict[str, list[Sums]] = {name: [] for name in measures}
     try:
-        for answer in Execution(executor, workers, progress).job("stats", work, items[low:high], step, **STEPS):
+        answers = Execution(executor, workers, progress).job("stats", work, items[low:high], step, **STEPS)
+        for answer in compared(trajectory, measures, items[low:high], answers):
             for name, sums in zip(measures, answer, strict=True):
                 if kept[name] and not measures[name].shape:  # exact, in any order
                     sums = kept[name].pop().merge(sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,18 @@ import numpy as np
 from ..engine.queries import Measured, Valued
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
-from ..engine.scan import Scan, stretches
+from ..engine.scan import Scan, Stretch, stretches
+from ..engine.verify import TableMismatch
 from ..errors import ArgumentError, ArgumentTypeError, MetricError, UnknownMetricError, WorkersLostError
 from ..metrics.histogram import edges_of
-from ..metrics.metric import Metric, as_values, label, resolve_one
+from ..metrics.metric import Metric, as_values, label, resolve_one, same_metric
 from ..metrics.statistics import Measure, Stats, Sums
-from ..metrics.table import COLUMNS, INTEGER, shift_of
+from ..metrics.table import COLUMNS, INTEGER, TableRows, shift_of
 from ..state.columns import Array
 from .arguments import integer
 from .executors import STEPS, Execution
 from .trajectory import Trajectory
-from .verify import not_reproduced
+from .verify import not_reproduced, observed_failure
 from .views import stacked
 
 
@@ -66,7 +67,7 @@ def stats(
     first, end = trajectory.some_window(start, stop)
     measures = measures_of(trajectory, f, first, end, histogram, max_lag)
     assert trajectory.step is not None
-    sums: list[Sums] = []
+    sums: Sequence[Sums] = []
 
     def found() -> Any:
         stats = {name: s.stats(measures[name].shape) for name, s in zip(measures, sums, strict=False)}
@@ -75,7 +76,8 @@ def stats(
     work = Scan(trajectory.recording, trajectory.step, Measured(measures), trajectory.reader.turn)
     items = stretches(trajectory.recording.grid, first, end)
     try:
-        for answer in execution.job("stats", work, items, trajectory.step, **STEPS):
+        answers = execution.job("stats", work, items, trajectory.step, **STEPS)
+        for answer in compared(trajectory, measures, items, answers):
             sums = [a.merge(b) for a, b in zip(sums, answer, strict=True)] if sums else answer
     except ReplayMismatch as mismatch:
         raise not_reproduced(trajectory, mismatch) from None
@@ -83,6 +85,43 @@ def stats(
         lost.partial = found()
         raise
     return found()  # type: ignore[no-any-return]
+
+
+def compared(
+    trajectory: Trajectory,
+    measures: Mapping[str, Measure],
+    items: Sequence[Stretch],
+    answers: Iterable[Sequence[Sums]],
+) -> Iterator[Sequence[Sums]]:
+    """Yield what metrics gave over stretches; what was observed of a whole block has to be that.
+
+    Raises
+    ------
+    ObservedMismatchError
+        If it is not.
+    """
+    recording, grid = trajectory.recording, trajectory.recording.grid
+    known = trajectory.observed()
+    observed = [_observed_as(trajectory, known, measure) for measure in measures.values()]
+    for item, answer in zip(items, answers, strict=False):
+        whole = item.start == grid.start(item.block) and item.stop == grid.stop(item.block)
+        for name, sums in zip(observed, answer, strict=True):
+            if name is None or not whole:
+                continue
+            rows = TableRows.of(recording.metrics[name], [item.block])
+            found = rows.moments_difference(name, item.block, sums.moments, item.start)
+            if found is not None:
+                assert trajectory.step is not None
+                raise observed_failure(TableMismatch(item.block, item.stop, found), recording, trajectory.step)
+        yield answer
+
+
+def _observed_as(trajectory: Trajectory, known: Mapping[str, Any], measure: Measure) -> str | None:
+    """Return the name that a metric was observed by, None if it was not."""
+    for name, function in known.items():
+        if trajectory.recording.metrics[name].shape == measure.shape and same_metric(function, measure.function):
+            return name
+    return None
 
 
 def measures_of(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..engine.recording import Recording
 from ..engine.replay import Reader
-from ..errors import ArgumentError, PickledStatesWarning
+from ..errors import ArgumentError, PickledStatesWarning, RewindError
 from ..kernel import Snapshots
+from ..metrics.metric import resolve
 from ..state.layout import first_change
 from ..steps.step import Step
 from ..storage import replay_file
 from .arguments import integer
+
+#: Where the hints on a step say which of the metrics are names, or the state itself.
+OBSERVED = "observed"
 
 
 class Trajectory:
@@ -45,6 +50,23 @@ class Trajectory:
     def n_steps(self) -> int:
         """Number of states."""
         return self.recording.n_steps
+
+    def observed(self) -> dict[str, Callable[[Any], Any] | None]:
+        """Return the observed metrics that can be called here.
+
+        They are those whose functions are here, and of a loaded run those that need none: the file says which of them
+        are the state itself, or a name.
+        """
+        recording = self.recording
+        known = {name: f for name, f in self.metrics.items() if name in recording.metrics}
+        try:
+            noted = json.loads(recording.step.get(OBSERVED, "{}"))
+            more = {name: metric for name, metric in noted.items() if name in recording.metrics and name not in known}
+            if more:
+                known |= resolve(more, self.reader.get(0), recording.checkpoints.codec)
+        except (ValueError, AttributeError, RewindError):  # it is a hint, and no more
+            pass
+        return known
 
     def content_hash(self) -> str:
         """Return the hash of everything recorded, which is computed once."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ..engine.divergence import Divergence, Side, diverge
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch, first_mutation
-from ..engine.verify import Mismatch, Verification, find_mismatch
-from ..errors import NondeterministicReplayError, NondeterministicStepError
+from ..engine.transport import can_travel
+from ..engine.verify import Mismatch, TableMismatch, Verification, find_mismatch
+from ..errors import NondeterministicReplayError, NondeterministicStepError, ObservedMismatchError
 from ..steps.source import describe, versions
 from ..steps.step import Step
 from .executors import Execution
@@ -19,16 +20,53 @@ from .trajectory import Trajectory
 
 def verify(trajectory: Trajectory, full: bool, execution: Execution) -> bool:
     """Replay stored stretches and compare them with the recording: `Run.verify`."""
+    work = verification(trajectory)
+    for mismatch in mismatches(trajectory, work, work.items(bool(full)), execution):
+        raise mismatch
+    return True
+
+
+def verification(trajectory: Trajectory) -> Verification:
+    """Return how a run is verified: its states, and the observed metrics whose functions are here."""
     trajectory.reader.cursor("verify")
     assert trajectory.step is not None
-    recording, step = trajectory.recording, trajectory.step
-    work = Verification(recording, step, trajectory.reader.turn)
-    items = work.items(bool(full))
-    job = execution.job("verify", work, items, step, block=lambda item: item[1])
-    for mismatch in job:
-        if mismatch is not None:
-            raise failure(NondeterministicReplayError, mismatch, recording, step, mutating_metric(trajectory, mismatch))
-    return True
+    return Verification(trajectory.recording, trajectory.step, trajectory.reader.turn, trajectory.observed())
+
+
+def mismatches(
+    trajectory: Trajectory, work: Verification, items: Sequence[tuple[int, int]], execution: Execution
+) -> Iterator[NondeterministicReplayError]:
+    """Yield the error for each block that is not reproduced, up to the first."""
+    assert trajectory.step is not None
+    step, options = trajectory.step, {"block": lambda item: item[1]}
+    works = [work]
+    if work.metrics and execution.travels(step) and not can_travel(list(work.metrics.values())):
+        works = list(work.without_metrics())  # and those are looked at here
+    for i, one in enumerate(works):
+        who = execution if i == 0 else Execution()
+        for found in who.job("verify", one, items, step, **options):
+            if isinstance(found, TableMismatch):
+                yield observed_failure(found, trajectory.recording, step)
+            elif found is not None:
+                mutator = mutating_metric(trajectory, found)
+                yield failure(NondeterministicReplayError, found, trajectory.recording, step, mutator)
+
+
+def observed_failure(found: TableMismatch, recording: Recording, step: Step) -> ObservedMismatchError:
+    """Return the error for a block that does not give what was observed."""
+    name, column, component, at, expected, got = found.difference
+    return ObservedMismatchError(
+        found.block,
+        at,
+        found.stop,
+        name,
+        column,
+        component,
+        expected,
+        got,
+        recorded=facts(recording),
+        present=facts_here(step.function),
+    )
 
 
 def mutating_metric(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, int] | None:

@@ -317,6 +317,22 @@ def test_verify_says_what_it_did(recorded, cli, full):
     assert code == 0 and json.loads(out)["ok"] is True
 
 
+def test_verify_compares_what_was_observed_and_says_what_it_cannot(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "once.py").write_text(
+        "LEFT = [-50.0]\ndef double(s): return 2 * s['x']\n"
+        "def step(s, rng):\n    odd = LEFT.pop() if LEFT and s['n'] == 700 else 1.0\n"
+        "    return {'n': s['n'] + 1, 'x': min(rng.random(), odd)}\n"
+    )
+    argv = ["record", "once.py:step", "--init", '{"n": 0, "x": 0.0}', "-n", "1000", "--seed", "1", "-o", "run.replay"]
+    assert cli(*argv, "--observe", "x=x", "--observe", "twice=once.py:double")[0] == 0
+    argv = ["verify", "run.replay", "--full", "--step", "once.py:step"]
+    code, out, err = cli(*argv)
+    assert code == 1 and "metric 'x'" in out and "twice is not compared; --observe gives the functions" in err
+    code, out, err = cli(*argv, "--observe", "twice=once.py:double", "--observe", "x=x")
+    assert code == 1 and "metric 'twice'" in out and "not compared" not in err
+
+
 def test_verify_with_another_step_is_exit_1_and_says_where(recorded, cli):
     (recorded / "other.py").write_text(WALK.replace("rng.random()", "rng.random() / 2"))
     code, out, err = cli("verify", "run.replay", "--step", "other.py:step", "--json")

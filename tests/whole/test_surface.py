@@ -103,8 +103,10 @@ def test_what_a_module_exports_is_there(module):
 #: Where the surface may be another than that of 0.5, and why. A part of it is named by its path in the golden file.
 DIFFERENCES = {
     "command/verbs/record": "the verb has the name that it has in Python; `run` is another name of it",
+    "command/verbs/verify/--observe": "what was observed is compared: --observe gives the functions",
     "names/Branches/new": "a branch is any run: the annotation named a class that is no longer there",
     "names/Progress/": "it says how long a block takes, where that is long",
+    "names/ObservedMismatchError": "what the metrics give of replayed states is compared with what was observed",
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
     "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
 }
@@ -338,6 +340,9 @@ SAMPLES = [
     errors.StoreVersionError("/runs/tracker.sqlite", 2, 1),
     errors.StoreDamagedError("read", "/runs/tracker.sqlite", "it is no SQLite database"),
     errors.NondeterministicStepError(1, 5, ".x", 0.1, 0.2),
+    errors.ObservedMismatchError(
+        1, 5, 8, "x", "min", (2,), -50.0, 0.5, recorded={"numpy": "1"}, present={"numpy": "2"}
+    ),
     errors.NondeterministicReplayError(1, 5, ".x", 0.1, 0.2, recorded={"numpy": "1"}, present={"numpy": "2"}),
     errors.ArtifactFormatError("the file is empty", "a.replay"),
     errors.ArtifactVersionError(2, 1, "a.replay"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine.recording import Recording
-from ...engine.verify import Verification
+from ...engine.verify import Mismatch, Verification
 from ...errors import (
     ArgumentTypeError,
     ArtifactError,
@@ -276,7 +276,7 @@ class Simulation:
             return
         block = recording.grid.block_of(t) // recording.stride * recording.stride
         for mismatch in Verification(recording, step, Turn()).here([(0, block)]):
-            if mismatch is not None:
+            if isinstance(mismatch, Mismatch):
                 raise failure(NondeterministicReplayError, mismatch, recording, step)
         self._proved.add(part.file)
 
