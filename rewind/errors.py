@@ -959,4 +959,18 @@ class DroppedWarning(RewindWarning):
 
 
 class StepSourceWarning(RewindWarning):
-    """The step function is not the one that was recorded."""
+    """The step function, or what it calls and reads, is not what was recorded."""
+
+
+def changed_code(step: str, path: object, recorded: str | None, changes: Sequence[str]) -> str:
+    """Return what to say of a step function that is not the one in a file; `changes` names parts of it."""
+    named = f": {_listed(changes)} changed" if changes else ""
+    return (
+        f"the source of {step} is not the source {path} was recorded with ({recorded or 'no name'}){named}; "
+        "run.verify(full=True) tells whether it gives the same states"
+    )
+
+
+def _listed(words: Sequence[str], most: int = 8) -> str:
+    shown = [*words[:most], *([f"{len(words) - most} more"] if len(words) > most else [])]
+    return ", ".join(shown[:-1]) + " and " + shown[-1] if len(shown) > 1 else shown[0]

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from ..engine.recording import Recording
 from ..engine.snapshots import snapshots_within
 from ..engine.verify import sampled_blocks
-from ..errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError
+from ..errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError, changed_code
 from ..metrics.metric import Metric, resolve
 from ..metrics.table import require_observed
 from ..state.codec import UserCodec
+from ..steps.code import Code, classes_of
 from ..steps.resolve import step_of
-from ..steps.source import describe
+from ..steps.source import changed, describe
 from ..steps.step import Step
 from ..storage.open import open_run
 from .arguments import codec_of, integer, key_of, n_bytes_of
@@ -84,7 +85,7 @@ def load(
     UnfinishedRecordingWarning
         If a recording that is to replace the file is under way, or was cut off.
     StepSourceWarning
-        If the source of `step_fn` is not the source that was recorded.
+        If the code of `step_fn`, a helper it calls, a value it reads or a class of its states is not what was recorded.
 
     Notes
     -----
@@ -126,15 +127,11 @@ def attached(
     step = step_of(step_fn, recording.params, recording.backend)
     if checkpoints.codec.layout is not None:
         checkpoints.codec.layout.require_classes(getattr(step_fn, "__module__", None))
-    here = describe(step_fn)
-    recorded = recording.step.get("source")
-    if recorded is not None and here.get("source", recorded) != recorded:
+    here = describe(step_fn, code=Code(step_fn, classes_of(checkpoints)))
+    found = changed(recording.step, here)
+    if found is not None:
         warnings.warn(
-            StepSourceWarning(
-                f"the source of {here['id']} is not the source {path} was recorded with "
-                f"({recording.step.get('id', 'no name')}); run.verify(full=True) tells whether it gives the same states"
-            ),
-            stacklevel=stacklevel,
+            StepSourceWarning(changed_code(here["id"], path, recording.step.get("id"), found)), stacklevel=stacklevel
         )
     for name in observe or ():
         if name not in recording.metrics:

@@ -16,9 +16,10 @@ from ..errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
 from ..metrics.metric import names_of, resolve
 from ..state.codec import Row, StateCodec, row_bytes
 from ..state.copies import shared_memory
+from ..steps.code import Code, classes_in, classes_of
 from ..steps.resolve import step_of
 from ..steps.signature import params_of
-from ..steps.source import describe, versions
+from ..steps.source import changed, describe, versions
 from ..steps.step import Step
 from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
 from .options import Options
@@ -61,7 +62,7 @@ def make_plan(
     if step_id is not None and not isinstance(step_id, str):
         raise ArgumentTypeError("step_id", step_id, "a str")
     metrics = resolve(options.observe, init_state, codec) if options.observe is not None else {}
-    hints = describe(step_fn, step_id)
+    hints = describe(step_fn, step_id, Code(step_fn, classes_in(init_state)))
     budget = n_bytes_of("memory_budget", options.memory_budget)
     snapshots = snapshots_within(budget, step, codec, init_state, Grid(n, length), backend)
     plan = _plan(
@@ -95,13 +96,14 @@ def follow_plan(trajectory: Trajectory, step: Step, codec: StateCodec, **facts: 
         What else a `Plan` holds: ``n_steps``, ``seed``, ``metrics``, ``origin``, and ``stride``.
     """
     recording = trajectory.recording
-    here, recorded = describe(step.function), dict(recording.step)
+    code = Code(step.function, classes_of(recording.checkpoints))
+    here, recorded = describe(step.function, code=code), dict(recording.step)
     return _plan(
         step,
         codec,
         block_size=recording.block_size,
         backend=recording.backend,
-        hints=recorded if here.get("source") == recorded.get("source") else here,  # the file may know more of it
+        hints=here if changed(recorded, here) is not None else recorded,  # the file may know more of it
         turn=trajectory.reader.turn,
         **facts,
     )

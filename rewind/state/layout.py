@@ -123,6 +123,25 @@ class Layout:
 
         visit(self.root)
 
+    def classes(self) -> list[type]:
+        """Return the dataclasses and namedtuples of states.
+
+        Raises
+        ------
+        StateClassError
+            If one is not imported.
+        """
+        found: dict[type, None] = {}
+
+        def visit(node: Node) -> None:
+            if isinstance(node, RecordNode):
+                found[node.python_type] = None
+            for child in node.children:
+                visit(child)
+
+        visit(self.root)
+        return list(found)
+
 
 def _put_iterators(node: Node, row: list[Array], iterators: list[Iterator[Any]]) -> None:
     # No closure that calls itself: such a one, with the state in it, is only freed by a collection of cycles.

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import os
 import pickle
 import re
 import sys
 from _ctypes import CFuncPtr
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ class NativeStep:
         What its first argument points to in C, such as ``double``; empty where that is ``void`` or not known.
     keep : object
         What owns the code.
+    version : str, optional
+        What its user calls this version of the code.
+    library : str, optional
+        The file its code was loaded from, where there is one.
     """
 
     address: int
@@ -65,9 +70,16 @@ class NativeStep:
     source: tuple[str, str] | None = None
     target: str = ""
     keep: Any = field(default=None, repr=False, compare=False)
+    version: str | None = field(default=None, compare=False)
+    library: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.__dict__.update(__name__=self.name, __qualname__=self.name, __module__=self.module)
+
+    @property
+    def function(self) -> Any:
+        """The Python function that numba compiled this of, if it did."""
+        return getattr(self.keep[0], "__wrapped__", None) if self.keep is not None else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.source is None:
@@ -76,7 +88,8 @@ class NativeStep:
                 "rewind.native_step(('module', 'name')), of a `cdef api` function, is found again by its name; or give "
                 "each process a step of its own"
             )
-        return native_step, (self.source,)
+        make = native_step if self.version is None else functools.partial(native_step, version=self.version)
+        return make, (self.source,)
 
     def __copy__(self) -> NativeStep:
         return self
@@ -85,7 +98,7 @@ class NativeStep:
         return self
 
 
-def native_step(x: Any, *, per_block: bool | None = None) -> NativeStep:
+def native_step(x: Any, *, per_block: bool | None = None, version: str | None = None) -> NativeStep:
     """Return a C function as a step function for `record`.
 
     Parameters
@@ -98,6 +111,9 @@ def native_step(x: Any, *, per_block: bool | None = None) -> NativeStep:
         names is a ``cdef api`` function of a Cython module.
     per_block : bool, optional
         Which of the two it has to be. Default: either.
+    version : str, optional
+        What you call this version of the code. `load` warns where it is not the one that was recorded. Default: the
+        bytes of the library that the function is in tell, or where numba compiled it in memory, its Python function.
 
     Returns
     -------
@@ -116,16 +132,43 @@ def native_step(x: Any, *, per_block: bool | None = None) -> NativeStep:
     The state is a Python float (a ``double`` in C) or int (``int64_t``), a numpy number, or a contiguous array of
     numbers or structs; `params` are slots of 8 bytes, sorted by name. ``docs/native-steps.md`` has an example of each.
     """
+    if version is not None and not isinstance(version, str):
+        raise ArgumentTypeError("version", version, "a str")
     if isinstance(x, NativeStep):
-        step = x
+        step = x if version is None else replace(x, version=version)
     else:
         address, signature, name, module, source, keep = _find(x)
         runs_blocks, target = _read(name, signature)
-        step = NativeStep(address, runs_blocks, name, module, source, target, (x, keep))
+        step = NativeStep(address, runs_blocks, name, module, source, target, (x, keep), version, _library_of(address))
     if per_block is not None and step.per_block != bool(per_block):
         wanted, found = (BLOCK_STEP, STEP) if per_block else (STEP, BLOCK_STEP)
         raise ArgumentError(f"the signature of {step.name}", found, repr(wanted), "Leave per_block out to take either")
     return step
+
+
+class _Place(ctypes.Structure):
+    """``Dl_info`` of ``dlfcn.h``."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("at", ctypes.c_void_p),
+    )
+
+
+def _library_of(address: int) -> str | None:
+    """Return the file whose code is at an address, None where there is none or the system does not tell."""
+    try:
+        look = ctypes.CDLL(None).dladdr
+    except (OSError, TypeError, AttributeError):  # Windows
+        return None
+    look.argtypes, look.restype = (ctypes.c_void_p, ctypes.c_void_p), ctypes.c_int
+    found = _Place()
+    if not look(address, ctypes.byref(found)) or not found.file:
+        return None
+    path = os.path.abspath(os.fsdecode(found.file))
+    return path if os.path.isfile(path) and not path.startswith("/proc/") else None
 
 
 _SOURCES = (

@@ -6,16 +6,20 @@ import hashlib
 import inspect
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .code import Code, changes, parts_of
 from .version import VERSION
 
 
-def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[str, str]:
-    """Return what is known of a step function: ``id`` (module:qualname), ``file``, ``source`` (blake2b of its text)."""
+def describe(step_fn: Callable[..., Any], step_id: str | None = None, code: Code | None = None) -> dict[str, str]:
+    """Return what is known of a step function.
+
+    ``id`` (module:qualname), ``file``, ``source`` (blake2b of its text), and ``code`` where that was read.
+    """
     function: Any = step_fn
     while hasattr(function, "func"):  # functools.partial
         function = function.func
@@ -25,6 +29,8 @@ def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[st
     if hasattr(step_fn, "func"):  # its arguments are not part of the name: that must not pass for the function itself
         name = f"functools.partial({name})"
     hints = {"id": step_id or name}
+    if code is not None:
+        hints["code"] = code.text
     try:
         file = inspect.getsourcefile(named)
         text = textwrap.dedent(inspect.getsource(named))
@@ -34,6 +40,19 @@ def describe(step_fn: Callable[..., Any], step_id: str | None = None) -> dict[st
         hints["file"] = os.path.basename(file)
     hints["source"] = hashlib.blake2b(text.rstrip().encode(), digest_size=16).hexdigest()
     return hints
+
+
+def changed(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[str] | None:
+    """Return what is not as in the hints of a recording: parts by name, None where nothing differs.
+
+    An empty list where only the text of the step function is known to differ: a file of an earlier version, or of
+    another Python, whose bytecode says nothing here.
+    """
+    before, now = (parts_of(hints["code"]) if "code" in hints else None for hints in (recorded, here))
+    if before is not None and now is not None:
+        return changes(before, now) or None
+    source = recorded.get("source")
+    return [] if source is not None and here.get("source", source) != source else None
 
 
 def versions() -> dict[str, str]:

@@ -337,7 +337,8 @@ def test_a_parameter_is_kept(tmp_path):
     with pytest.raises(rewind.StepError):
         rewind.record(step, 0.0, 100, 1, path=path, params=params)
     stop[0] = 1e9
-    run = rewind.resume(path, step)
+    with pytest.warns(rewind.StepSourceWarning, match="stop changed"):
+        run = rewind.resume(path, step)
     assert run.params == params and list(run) == loop(step, 0.0, 100, 1, 10, params=params)
 
 

@@ -108,6 +108,8 @@ DIFFERENCES = {
     "names/Progress/": "it says how long a block takes, where that is long",
     "names/ObservedMismatchError": "what the metrics give of replayed states is compared with what was observed",
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
+    "names/NativeStep/": "what identifies its code: its version, its library, the function that numba compiled",
+    "names/native_step": "version= names the version of code that no file tells of",
     "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
 }
 #: Annotations may spell a type in another way.
