@@ -14,6 +14,7 @@ from typing import Any
 from ..engine.recording import Recording
 from ..errors import StateClassError, StepRangeError, UnsafeArtifactError, show
 from ..runs.load import load
+from ..runs.progress import Progress, ProgressOption, bar, long_block
 from ..runs.run import Run
 from ..storage import replay_file
 from ..storage.open import open_run
@@ -215,6 +216,23 @@ def params_of(pairs: Sequence[str]) -> dict[str, Any] | None:
 def progress_of(args: argparse.Namespace) -> bool | None:
     """Return whether progress is shown: on a terminal, unless --quiet."""
     return True if sys.stderr.isatty() and not args.quiet else None
+
+
+def told_progress_of(args: argparse.Namespace) -> ProgressOption:
+    """Return what shows the progress of a recording, and says once, on stderr, that a block takes long."""
+    show, said = bar() if progress_of(args) else None, False
+
+    def tell(progress: Progress) -> None:
+        nonlocal said
+        text = long_block(progress)
+        if text and not said:
+            said = True
+            kept = "what is done of it is kept every minute, and a signal ends the recording at a step"
+            sys.stderr.write(f"rewind: {text}; {kept}. --block-size makes blocks shorter\n")
+        if show is not None:
+            show(progress)
+
+    return None if args.quiet else tell
 
 
 # ---- states

@@ -48,8 +48,7 @@ def record(new: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--backend",
         choices=("python", "numpy"),
-        default="python",
-        help="the rng that STEP gets: a random.Random, or a numpy Generator",
+        help="the rng that STEP gets: a random.Random, or a numpy Generator. Default: python",
     )
     new.add_argument("--block-size", type=int, metavar="K", help="steps of a block. Default: the square root of N")
     new.add_argument(

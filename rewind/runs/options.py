@@ -34,6 +34,8 @@ class Options:
     path: str | os.PathLike[str] | None = None
     durability: Durability = "block"
     on_signal: OnSignal = None
+    resume: bool = False
+    allow_pickle: bool = False
     progress: ProgressOption = None
 
 
@@ -53,6 +55,8 @@ def signals_of(on_signal: Any) -> Signals:
 
 def require_no_output(options: Options) -> None:
     """Refuse what means nothing without a file to record to."""
+    if options.resume:
+        raise ArgumentError("resume", True, "path= as well", "Without it there is nothing to go on with")
     if durability_of(options.durability) != "block" or options.on_signal is not None:
         name = "on_signal" if options.on_signal is not None else "durability"
         raise ArgumentError(name, getattr(options, name), "path= as well", "Without it there is nothing to write to")

@@ -63,7 +63,7 @@ def reporter(progress: ProgressOption, op: str, total: int) -> Report | None:
         return None
     if progress is not True and not callable(progress):
         raise ArgumentTypeError("progress", progress, "True, None or a callable that takes a rewind.Progress")
-    show: Callable[[Progress], object] = _bar() if progress is True else progress
+    show: Callable[[Progress], object] = bar() if progress is True else progress
     began = time.monotonic()
     shown = began - INTERVAL
     block_seconds: float | None = None
@@ -94,22 +94,23 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-def _bar() -> Callable[[Progress], object]:
+def bar() -> Callable[[Progress], object]:
+    """Return what ``progress=True`` shows: a bar of tqdm, or one line on stderr."""
     try:
         from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         return _line
 
-    bar = None
+    shown = None
 
     def show(progress: Progress) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=progress.total, desc=progress.op, unit="step", unit_scale=True, disable=None)
-        bar.update(progress.done - bar.n)
-        bar.set_postfix_str(long_block(progress), refresh=False)
+        nonlocal shown
+        if shown is None:
+            shown = tqdm(total=progress.total, desc=progress.op, unit="step", unit_scale=True, disable=None)
+        shown.update(progress.done - shown.n)
+        shown.set_postfix_str(long_block(progress), refresh=False)
         if progress.done >= progress.total:
-            bar.close()
+            shown.close()
 
     return show
 

@@ -16,6 +16,7 @@ from .execute import run_plan
 from .options import Durability, OnSignal, Options
 from .plan import make_plan
 from .progress import ProgressOption
+from .resume import recorded_before
 from .run import Run
 
 S = TypeVar("S")
@@ -39,6 +40,8 @@ def record(
     path: str | os.PathLike[str] | None = None,
     durability: Durability = "block",
     on_signal: OnSignal = None,
+    resume: bool = False,
+    allow_pickle: bool = False,
     checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
@@ -60,6 +63,8 @@ def record(
     path: str | os.PathLike[str] | None = None,
     durability: Durability = "block",
     on_signal: OnSignal = None,
+    resume: bool = False,
+    allow_pickle: bool = False,
     checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
@@ -80,6 +85,8 @@ def record(
     path: str | os.PathLike[str] | None = None,
     durability: Durability = "block",
     on_signal: OnSignal = None,
+    resume: bool = False,
+    allow_pickle: bool = False,
     checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
@@ -125,7 +132,15 @@ def record(
         end. A killed process loses nothing that was written, whichever it is.
     on_signal : "checkpoint", optional
         With `path`, SIGTERM and SIGUSR1 (a scheduler's time limit) end the recording as Ctrl-C does: at the end of the
-        block, with all on disk, by `RecordingInterrupted`. A second Ctrl-C does not wait for the end of the block.
+        step under way (of the block, where that is less than a second away), with all on disk, by
+        `RecordingInterrupted`. A second Ctrl-C does not wait for the end of the step.
+    resume : bool
+        With `path`, go on with the recording there, as `resume` does, or load the file where it is done, or begin: the
+        same call does each. A call that asks for another recording than the one that was begun is refused: with another
+        step function, state 0, seed, backend, block size, parameters or names of metrics. One that has made no step is
+        begun anew.
+    allow_pickle : bool
+        With `resume`, whether checkpoints that are pickles may be unpickled, as for `load`.
     checkpoint_budget : int or str, optional
         Most bytes the checkpoints may take before compression, such as ``"64MB"``, for large states: blocks are made
         as long as that needs. Not with `block_size`.
@@ -145,7 +160,7 @@ def record(
     StepError
         If `step_fn` raises; ``.run`` holds the finished part.
     RecordingInterrupted
-        At Ctrl-C; ``.run`` holds the finished blocks.
+        At Ctrl-C; ``.run`` holds what is finished.
     ArtifactIOError
         With `path`, if the operating system says no; ``.run`` holds the finished part, where there is one.
     ArtifactBusyError, UnfinishedRecordingError
@@ -185,7 +200,13 @@ def record(
         path=path,
         durability=durability,
         on_signal=on_signal,
+        resume=bool(resume),
+        allow_pickle=bool(allow_pickle),
         progress=progress,
     )
+    if options.resume:
+        before = recorded_before(step_fn, init_state, n_steps, seed, options)
+        if before is not None:
+            return before
     plan, row = make_plan(step_fn, init_state, n_steps, seed, options)
     return run_plan(Run, plan, row, options)

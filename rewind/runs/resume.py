@@ -14,17 +14,21 @@ from ..engine.pace import Part
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
 from ..engine.sweep import Plan, Report, Stopped, checked_row, go_on
-from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError
+from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError, StateClassError, show
 from ..metrics.metric import Metric
-from ..state.codec import Row, UserCodec
+from ..state.codec import Row, StateCodec, UserCodec
+from ..state.difference import first_difference
+from ..state.frozen import frozen
 from ..steps.importing import ends_import
-from ..storage import journal
+from ..steps.signature import params_of
+from ..steps.source import describe
+from ..storage import journal, replay_file
 from ..storage.journal_writer import Journal
-from .arguments import codec_of, n_steps_of
+from .arguments import codec_of, n_steps_of, seed_of
 from .branch import longer_plan
 from .execute import OpenJournal, open_journal, reopen_journal, sweep_run
 from .load import attached, load
-from .options import Durability, OnSignal, Options, durability_of, signals_of
+from .options import Durability, OnSignal, Options, durability_of, require_no_output, signals_of
 from .progress import ProgressOption, reporter
 from .run import Run
 from .verify import not_reproduced
@@ -87,16 +91,17 @@ def resume(
 
     Notes
     -----
-    The last finished block is run again as a check; the others are read and not run.
+    The last finished block is run again as a check, or the first steps of the block that it stopped in, where that
+    takes long; the others are read and not run.
+
+
+    ``record(..., resume=True)`` begins, goes on, or is done, whatever there is.
 
     Examples
     --------
-    A job that goes on where the one before was stopped::
+    Go on where the job before was stopped::
 
-        try:
-            run = rewind.resume("run.replay", step, on_signal="checkpoint")
-        except FileNotFoundError:
-            run = rewind.record(step, 0, 10**9, seed=1, path="run.replay", on_signal="checkpoint")
+        run = rewind.resume("run.replay", step, on_signal="checkpoint")
     """
     ends_import("resume")
     user = codec_of(codec)
@@ -105,12 +110,29 @@ def resume(
     signals_of(on_signal)
     reporter(progress, "record", 1)
     total = None if n_steps is None else n_steps_of(n_steps)
+    options = replace(options, allow_pickle=allow_pickle)
     target = journal.target_of(path)
-    unfinished = reopen_unfinished(target, options) if is_unfinished(target) else None
-    if unfinished is None:
+    return go_on_at(target, step_fn, total, options, unfinished=is_unfinished(target), max_bytes=max_bytes)
+
+
+def go_on_at(
+    target: str,
+    step_fn: Callable[..., Any],
+    total: int | None,
+    options: Options,
+    *,
+    unfinished: bool,
+    max_bytes: int | None = None,
+) -> Run[Any]:
+    """Go on with what is at `target`, an unfinished recording or a file, as `resume` says."""
+    opened, allow_pickle, observe = None, options.allow_pickle, options.observe
+    if unfinished:
+        opened = reopen_unfinished(target, options)
+    if opened is None:
+        user = codec_of(options.codec)
         finished = load(target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=user, max_bytes=max_bytes)
         return _longer(target, finished, total, options)
-    with unfinished as output:
+    with opened as output:
         found = output.log.found
         assert found is not None
         before = found.growth.finished()
@@ -122,6 +144,162 @@ def resume(
         if stride is not None and total != found.owner.n_steps:
             stride = thinned_stride(stride, replace(before, n_steps=total).grid.n_blocks, total)
         return _gone_on(run, found.growth.row, total, stride, output, options, found.growth.part)
+
+
+@frozen
+class Begun:
+    """What there is at a path to go on with: a finished file, or a recording that has not become one."""
+
+    recording: Recording
+    unfinished: bool
+    busy: bool = False
+
+
+def begun_at(target: str, codec: UserCodec | None = None) -> Begun | None:
+    """Return what there is to go on with; None where there is nothing, or a recording that has made no step."""
+    if is_unfinished(target):
+        with contextlib.suppress(ArtifactNotFoundError):
+            found = journal.read(journal.journal_of(target), codec, 1 << 62)
+            if found.writing or found.growth.recording().n_steps > 1:
+                return Begun(found.recording(), True, found.writing)
+    try:
+        return Begun(replay_file.load(target, codec).recording, False)
+    except ArtifactNotFoundError:
+        return None
+
+
+@frozen
+class Change:
+    """What a call asks for that a recording was begun otherwise with: the argument, both values, and where in them."""
+
+    name: str
+    given: Any
+    recorded: Any
+    path: str = ""
+
+
+class _Another:
+    """A state that is not shown, since it is a pickle."""
+
+    def __repr__(self) -> str:
+        return "another state"
+
+
+MISSING: Any = object()
+
+
+def first_change(
+    before: Recording,
+    *,
+    step_fn: Callable[..., Any] | None = None,
+    step_id: str | None = None,
+    seed: int | None = None,
+    backend: str | None = None,
+    block_size: int | None = None,
+    params: Mapping[str, Any] | None = None,
+    observe: Mapping[str, Any] | None = None,
+    init_state: Any = MISSING,
+    codec: UserCodec | None = None,
+    allow_pickle: bool = False,
+) -> Change | None:
+    """Return the first of these that is not what `before` was begun with; None where all that are given are.
+
+    A step is another one if both its name and its source differ: it may have been mended, or moved. Of metrics the
+    names are compared, of state 0 the digest; a pickle whose digest is not known is left alone unless `allow_pickle`.
+    """
+    asked = {
+        "seed": (seed, before.seed),
+        "backend": (backend, before.backend),
+        "block_size": (block_size, before.block_size),
+    }
+    for name, (given, recorded) in asked.items():
+        if given is not None and given != recorded:
+            return Change(name, given, recorded)
+    if params is not None and sorted_text(params) != sorted_text(before.params):
+        return Change("params", dict(params), dict(before.params))
+    if observe is not None and sorted(observe) != sorted(before.metrics):
+        return Change("observe", sorted(observe), sorted(before.metrics))
+    if step_fn is not None:
+        here, there = describe(step_fn, step_id), before.step
+        if all(there.get(fact, here.get(fact)) != here.get(fact) for fact in ("id", "source")):
+            return Change("step_fn", here["id"], there["id"])
+    if init_state is not MISSING:
+        return _changed_state(before, init_state, codec, allow_pickle)
+    return None
+
+
+def sorted_text(params: Mapping[str, Any]) -> str:
+    """Return parameters as text that tells 1, 1.0 and True apart."""
+    return repr(sorted(params.items()))
+
+
+def _changed_state(before: Recording, init_state: Any, codec: UserCodec | None, allow_pickle: bool) -> Change | None:
+    checkpoints = before.checkpoints
+    row, here = checkpoints.row(0), StateCodec.of(init_state, codec)
+    if before.origin.lead or (isinstance(row, bytes) and 0 not in checkpoints.digests and not allow_pickle):
+        return None
+    given = here.encode(init_state)
+    try:
+        if here.digest(given) == checkpoints.digest(0):
+            return None
+        recorded = None if isinstance(row, bytes) else checkpoints.codec.tree(row)
+    except StateClassError:  # the step brings it along, or it is missed there
+        return None
+    if recorded is None:
+        return Change("init_state", init_state, _Another())
+    difference = first_difference(recorded, here.tree(given))
+    if difference is not None and difference.path:
+        return Change("init_state", difference.got, difference.expected, difference.path)
+    return Change("init_state", init_state, recorded)
+
+
+def recorded_before(
+    step_fn: Callable[..., Any], init_state: Any, n_steps: int, seed: int | None, options: Options
+) -> Run[Any] | None:
+    """Return the run that ``record(..., resume=True)`` goes on with, or that is done; None where it is to begin.
+
+    Raises
+    ------
+    ArgumentError
+        If what there is was begun otherwise.
+    """
+    if options.path is None:
+        require_no_output(options)
+    durability_of(options.durability)
+    signals_of(options.on_signal)
+    reporter(options.progress, "record", 1)
+    total, codec = n_steps_of(n_steps), codec_of(options.codec)
+    target = journal.target_of(options.path)  # type: ignore[arg-type]
+    begun = begun_at(target, codec)
+    if begun is None:
+        return None
+    if not begun.busy:  # else it is refused for that
+        _require_same(begun, target, step_fn, init_state, seed, options)
+    return go_on_at(target, step_fn, total, options, unfinished=begun.unfinished)
+
+
+def _require_same(
+    begun: Begun, target: str, step_fn: Callable[..., Any], init_state: Any, seed: int | None, options: Options
+) -> None:
+    """Refuse to go on with a recording by a call that would have begun another one."""
+    change = first_change(
+        begun.recording,
+        step_fn=step_fn,
+        step_id=options.step_id,
+        seed=None if seed is None else seed_of(seed),
+        backend=options.backend,
+        block_size=options.block_size,
+        params=params_of(options.params),
+        observe=options.observe or {},
+        init_state=init_state,
+        codec=codec_of(options.codec),
+        allow_pickle=options.allow_pickle,
+    )
+    if change is not None:
+        there = journal.journal_of(target) if begun.unfinished else target
+        expected = f"{show(change.recorded)}, with which {there} was begun"
+        advice = "resume=True goes on with that one; for another take another path, or delete the file"
+        raise ArgumentError(change.name + change.path, change.given, expected, advice)
 
 
 def is_unfinished(target: str) -> bool:
@@ -188,7 +366,7 @@ def _gone_on(
     output.log.n_steps, output.log.stride = n_steps, stride
     shown = reporter(options.progress, "record", n_steps)
     plan = longer_plan(run._trajectory, n_steps, before.stride if stride is None else stride)
-    plan = replace(plan, log=output.log, pace=output.pace(shown))
+    plan = replace(plan, log=output.log, pace=output.pace(shown), self_check=bool(options.self_check))
     report, go = output.reported(shown, n_steps), go_on if stride else _grown
     if part is not None and part.t >= n_steps - 1:  # asked for fewer than there are inside the block
         part = None

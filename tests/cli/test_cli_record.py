@@ -355,6 +355,70 @@ def test_a_command_that_would_have_begun_another_run_does_not_go_on(cli, ended, 
     assert pathlib.Path("run.replay.journal").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (("--backend", "numpy"), "was begun with --backend 'python', not 'numpy'"),
+        (("--init", 1), "was begun with --init 0, not 1"),
+        (("--init", "[1.0, 2.0]"), "was begun with --init 0, not [1.0, 2.0]"),
+        (("--init", "walk.py:one"), "was begun with --init 0, not 1"),
+        (("--observe", "x="), "was begun with --observe [], not ['x']"),
+    ],
+)
+@pytest.mark.parametrize("done", [False, True])
+def test_a_changed_backend_state_or_metric_is_refused_as_a_changed_seed_is(cli, here, done, more, words):
+    (here / "walk.py").write_text(WALK + "\ndef one():\n    return 1\n")
+    command = ["record", "walk.py:fails", *BEGIN, "--block-size", 10]
+    assert cli(*command)[0] == 2
+    (here / "mended").touch()
+    if done:
+        assert cli(*command, "--resume")[0] == 0
+    file = pathlib.Path("run.replay" if done else "run.replay.journal")
+    before = file.read_bytes()
+    code, out, err = cli(*command, "--resume", *more)
+    assert (code, out) == (2, "") and words in err
+    assert file.read_bytes() == before
+    assert cli(*command, "--resume")[0] == 0  # as it was
+
+
+def test_a_vector_that_is_another_one_is_named_by_what_differs(cli, here):
+    (here / "vector.py").write_text(
+        "import os\ndef init():\n    return [0.0] * 64\n\ndef step(x, rng):\n"
+        "    if x[0] > 30 and not os.path.exists('mended'):\n        raise ValueError\n"
+        "    return [y + rng.random() for y in x]\n"
+    )
+    command = ["record", "vector.py:step", "-n", 1000, "--seed", 3, "-o", "run.replay", "--resume", "--init"]
+    assert cli(*command, "vector.py:init")[0] == 2
+    (here / "mended").touch()
+    for init, words in ("[1.0, 2.0]", "not [1.0, 2.0]"), (json.dumps([0.0] * 63 + [1.0]), "--init[63] 0.0, not 1.0"):
+        code, _, err = cli(*command, init)
+        assert code == 2 and words in err, err
+    assert cli(*command, "vector.py:init")[0] == 0
+
+
+def test_a_state_that_is_drawn_anew_by_each_call_is_not_taken_for_a_changed_one(cli, here):
+    (here / "walk.py").write_text(WALK + "\nimport random\n\ndef drawn():\n    return 10 + random.randrange(10**12)\n")
+    command = ["record", "walk.py:count", *BEGIN, "--resume", "--init", "walk.py:drawn"]
+    assert cli(*command)[0] == 0 and cli(*command, "-n", 2000)[0] == 0
+    assert len(rewind.load("run.replay")) == 2000
+
+
+def test_a_first_try_that_made_no_step_is_not_in_the_way_of_the_corrected_command(cli, here):
+    (here / "walk.py").write_text(WALK + "\ndef normal(x, rng):\n    return x + rng.standard_normal()\n")
+    command = ["record", "walk.py:normal", *BEGIN, "--init", "0.0", "--resume"]
+    assert cli(*command)[0] == 2 and os.path.exists("run.replay.journal")
+    code, out, err = cli(*command, "--backend", "numpy", "--json")
+    assert code == 0, err
+    assert json.loads(out)["resumed"] is False and rewind.load("run.replay").backend == "numpy"
+
+
+def test_another_step_is_refused_and_a_mended_one_is_not(cli, here):
+    command = [*BEGIN, "--block-size", 10, "--resume"]
+    assert cli("record", "walk.py:fails", *command)[0] == 2
+    code, _, err = cli("record", "walk.py:count", *command)
+    assert code == 2 and "was begun with STEP 'walk:fails', not 'walk:count'" in err
+
+
 def test_resume_begins_where_a_recording_was_cut_off_before_it_began(cli):
     pathlib.Path("run.replay.journal").write_bytes(b"")
     code, _, err = cli("record", "walk.py:step", *BEGIN, "--resume")

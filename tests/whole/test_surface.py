@@ -110,6 +110,8 @@ DIFFERENCES = {
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
     "names/NativeStep/": "what identifies its code: its version, its library, the function that numba compiled",
     "names/native_step": "version= names the version of code that no file tells of",
+    "command/verbs/run/--backend/default": "python still, where none is given: --resume tells whether one is",
+    "names/record": "resume=True: the same call begins, goes on, or is done; allow_pickle= for that",
     "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
 }
 #: Annotations may spell a type in another way.

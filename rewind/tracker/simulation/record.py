@@ -18,8 +18,9 @@ from ...runs.execute import run_plan
 from ...runs.options import Options, durability_of, signals_of
 from ...runs.plan import make_plan
 from ...runs.progress import reporter
+from ...runs.resume import first_change
 from ...runs.run import Run
-from ...state.codec import Row, StateCodec
+from ...state.codec import Row
 from ...steps.signature import parameter_names, params_of, params_taken
 from ..store.history import END, Record
 from ..store.lock import file_stem
@@ -139,20 +140,19 @@ def _require_same(target: Target, request: Request) -> None:
     recording = recording_of(simulation.folder, root)
     again = f"To begin another one, rewind to before it: resume_from='{target.record.run}?_step={root.first - 1}'"
     advice = f"run.record(n_steps=...) goes on with the one it has. {again}"
-    asked = {
-        "seed": (request.seed, recording.seed),
-        "backend": (options.backend, recording.backend),
-        "block_size": (options.block_size, recording.block_size),
-    }
-    for name, (given, recorded) in asked.items():
-        if given is not None and given != recorded:
-            raise ArgumentError(name, given, f"{recorded!r}, with which this run's simulation was begun", advice)
-    row, here = recording.checkpoints.row(0), StateCodec.of(request.init_state, codec_of(options.codec))
-    if isinstance(row, bytes):  # a pickle, which is not opened unasked
-        return
-    if here.digest(here.encode(request.init_state)) != recording.checkpoints.codec.digest(row):
-        expected = "state 0 of the simulation this run has"
-        raise ArgumentError("init_state", request.init_state, expected, advice)
+    change = first_change(
+        recording,
+        seed=request.seed,
+        backend=options.backend,
+        block_size=options.block_size,
+        init_state=request.init_state,
+        codec=codec_of(options.codec),
+    )
+    if change is not None and change.name == "init_state":
+        raise ArgumentError("init_state", request.init_state, "state 0 of the simulation this run has", advice)
+    if change is not None:
+        expected = f"{change.recorded!r}, with which this run's simulation was begun"
+        raise ArgumentError(change.name, change.given, expected, advice)
 
 
 def _params(
