@@ -162,10 +162,23 @@ def names() -> dict[str, Any]:
 
         return c
 
-    @register_jitable
     def back(place, new):
-        if new.ctypes.data != place.ctypes.data:
-            place[...] = new
+        """Write `new`, of the type and shape of `place`, to where that is."""
+
+    @overload(back)
+    def _back(place, new):
+        def c(place, new):
+            if new.ctypes.data != place.ctypes.data:
+                # Not place[...] = new: numba would compile what NumPy says of shapes that differ, for a second.
+                to, given = place.reshape(place.size), new.reshape(new.size)
+                for k in range(to.size):
+                    to[k] = given[k]
+
+        def fortran(place, new):
+            if new.ctypes.data != place.ctypes.data:
+                back(place.T, new.T)
+
+        return fortran if is_fortran(place) else c
 
     def put(row, i, column, size, value):
         """Write the numbers of `value`, in C order."""
