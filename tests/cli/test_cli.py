@@ -17,6 +17,8 @@ import rewind
 from rewind.cli.main import main
 from rewind.cli.user_code import CodeError, Importer
 
+pytestmark = pytest.mark.once  # of files, options and words: which kernel runs does not matter
+
 ROOT = Path(rewind.__file__).parents[1]
 
 WALK = """\

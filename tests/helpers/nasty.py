@@ -58,6 +58,9 @@ class Nasty:
 
 CORPUS: dict[str, Nasty] = {}
 
+#: Those that take a second or two to make: megabytes of constants, so that one making tells as much as two.
+SLOW = {"bomb_of_keys", "header_of_7_mib", "header_of_nothing_messages"}
+
 
 def nasty(said: str, error: str | None = "ArtifactFormatError", **options: Any) -> Callable[[Any], Any]:
     """Enter a function that makes a file into `CORPUS`."""

@@ -15,6 +15,8 @@ from rewind.metrics import autocovariance as module
 from rewind.metrics.autocovariance import Lagged
 from rewind.metrics.moments import ScalarMoments
 
+pytestmark = pytest.mark.once  # of integers: what of it is in a kernel is tried on both in tests/kernel/test_sums.py
+
 LARGEST = 1.7976931348623157e308
 INF, NAN = math.inf, math.nan
 BIG = np.random.default_rng(11)

@@ -108,6 +108,7 @@ def test_steps_are_had_in_any_order(run, python_run):
     assert run.series(square).tobytes() == python_run.series(square.py_func).tobytes()
 
 
+@pytest.mark.once
 def test_statistics_are_the_same_natively_and_in_python(run):
     assert run.stats(square) == run.stats(square.py_func) == run.stats(lambda x: x * x)
     assert run.stats(square, 100, 777) == run.stats(square.py_func, 100, 777)
@@ -150,6 +151,7 @@ def test_a_file_gives_the_run_again(run, tmp_path):
     assert rewind.load(tmp_path / "run.replay", step_fn=ou.py_func)[777] == run[777]
 
 
+@pytest.mark.once
 def test_the_order_of_params_does_not_matter(tmp_path):
     @numba.njit
     def step(x, rng, scale, shift):
@@ -176,6 +178,7 @@ def test_an_array_in_place_is_private_and_verified(both):
     assert run.verify(full=True)
 
 
+@pytest.mark.once
 def test_a_namedtuple_comes_back_as_one(both):
     start = Walker(0.0, np.ones(3), 0)
     run = record(walker, start, observe={"total": total, "n": "n"}, self_check=True)
@@ -186,6 +189,7 @@ def test_a_namedtuple_comes_back_as_one(both):
     assert run.verify(full=True)
 
 
+@pytest.mark.once
 def test_an_error_in_the_step_leaves_the_finished_part(both):
     with pytest.raises(StepError, match="ValueError at step .*: over a hundred") as native:
         record(fragile, 0.0, observe={"x": None})
@@ -203,6 +207,7 @@ def test_a_metric_in_python_is_called_step_by_step(run):
         record(ou, 0.0, observe={"far": lambda x: 1 / (abs(x) < 1)})
 
 
+@pytest.mark.once
 def test_draws_from_numbas_own_global_generator_are_caught():
     with pytest.raises(NondeterminismError):
         record(careless, 0.0, self_check=True)
@@ -222,6 +227,7 @@ def test_what_numba_steps_do_not_take_is_said_at_once():
         record(ou, 0)
 
 
+@pytest.mark.once
 def test_a_step_on_several_threads_of_numbas_is_run_by_one_of_ours():
     @numba.njit(parallel=True)
     def step(x, rng):

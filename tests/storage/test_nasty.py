@@ -75,7 +75,7 @@ def test_there_are_many_and_each_says_what_it_tries():
 
 def test_each_is_the_same_file_every_time(folder: Path):
     for name, entry in CORPUS.items():
-        if not entry.in_folder:
+        if not entry.in_folder and name not in nasty.SLOW:
             written = (folder / f"{name}.replay").read_bytes()
             again = entry.make()
             assert again is not None and hashlib.sha256(again).digest() == hashlib.sha256(written).digest(), name

@@ -36,6 +36,8 @@ from rewind.state.digest import digest
 from rewind.storage import files, replay_file
 from rewind.storage.hdf5 import seal, writer
 
+pytestmark = pytest.mark.once  # of bytes; those that are about a kernel name it, and run it in a process of its own
+
 TESTS = pathlib.Path(__file__).parents[1]
 runs: dict[str, Run[Any]] = {}
 

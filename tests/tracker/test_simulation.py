@@ -21,6 +21,8 @@ from rewind.runs import progress
 from rewind.state.digest import digest
 from rewind.tracker.simulation import parts
 
+pytestmark = pytest.mark.once  # of rows and where they come from: which kernel makes the states does not matter
+
 N, BLOCK = 60, 8
 
 

@@ -36,7 +36,7 @@ def code_blocks(page):
 
 
 #: Both kernels give the same bytes, so that one of them is asked to run the longer pages.
-ONCE = [page for page in PAGES if page not in ("README.md", "docs/how-it-works.md", "docs/questions.md")]
+ONCE = [page for page in PAGES if page not in ("README.md", "docs/how-it-works.md")]
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.once] * (page in ONCE)) for page in PAGES])

@@ -47,7 +47,7 @@ def output(request, tmp_path):
     return text
 
 
-#: Those that run for seconds are marked `once`: both kernels give the same bytes.
+#: All but the quickstart are marked `once`: both kernels give the same bytes.
 def of(name):
     return pytest.mark.parametrize("output", [name], indirect=True)
 
@@ -71,6 +71,7 @@ def test_the_quickstart_says_these_very_words(output):
     ]
 
 
+@pytest.mark.once
 @of("nan_hunt")
 def test_the_nan_is_found_where_it_is(output):
     bad = number(r"the first NaN is at step ([\d,]+)", output)
@@ -83,6 +84,7 @@ def test_the_nan_is_found_where_it_is(output):
     assert "0 of 5 futures" in output and "verified, NaN and all: True" in output
 
 
+@pytest.mark.once
 @of("find_the_moment")
 def test_the_cause_is_found_backward_from_the_damage(output):
     damage = number(r"first of them in minute ([\d,]+)", output)
@@ -110,6 +112,7 @@ def test_an_outbreak_becomes_inevitable(output):
     assert output.endswith("the same number: True\n")
 
 
+@pytest.mark.once
 @of("sir_epidemic")
 def test_common_random_numbers_pay(output):
     assert number(r"at most (\d+) of 2,000", output) > number(r"with masks: at most (\d+) ill", output)
@@ -130,6 +133,7 @@ def test_equipartition_holds(output):
     assert "'kT': 3.0" in output and "verified, in place and all: True" in output
 
 
+@pytest.mark.once
 @of("metropolis")
 def test_the_chain_samples_its_density(output):
     means = re.findall(r"mean ([\d.]+) \+- ([\d.]+) \(truth 3\), variance ([\d.]+)", output)
@@ -142,6 +146,7 @@ def test_the_chain_samples_its_density(output):
     assert output.endswith("verified: True\n")
 
 
+@pytest.mark.once
 @of("native_step")
 def test_the_step_in_c_is_the_one_in_python(output):
     assert "to the same bits: True" in output and "every block, bit for bit: True" in output
@@ -180,12 +185,14 @@ def test_the_shell_goes_on_where_an_example_ends(tmp_path):
     assert re.fullmatch(r"183257:  State\(value=.*\n199999:  State\(value=nan, .*\n", done.stdout)
 
 
+@pytest.mark.once
 @of("killed_job")
 def test_a_killed_job_goes_on_to_the_same_bytes(output):
     assert output.count("killed (-9)") == 2 and "never killed: True" in output
     assert "left in the folder: job.replay, whole.replay" in output
 
 
+@pytest.mark.once
 @of("rewind_a_run")
 def test_an_epidemic_is_rewound_with_its_people_and_goes_on(output):
     assert re.search(r"^town@2: goes on at day (\d+), with \d+ ill, contacts 0.2$", output, re.MULTILINE)
