@@ -12,6 +12,8 @@ from ..state.frozen import frozen
 LOOK = 0.25
 #: Seconds of the rest of a block that is finished although a signal came: its end costs nothing to go on from.
 SOON = 0.5
+#: Seconds of steps after which a block is known by its probe: it is run that far to see that the step is the same.
+KNOWN = 0.1
 #: Most seconds of steps that a kill loses, where a step is no longer than that.
 KEEP = 60.0
 #: Seconds from which on the replay of a finished block, to see that the step is the one it was, takes too long.

@@ -22,7 +22,7 @@ from ..steps.memory import rows_of
 from ..steps.step import Step
 from .block_log import BlockDone, Log
 from .blocks import Grid
-from .pace import LONG, LOOK, Pace, Part, Probe
+from .pace import KNOWN, LONG, LOOK, Pace, Part, Probe
 from .recording import Origin, Recording
 from .replay import Cursor, ReplayMismatch, Watch, first_mutation
 from .rng import get_state, set_state
@@ -189,9 +189,16 @@ def _check_probe(before: Recording, plan: Plan, row: Row, part: Part) -> None:
     got = codec.encode(cursor.state)
     if codec.digest(got) != probe.digest:
         raise ReplayMismatch(probe.block, probe.t, None, got)
+    another = "does not give what was observed from here on; it is another function"
     for (name, table), values, kept in zip(before.metrics.items(), given, part.values, strict=False):
         if as_values(name, values, start, table.shape).tobytes() != kept[: probe.t - start].tobytes():
-            raise MetricError(name, start, "does not give what was observed from here on; it is another function")
+            raise MetricError(name, start, another)
+    for (name, table), kept in zip(before.metrics.items(), part.values, strict=True):
+        function, state = plan.metrics[name], codec.decode(part.row)
+        if as_values(name, [state if function is None else function(state)], part.t, table.shape)[0].tobytes() != (
+            kept[-1].tobytes()
+        ):
+            raise MetricError(name, part.t, another)
 
 
 def reason_of(error: BaseException) -> str:
@@ -459,7 +466,7 @@ class Sweep:
         probe, start = self._probe, self.grid.start(block)
         if probe is None or probe.block != block:
             self._probe = Probe(block, t, codec.digest(codec.encode(self.place.state)))
-        elif t - start >= 2 * (probe.t - start) and pace.clock() - self._since <= 2 * LOOK:
+        elif t - start >= 2 * (probe.t - start) and pace.clock() - self._since <= KNOWN:
             self._probe = Probe(block, t, codec.digest(codec.encode(self.place.state)))
         if self._is_restorable():
             pace.look(rest)
