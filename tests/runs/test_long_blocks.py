@@ -345,7 +345,7 @@ def test_a_journal_that_is_cut_at_any_byte_of_what_was_kept_goes_on_to_the_very_
         n = len(rewind.load(path, **allow))
         seen.add(n)
         assert 1 <= n <= most and (n == most) >= (cut >= len(data)) and (n > B) >= (cut >= found.n_good)
-    assert {1, B + 1, most} < seen  # and what was kept before
+    assert {1, B + 1, most} <= seen
     for cut in (found.n_good - 1, found.n_good, first + 50, len(data) - 1, len(data)):
         restore(path, data[:cut])
         clock()
