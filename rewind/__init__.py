@@ -31,8 +31,10 @@ _PUBLIC = {
         ArgumentError ArgumentTypeError ArtifactBusyError ArtifactError ArtifactFormatError ArtifactIOError
         ArtifactIntegrityError ArtifactIsADirectoryError ArtifactNotFoundError ArtifactPermissionError
         ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError
-        LogValueError MetricError MissingCodecError MissingStepError MomentError NativeStepError NoLockWarning
+        LogValueError MetricError MissingCodecError MissingStepError MomentError NativeStepError
+        NoFreshNoiseWarning NoLockWarning
         NoRunError NondeterminismError NondeterministicReplayError NondeterministicStepError ObservedMismatchError
+        OwnGeneratorWarning
         PickledStatesWarning RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError
         RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
         StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
@@ -93,12 +95,14 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import MissingStepError as MissingStepError
     from .errors import MomentError as MomentError
     from .errors import NativeStepError as NativeStepError
+    from .errors import NoFreshNoiseWarning as NoFreshNoiseWarning
     from .errors import NoLockWarning as NoLockWarning
     from .errors import NondeterminismError as NondeterminismError
     from .errors import NondeterministicReplayError as NondeterministicReplayError
     from .errors import NondeterministicStepError as NondeterministicStepError
     from .errors import NoRunError as NoRunError
     from .errors import ObservedMismatchError as ObservedMismatchError
+    from .errors import OwnGeneratorWarning as OwnGeneratorWarning
     from .errors import PickledStatesWarning as PickledStatesWarning
     from .errors import RecorderFinishedError as RecorderFinishedError
     from .errors import RecordingInterrupted as RecordingInterrupted

@@ -58,6 +58,8 @@
     ├── PickledStatesWarning                  states that stopped fitting the columns of state 0
     ├── SharedMemoryWarning                   arrays of a state that are views of one memory
     ├── UnfinishedRecordingWarning            a recording beside the file that has not become it
+    ├── OwnGeneratorWarning                   a state with a random generator of its own
+    ├── NoFreshNoiseWarning                   forks that drew nothing from their rng, and so are one future
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
     ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
     └── StepSourceWarning                     the step function is not the one recorded
@@ -928,6 +930,42 @@ class SharedMemoryWarning(RewindWarning):
             f"{a} and {b} of the state share memory; a checkpoint keeps them apart, so from each block's first step on "
             "a change of one is no longer a change of the other. Keep one array in the state and take the view in the "
             "step"
+        )
+
+
+class OwnGeneratorWarning(RewindWarning):
+    """A state with a random generator of its own, and a step that draws from that and nothing from `rng`."""
+
+    def __init__(self, path: str, kind: str) -> None:
+        self.path, self.kind = path, kind
+        super().__init__(
+            f"state{path} is {kind} of the state's own, and the first block drew from it and nothing from rng. The run "
+            "replays exactly, but its branches draw what this run draws, whatever their seed: fresh noise is none. "
+            "Draw from the rng that the step is given, or seed the model's generator from it in each step"
+        )
+
+
+class NoFreshNoiseWarning(RewindWarning):
+    """Forks with fresh noise that drew nothing from their rng, of a model that makes random numbers by itself.
+
+    Parameters
+    ----------
+    n, n_forks : int
+        How many drew nothing, of how many.
+    steps : sequence of int
+        The steps they left at.
+    drawn : str
+        What the model draws from instead.
+    """
+
+    def __init__(self, n: int, n_forks: int, steps: Sequence[int], drawn: str) -> None:
+        self.n, self.n_forks, self.steps, self.drawn = n, n_forks, list(steps), drawn
+        at = f"step {steps[0]}" if len(set(steps)) == 1 else f"steps {min(steps)} to {max(steps)}"
+        who = f"the branch at {at}" if n_forks == 1 else f"{n} of {n_forks} forks at {at}"
+        super().__init__(
+            f"{who} drew nothing from rng: with any seed the future is the same one ({drawn}). Draw from the rng that "
+            "the step is given, or seed the model's generator from it in each step; or give that another seed in each "
+            "branch, run.branch(t, mutate=seed_it_anew)"
         )
 
 

@@ -16,6 +16,7 @@ from ..state.copies import dataclass_fields
 from ..state.frozen import frozen
 from ..steps.step import Step
 from .blocks import Grid
+from .noise import Draws
 from .queries import CONDITION, Test
 from .replay import Watch
 
@@ -31,6 +32,13 @@ class Fork(NamedTuple):
     t: int
     seed: int
     n_steps: int
+
+
+class Future(NamedTuple):
+    """What came of a fork: what is kept, and whether it made steps and drew nothing from its rng."""
+
+    kept: Any
+    no_draws: bool = False
 
 
 @frozen
@@ -94,7 +102,7 @@ class Event:
 
 
 class Forks:
-    """Forks of one run: `parallel.Work`, whose items are of type `Fork`.
+    """Forks of one run: `parallel.Work`, whose items are of type `Fork` and whose answers are of type `Future`.
 
     Parameters
     ----------
@@ -105,6 +113,8 @@ class Forks:
     query : Values or Event
     turn : Turn
         Taken block by block where this is done here.
+    watched : bool
+        Whether to see if a fork draws from its rng.
     """
 
     def __init__(
@@ -116,8 +126,9 @@ class Forks:
         first: Callable[[int], Row],
         query: Values | Event,
         turn: Turn,
+        watched: bool = False,
     ) -> None:
-        self._parts = step, codec, block_size, backend, query
+        self._parts = step, codec, block_size, backend, query, watched
         self._first, self._turn = first, turn
 
     def common(self) -> Any:
@@ -131,33 +142,26 @@ class Forks:
     @staticmethod
     def start(common: Any, part: Mapping[int, Row], items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks."""
-        step, codec, block_size, backend, query = common
         turn = Turn()
         for fork in items:
-            yield _run(step, codec, block_size, backend, query, part[fork.t], fork, turn)
+            yield _run(common, part[fork.t], fork, turn)
 
     def here(self, items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks, in this thread."""
         for fork in items:
-            step, codec, block_size, backend, query = self._parts
-            yield _run(step, codec, block_size, backend, query, self._first(fork.t), fork, self._turn)
+            yield _run(self._parts, self._first(fork.t), fork, self._turn)
 
     def ends(self, answer: Any) -> bool:
         """Whether no answer after this one matters."""
         return False
 
 
-def _run(
-    step: Step,
-    codec: StateCodec,
-    block_size: int,
-    backend: str,
-    query: Values | Event,
-    row: Row,
-    fork: Fork,
-    turn: Turn,
-) -> Any:
+_Parts = tuple[Step, StateCodec, int, str, Values | Event, bool]
+
+
+def _run(parts: _Parts, row: Row, fork: Fork, turn: Turn) -> Future:
     """Return what is kept of one fork. Its blocks begin as those of a recorded branch do: as a checkpoint restores."""
+    step, codec, block_size, backend, query, watched = parts
     grid = Grid(fork.n_steps, block_size)
     none = codec.decode(row) is None
     place = Place(
@@ -173,16 +177,20 @@ def _run(
     )
     kept: list[Any] = []
     observe = None
+    draws = Draws(fork.seed, backend) if watched else None
     for block in range(grid.n_blocks):
         start, stop = grid.start(block), grid.stop(block)
         with turn:
             place.enter(block, codec.decode(row))
             if observe is None:
                 observe = query.observer(place, step, codec)
-            if observe(stop - start, stop - start - (stop == grid.n_steps), kept):
+            enough = observe(stop - start, stop - start - (stop == grid.n_steps), kept)
+            if draws is not None:
+                draws.look(place.blocks.rng, grid.stream(block), max(place.t - start, 0))
+            if enough:
                 break
             row = codec.encode(place.state)
-    return query.result(kept)
+    return Future(query.result(kept), draws is not None and draws.none)
 
 
 def wilson(hits: int, n: int, confidence: float) -> tuple[float, float]:

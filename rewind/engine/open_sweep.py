@@ -230,6 +230,8 @@ class Growing(Sweep):
     def _close(self, block: int) -> None:
         """Finish the block at whose end the place stands."""
         start, stop = self.grid.start(block), self.grid.stop(block)
+        if self.plan.draws is not None:
+            self.plan.draws.look(self.place.blocks.rng, self.grid.stream(block), stop - start, self.place.state)
         next_row = self.plan.codec.encode(self.place.state)
         if self.ledgers:
             self._enter(block, joined(self._seen), start)

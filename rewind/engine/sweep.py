@@ -22,6 +22,7 @@ from ..steps.memory import rows_of
 from ..steps.step import Step
 from .block_log import BlockDone, Log
 from .blocks import Grid
+from .noise import Draws
 from .pace import KNOWN, LONG, LOOK, Pace, Part, Probe
 from .recording import Origin, Recording
 from .replay import Cursor, ReplayMismatch, Watch, first_mutation
@@ -62,6 +63,8 @@ class Plan:
     early is given to it, too. One that raises ends the sweep, as `report` does, and is not called again: the finished
     part ends with the last state of that call. (Ctrl-C within the call counts as raised by it.) Without metrics there
     is nothing to give.
+
+    `draws` looks at the rng after each block, and knows in the end whether anything was drawn.
     """
 
     step: Step
@@ -81,6 +84,7 @@ class Plan:
     log: Log | None = None
     tap: Tap | None = None
     pace: Pace | None = None
+    draws: Draws | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -372,6 +376,8 @@ class Sweep:
             return False
         out = np.empty((max(1, min(n, BULK // max(self.form.itemsize, 1))), self.form.itemsize), np.uint8)
         state, stream = plan.codec.decode(row), self.grid.stream(block)
+        if plan.draws is not None and not plan.draws.drawn:
+            out = out[:1]  # one block at a time, until something is drawn
         if plan.pace is not None:
             plan.pace.steps(len(out))
         done, _ = self.bind().sweep(state, self.place.blocks, stream, plan.block_size, len(out), out)
@@ -379,6 +385,8 @@ class Sweep:
             return False
         if plan.pace is not None:
             plan.pace.made(done * plan.block_size)
+        if plan.draws is not None:
+            plan.draws.look(self.place.blocks.rng, stream + done - 1, done * plan.block_size)
         rows = rows_of(self.form, plan.codec, out[:done])
         starts = [row, *rows[:-1]]
         self.rows[-(-block // self.stride) :] = starts[-block % self.stride :: self.stride]
@@ -396,6 +404,8 @@ class Sweep:
         given = self._through(block, row, stop - start, n_steps)
         if self.ledgers:
             values = self._enter(block, given, start)
+        if self.plan.draws is not None:
+            self.plan.draws.look(self.place.blocks.rng, self.grid.stream(block), n_steps, self.place.state)
         next_row = self.plan.codec.encode(self.place.state)
         if self.plan.self_check:
             self._check(block, row, n_steps, next_row)

@@ -22,11 +22,13 @@ from ..metrics.moments import VectorMoments
 from ..metrics.statistics import Measure
 from ..metrics.table import MetricTable
 from ..state.codec import Row, StateCodec
+from ..state.generators import own_generators
 from ..steps.resolve import step_of
 from ..steps.signature import params_of, params_taken
 from ..steps.step import Step
 from .arguments import integer, n_steps_of, seed_of
 from .execute import Held, sweep_run
+from .noise import watch_branch
 from .plan import follow_plan
 from .progress import ProgressOption, reporter
 from .trajectory import Trajectory
@@ -63,7 +65,9 @@ def branch_plan(
     with trajectory.reader.turn:
         cursor.seek(point)
         state = codec.copy(cursor.state)
+    before = None
     if mutate is not None:
+        before = own_generators(state)
         state = mutated(mutate, state)
     grid = recording.origin.grid + point
     if noise == "same":
@@ -92,7 +96,9 @@ def branch_plan(
         metrics = {name: resolve_one(name, metric, state, kept) for name, metric in trajectory.metrics.items()}
     else:
         metrics = resolve(observe, state, kept)
-    plan = follow_plan(trajectory, step, kept, n_steps=length, seed=master, metrics=metrics, origin=origin)
+    draws = watch_branch(trajectory, step, before, state, master) if noise == "fresh" else None
+    facts: dict[str, Any] = {"n_steps": length, "seed": master, "metrics": metrics, "origin": origin, "draws": draws}
+    plan = follow_plan(trajectory, step, kept, **facts)
     with trajectory.reader.turn:
         row = cursor.row(cursor.block) if goes_on else kept.encode(state)
     return plan, row

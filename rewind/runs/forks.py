@@ -15,6 +15,7 @@ from ..state.columns import Array
 from .arguments import integer, n_steps_of, seed_of
 from .branch import mutated, step_of_branch
 from .executors import Execution
+from .noise import Suspect, warn_of_forks
 from .search import ConditionOption, test_of
 from .trajectory import Trajectory
 
@@ -104,8 +105,11 @@ def branches(
     grid = recording.origin.grid + point
     seeds = [fork_seed(master, grid, i) for i in range(count)]
     query = Values(name, function, shape, stride)
-    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, query, trajectory.reader.turn)
+    watched = Suspect.of(step, state) is not None
+    turn = trajectory.reader.turn
+    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, query, turn, watched)
     kept: list[Array] = []
+    no_draws = 0
 
     def found() -> Branches[S]:
         steps = range(point, point + length, stride)
@@ -115,10 +119,14 @@ def branches(
 
     items = [Fork(point, one, length) for one in seeds]
     try:
-        kept += execution.job("branches", work, items, step)
+        for future in execution.job("branches", work, items, step):
+            kept.append(future.kept)
+            no_draws += future.no_draws
     except WorkersLostError as lost:
         lost.partial = found()
         raise
+    if no_draws:
+        warn_of_forks(trajectory, step, state, [point], no_draws, count)
     return found()
 
 
@@ -152,15 +160,16 @@ def likelihood(
     def first(t: int) -> Any:
         return codec.encode(trajectory.reader.get(t))
 
-    work = Forks(
-        trajectory.step, codec, recording.block_size, recording.backend, first, Event(test), trajectory.reader.turn
-    )
+    step, turn, state = trajectory.step, trajectory.reader.turn, trajectory.reader.get(points[0])
+    watched = Suspect.of(step, state) is not None
+    work = Forks(step, codec, recording.block_size, recording.backend, first, Event(test), turn, watched)
     items = [
         Fork(t, fork_seed(master, recording.origin.grid + t, i), length or recording.n_steps - t)
         for t in points
         for i in range(count)
     ]
     happened: list[bool] = []
+    no_draws: list[int] = []
 
     def found() -> Array:
         rows = []
@@ -171,10 +180,14 @@ def likelihood(
         return np.array(rows, np.dtype(names))
 
     try:
-        happened += execution.job("likelihood", work, items, trajectory.step)
+        for item, future in zip(items, execution.job("likelihood", work, items, step), strict=False):
+            happened.append(future.kept)
+            no_draws += [item.t] if future.no_draws else []
     except WorkersLostError as lost:
         lost.partial = found()
         raise
+    if no_draws:
+        warn_of_forks(trajectory, step, state, no_draws, len(no_draws), len(items))
     return found()
 
 

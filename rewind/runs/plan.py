@@ -6,6 +6,7 @@ import json
 import secrets
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..engine.blocks import Grid, default_block_size
@@ -22,6 +23,7 @@ from ..steps.signature import params_of
 from ..steps.source import changed, describe, versions
 from ..steps.step import Step
 from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
+from .noise import watch_recording
 from .options import Options
 from .trajectory import OBSERVED, Trajectory
 
@@ -77,6 +79,7 @@ def make_plan(
         hints=hints,
         snapshots=snapshots,
     )
+    plan = replace(plan, draws=watch_recording(plan, init_state))
     views = shared_memory(init_state) if user is None else None
     if views is not None:
         warnings.warn(SharedMemoryWarning(*views), stacklevel=stacklevel + 1)

@@ -172,6 +172,11 @@ def record(
     NondeterministicStepError
         With `self_check`, at the first block that differs when it is run again.
 
+    Warns
+    -----
+    OwnGeneratorWarning
+        If the state holds a random generator, and the first block drew from that and nothing from `rng`.
+
     Notes
     -----
     O(n_steps) calls of `step_fn` and O(sqrt(n_steps)) states in memory, after [1]_.

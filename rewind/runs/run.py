@@ -23,6 +23,7 @@ from .arguments import integer, key_of, seed_text, slice_of
 from .execute import run_plan
 from .executors import Execution, ExecutorOption
 from .forks import Branches
+from .noise import warn_of_branch
 from .options import Durability, OnSignal, Options
 from .progress import ProgressOption
 from .search import ConditionOption, Cursor
@@ -678,6 +679,11 @@ class Run(Generic[S]):
         StepError, RecordingInterrupted, StateError, MetricError, ArtifactError
             As from `record`; ``.run`` holds the finished part.
 
+        Warns
+        -----
+        NoFreshNoiseWarning
+            If it drew nothing from its rng, and the model draws from something of its own: another seed gives the same.
+
         Notes
         -----
         A branch keeps this run's ``block_size``, so siblings of different length draw the same noise, too.
@@ -687,7 +693,9 @@ class Run(Generic[S]):
             self._trajectory, t, mutate, seed, n_steps, noise=noise, params=params, step_fn=step_fn
         )
         options = Options(path=path, durability=durability, on_signal=on_signal, progress=progress)
-        return run_plan(type(self), plan, row, options, op="branch", misfits=False)
+        made = run_plan(type(self), plan, row, options, op="branch", misfits=False)
+        warn_of_branch(self._trajectory, plan, row)
+        return made
 
     def extend(self, n_steps: int, *, progress: ProgressOption = None) -> Self:
         """Return this run continued to `n_steps` states: the same past byte for byte, more future.
@@ -772,6 +780,11 @@ class Run(Generic[S]):
         WorkersLostError
             If workers die and cannot be replaced; its ``partial`` has the values of the branches before.
 
+        Warns
+        -----
+        NoFreshNoiseWarning
+            If forks drew nothing from their rng, and the model draws from something of its own: they are one future.
+
         Notes
         -----
         ``n * n_steps`` steps. Branch `i` draws from ``seeds[i]``, the integer of ``SeedSequence(entropy=seed,
@@ -843,6 +856,11 @@ class Run(Generic[S]):
             If there is no such step, a number is out of range, or the event cannot be asked.
         WorkersLostError
             If workers die and cannot be replaced; its ``partial`` has the rows that were finished.
+
+        Warns
+        -----
+        NoFreshNoiseWarning
+            If forks drew nothing from their rng, and the model draws from something of its own: they are one future.
 
         Notes
         -----

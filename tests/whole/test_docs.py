@@ -20,6 +20,7 @@ PAGES = [
     "docs/questions.md",
     "docs/recording-to-disk.md",
     "docs/tracking.md",
+    "docs/your-simulation.md",
 ]
 MORE = ["docs/native-steps.md", "docs/performance.md", "docs/security.md", "docs/shell.md", "docs/laws.md"]
 DECISIONS = sorted(path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))

@@ -15,6 +15,7 @@ from ...metrics.metric import Metric
 from ...runs.arguments import codec_of, integer, n_steps_of
 from ...runs.branch import branch_plan
 from ...runs.execute import run_plan
+from ...runs.noise import warn_of_branch
 from ...runs.options import Options, durability_of, signals_of
 from ...runs.plan import make_plan
 from ...runs.progress import reporter
@@ -86,6 +87,7 @@ class _Start:
     part: Part
     plan: Plan
     row: Row
+    left: Run[Any] | None = None  # the run it is a branch of
 
 
 def record(target: Target, request: Request) -> Run[Any]:
@@ -225,7 +227,7 @@ def _go_on(target: Target, request: Request) -> _Start | None:
     part = _new_part(target, plan, target.last, old.origin + t, every, metrics, noise)
     functions = dict(known.observe) if observe is None else dict(observe)
     remember(simulation.folder, part, Attached(step_fn, functions, known.codec, True, True))
-    return _Start(part, plan, row)
+    return _Start(part, plan, row, run)
 
 
 def _left_at(target: Target, request: Request) -> tuple[Part, Attached, Run[Any], int]:
@@ -276,6 +278,8 @@ def _carry_out(target: Target, start: _Start, options: Options) -> Run[Any]:
     writer.recorded = True
     try:
         done = run_plan(Run, plan, start.row, options, op="branch" if goes_on else "record", stacklevel=4)
+        if start.left is not None:
+            warn_of_branch(start.left._trajectory, plan, start.row)
         return done
     except BaseException as error:
         done = getattr(error, "run", None)
