@@ -141,10 +141,12 @@ def _stored_difference(a: Recording, b: Recording) -> Divergence | None:
 def _without_classes(recording: Recording) -> Recording:
     """Return a recording whose states are dicts where they are of classes that are not imported."""
     checkpoints = recording.checkpoints
-    if checkpoints.codec.layout is None:
+    if checkpoints.layout is None:
         return recording
-    layout = Layout.from_json(_plain(checkpoints.codec.layout.to_json()))
-    return replace(recording, checkpoints=replace(checkpoints, codec=StateCodec(layout, checkpoints.codec.user)))
+    layout = Layout.from_json(_plain(checkpoints.layout.to_json()))
+    codec = StateCodec(layout.first(), checkpoints.codec.user)
+    wide = layout if checkpoints.wide is not None else None
+    return replace(recording, checkpoints=replace(checkpoints, codec=codec, wide=wide))
 
 
 def _plain(tree: Any) -> Any:

@@ -21,6 +21,7 @@ from ..errors import show
 from ..metrics.statistics import Stats
 from ..runs.arguments import seed_text
 from ..state.digest import digest
+from ..state.layout import key_of
 from .text import ARRAY_ITEMS
 
 
@@ -117,6 +118,10 @@ def layout_text(tree: Any) -> str:
     """Return the layout of a state as people write types: ``State(x: float, grid: int8[64, 64])``."""
     if tree is None or isinstance(tree, str):
         return "None" if tree is None else "any object, as a pickle" if tree == "pickle" else tree
+    if "one_of" in tree:
+        return " or ".join(map(layout_text, tree["one_of"]))
+    if "set" in tree or "generator" in tree:
+        return str(next(iter(tree.values())))
     if "dtype" in tree:
         return _dtype_text(tree["dtype"]) + (str(tree["shape"]) if "shape" in tree else "")
     for kind in ("list", "tuple"):
@@ -125,13 +130,20 @@ def layout_text(tree: Any) -> str:
                 return f"{kind} of {tree['length']:,} x {layout_text(tree[kind])}"
             inside = ", ".join(map(layout_text, tree[kind]))
             return f"[{inside}]" if kind == "list" else f"({inside})"
+    if "keys" in tree:
+        return f"dict of {len(tree['keys']):,} x {layout_text(tree['dict'])}"
     kind = next(kind for kind in ("dict", "dataclass", "namedtuple") if kind in tree)
-    fields = [f"{key}: {layout_text(child)}" for key, child in tree[kind]]
+    fields = [f"{_key_text(key)}: {layout_text(child)}" for key, child in tree[kind]]
     name, left, right = (tree["class"], "(", ")") if "class" in tree else ("", "{", "}")
     text = f"{name}{left}{', '.join(fields)}{right}"
     if len(text) <= 90:
         return text
     return "\n".join([f"{name}{left}", *(textwrap.indent(f"{field},", "    ") for field in fields), right])
+
+
+def _key_text(tree: Any) -> str:
+    key = key_of(tree)
+    return key if isinstance(key, str) and isinstance(tree, str) else repr(key)
 
 
 def _dtype_text(dtype: Any) -> str:

@@ -90,10 +90,10 @@ def cut_table(table: MetricTable, block: int, closed: Moments | None, tail: Mome
 
 def first_rows(checkpoints: Checkpoints, n: int) -> Checkpoints:
     """Return the first `n` rows of checkpoints, as if there had never been more."""
-    part, layout = checkpoints.part(0, n), checkpoints.codec.layout
-    if layout is None or all(column.dtype.itemsize for column in layout.columns):
+    part, layout = checkpoints.part(0, n), checkpoints.layout
+    if layout is None or (part.wide is None and all(column.dtype.itemsize for column in layout.columns)):
         return part
-    # A column of text is as wide as its longest value.
+    # A column of text is as wide as its longest value, and a leaf is of the kinds it has.
     return replace(stack(part.codec, [part.row(i) for i in range(n)]), digests=part.digests)
 
 

@@ -176,7 +176,12 @@ def _require_layout(a: Side, b: Side) -> None:
 
 
 def _without_modules(tree: Any) -> Any:
-    """Return a layout's JSON with classes named as digests name them: a module may be ``__main__`` in one file."""
+    """Return a layout's JSON with classes named as digests name them: a module may be ``__main__`` in one file.
+
+    And keys without what says how their columns are called, which is another thing in files of version 1.
+    """
+    if isinstance(tree, dict) and list(tree) == ["str"]:
+        return tree["str"]
     if isinstance(tree, dict):
         return {
             key: item.partition(":")[2] if key == "class" and isinstance(item, str) else _without_modules(item)

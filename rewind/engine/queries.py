@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ConditionError, MetricError
 from ..kernel import Place
 from ..metrics.condition import Condition
-from ..metrics.metric import as_values
+from ..metrics.metric import as_values, plain_value
 from ..metrics.statistics import Measure, Sums, sums_of
 from ..state.codec import StateCodec
 from ..state.columns import Array
@@ -250,7 +250,12 @@ def value_of(name: str, function: Callable[[Any], Any], state: Any, t: int) -> A
         From what it raises.
     """
     try:
-        return own(function(state))
+        value = function(state)
+    except Exception as error:
+        raise MetricError(name, t, f"raised {type(error).__name__}: {error}") from error
+    value = plain_value(name, value, t)
+    try:
+        return own(value)
     except Exception as error:
         raise MetricError(name, t, f"raised {type(error).__name__}: {error}") from error
 

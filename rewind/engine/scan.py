@@ -195,6 +195,11 @@ def restored(recording: Recording, part: Excerpt) -> Recording:
         whole[part.rows] = column
         columns.append(whole)
     checkpoints = Checkpoints(
-        recording.checkpoints.codec, part.n, tuple(columns), dict(part.pickles), dict(part.digests)
+        recording.checkpoints.codec,
+        part.n,
+        tuple(columns),
+        dict(part.pickles),
+        dict(part.digests),
+        recording.checkpoints.wide,
     )
     return replace(recording, checkpoints=checkpoints)

@@ -13,6 +13,7 @@ from ..errors import ArgumentError, ArgumentTypeError, MetricError, show
 from ..state.classes import class_fields, class_kind
 from ..state.codec import StateCodec
 from ..state.columns import Array
+from .plain import Labelled, is_plain, plain
 
 _NAME = r"[^\W\d][\w.-]{0,63}"
 
@@ -115,8 +116,12 @@ class _ArrayCopy:
     def __init__(self, function: MetricFunction | None) -> None:
         self.function = function
 
-    def __call__(self, state: Any) -> Array:
-        return np.array(state if self.function is None else self.function(state))
+    def __call__(self, state: Any) -> Any:
+        value = state if self.function is None else self.function(state)
+        try:
+            return np.array(value if is_plain(value) else plain(value))
+        except Labelled:  # said with its step where the numbers are looked at
+            return value
 
 
 def uncopied(function: MetricFunction | None) -> MetricFunction | None:
@@ -152,10 +157,12 @@ def as_values(name: str, values: Sequence[Any] | Array, step: int, shape: tuple[
     MetricError
         Naming the first step whose value is no number, or has another shape.
     """
-    if isinstance(values, np.ndarray):
+    if type(values) is np.ndarray:
         if shape is None or shape == values.shape[1:]:
             return values
         values = list(values)
+    if not all(map(is_plain, values)):
+        values = [plain_value(name, value, step + i) for i, value in enumerate(values)]
     try:
         array = np.array(values)
         if array.dtype.kind in "biuf" and (shape is None or array.shape[1:] == shape) and array.size:
@@ -170,6 +177,20 @@ def as_values(name: str, values: Sequence[Any] | Array, step: int, shape: tuple[
             raise MetricError(name, step + i, f"gave an array of shape {row.shape}, and shape {shape} before")
         rows.append(row)
     return np.array(rows, np.float64)
+
+
+def plain_value(name: str, value: Any, step: int | None) -> Any:
+    """Return what a metric gave at a step, with NaN for each masked cell.
+
+    Raises
+    ------
+    MetricError
+        If it has a unit or labels.
+    """
+    try:
+        return plain(value)
+    except Labelled as error:
+        raise MetricError(name, step, error.problem, error.cure) from None
 
 
 def _as_row(name: str, value: Any, step: int) -> Array:

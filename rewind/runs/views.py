@@ -11,7 +11,7 @@ from ..engine.queries import value_of
 from ..engine.recording import Recording
 from ..engine.replay import Reader
 from ..errors import ArgumentError, ArgumentTypeError, MetricError, SizeLimitError, StepRangeError, UnknownMetricError
-from ..metrics.metric import Metric, label, resolve_one
+from ..metrics.metric import Metric, label, plain_value, resolve_one
 from ..metrics.statistics import Stats
 from ..state.classes import class_fields, class_kind
 from ..state.columns import Array
@@ -161,6 +161,7 @@ def stacked(values: Sequence[Any], name: str = "f") -> Array | dict[str, Array]:
 
 
 def _array(values: Sequence[Any], name: str) -> Array:
+    values = [plain_value(name, value, None) for value in values]
     try:
         array = np.array(values)
         # Values stay what they are: numpy would make text of numbers beside text, cut zeros off the end of text, and

@@ -6,14 +6,34 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArtifactFormatError
+from .columns import Array
 from .copies import IMMUTABLE, from_pickle, private_copy, to_pickle
 from .digest import digest
-from .layout import Layout, Misfit, PlainLeaf
+from .frozen import frozen
+from .layout import Layout
+from .nodes import BadValue, Misfit, PlainLeaf
 from .spilled import SpilledRow
 
-#: One kept state: a plain array for each column, the pickle, or the value itself where that is one plain number.
+#: One kept state: a plain array for each column, a `WideRow`, the pickle, or the value itself where that is one plain
+#: number.
 Row = Any
 UserCodec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+
+
+@frozen
+class WideRow:
+    """What is kept of a state of which some leaves are of another kind than those of state 0.
+
+    Attributes
+    ----------
+    layout : Layout
+        That of state 0 with the kinds that this state has.
+    columns : list of ndarray
+        A plain array for each of its columns.
+    """
+
+    layout: Layout
+    columns: list[Array]
 
 
 class StateCodec:
@@ -55,6 +75,11 @@ class StateCodec:
                 return self.layout.encode(tree)
             except Misfit:
                 pass
+            try:
+                wide = self.layout.widened(tree)
+                return WideRow(wide, wide.encode(tree))
+            except Misfit:
+                pass
         return to_pickle(tree)
 
     def decode(self, row: Row) -> Any:
@@ -78,12 +103,17 @@ class StateCodec:
         """Return what was kept as it is compared and shown: the state, or the tree ``user[0]`` made of it."""
         if isinstance(row, SpilledRow):
             row = row.load()
+        layout = self.layout
+        if isinstance(row, WideRow):
+            layout, row = row.layout, row.columns
         if isinstance(row, list):
-            assert self.layout is not None
+            assert layout is not None
             try:
-                return self.layout.decode(row)
+                return layout.decode(row)
             except UnicodeDecodeError as error:
                 raise ArtifactFormatError(f"a checkpoint holds text that is not UTF-8 ({error})") from None
+            except BadValue as error:
+                raise ArtifactFormatError(f"a checkpoint holds {error}") from None
         return from_pickle(row) if isinstance(row, bytes) else row
 
     def digest(self, row: Row) -> bytes:
@@ -92,16 +122,23 @@ class StateCodec:
 
     def same(self, a: Row, b: Row) -> bool:
         """Whether two kept states have the same value, byte for byte."""
-        if isinstance(a, list) and isinstance(b, list):
-            if all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)):
-                return True
+        if isinstance(a, list) and isinstance(b, list) and _same_columns(a, b):
+            return True
+        if isinstance(a, WideRow) and isinstance(b, WideRow) and a.layout is b.layout:
+            return _same_columns(a.columns, b.columns) or self.digest(a) == self.digest(b)
         if isinstance(a, bytes) and a == b:
             return True
         return self.digest(a) == self.digest(b)
 
 
+def _same_columns(a: list[Array], b: list[Array]) -> bool:
+    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
+
+
 def row_bytes(row: Row) -> int:
     """Return how many bytes what is kept of a state takes."""
+    if isinstance(row, WideRow):
+        row = row.columns
     if isinstance(row, list):
         return sum(column.nbytes for column in row)
     return len(row) if isinstance(row, bytes) else 8

@@ -8,34 +8,36 @@ of floats, a list of agents) share columns with one more axis instead of taking 
 from __future__ import annotations
 
 import math
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import StateClassError, StateError
 from .classes import class_fields, class_kind, find_class, only_fields
-from .columns import (
-    MAX_TEXT,
-    Array,
-    Part,
-    UnsupportedDtype,
-    as_restored,
-    dtype_from_json,
-    dtype_to_json,
-    is_text,
-    merged,
-    parts,
+from .columns import Array, UnsupportedDtype, is_text
+from .keys import NotAKey, key_from_json, same_json
+from .leaves import leaf_from_json, leaf_node
+from .nodes import (
+    MAX_NAMED,
+    MAX_RANK,
+    ArrayLeaf,
+    Column,
+    DictNode,
+    Misfit,
+    Node,
+    PackedDictNode,
+    PackedNode,
+    RecordNode,
+    SequenceNode,
+    count_of,
+    once,
 )
-from .frozen import frozen
+from .one_of import OneOfNode, first_kinds, from_kinds, is_leaf, merged, moved, several, used, widened
 
 #: A layout with more columns, or deeper, is kept as pickles: a file with so many datasets helps nobody.
 MAX_COLUMNS = 500
 MAX_DEPTH = 12
-#: Most axes of a column: HDF5 has 32, and the first is the checkpoint.
-MAX_RANK = 31
 
 
 class Layout:
@@ -48,16 +50,16 @@ class Layout:
     """
 
     def __init__(self, root: Node) -> None:
-        self.root = root
+        self.root = root = root.fresh()
         count = root.place(0)
-        leaf = isinstance(root, (PlainLeaf, ArrayLeaf)) or isinstance(root, PackedNode)
-        self.columns = tuple(root.columns(_root_name(root) if leaf else "", ()))
+        self.columns = tuple(root.columns(_root_name(root), ()))
         assert len(self.columns) == count
         names = [column.name for column in self.columns]
         if count > MAX_COLUMNS or len(set(names)) != count or any(n.count("/") >= MAX_DEPTH for n in names):
             raise UnsupportedDtype("too many columns")
         if any(len(column.shape) > MAX_RANK for column in self.columns):
             raise UnsupportedDtype("too many axes")
+        self._wider: dict[str, Layout] = {}
 
     @classmethod
     def of(cls, state: object) -> Layout | None:
@@ -80,7 +82,13 @@ class Layout:
         return [_pack(values, column) for values, column in zip(out, self.columns, strict=True)]
 
     def decode(self, row: list[Array]) -> Any:
-        """Return a new state from a row."""
+        """Return a new state from a row.
+
+        Raises
+        ------
+        ValueError
+            If the row is of no state: a file may say anything.
+        """
         return self.root.decode(self._iterators(row))
 
     def _iterators(self, row: list[Array]) -> list[Iterator[Any]]:
@@ -91,6 +99,11 @@ class Layout:
     def to_json(self) -> Any:
         """Return the tree as it stands in the metadata of a file."""
         return self.root.to_json()
+
+    @property
+    def version(self) -> int:
+        """The first version of the format that has such a layout."""
+        return max(node.version for node in _nodes(self.root))
 
     @classmethod
     def from_json(cls, tree: Any) -> Layout:
@@ -114,14 +127,9 @@ class Layout:
 
         `main` is the module to look in, too, for classes of the recording script: there they were in ``__main__``.
         """
-
-        def visit(node: Node) -> None:
+        for node in _nodes(self.root):
             if isinstance(node, RecordNode):
                 node.find(main)
-            for child in node.children:
-                visit(child)
-
-        visit(self.root)
 
     def classes(self) -> list[type]:
         """Return the dataclasses and namedtuples of states.
@@ -131,36 +139,94 @@ class Layout:
         StateClassError
             If one is not imported.
         """
-        found: dict[type, None] = {}
+        return list({node.python_type: None for node in _nodes(self.root) if isinstance(node, RecordNode)})
 
-        def visit(node: Node) -> None:
-            if isinstance(node, RecordNode):
-                found[node.python_type] = None
-            for child in node.children:
-                visit(child)
+    # ---- leaves of several kinds
 
-        visit(self.root)
-        return list(found)
+    @property
+    def varies(self) -> bool:
+        """Whether some leaf is of several kinds."""
+        return any(True for _ in several(self.root))
+
+    def widened(self, state: Any) -> Layout:
+        """Return this layout with leaves of several kinds where `state` has another kind of leaf than it.
+
+        Raises
+        ------
+        Misfit
+            If it differs in more than that.
+        """
+        return self._of(widened(self.root, state, set()))
+
+    def merged(self, other: Layout) -> Layout:
+        """Return this layout with the kinds of leaves of another one, which has the same first kinds."""
+        return self._of(merged(self.root, other.root))
+
+    def first(self) -> Layout:
+        """Return the layout of state 0."""
+        return Layout(first_kinds(self.root))
+
+    def narrowed(self, row: list[Array]) -> tuple[Layout, list[Array]]:
+        """Return the layout with only those kinds that a row has, and that of state 0, and the row in it."""
+        narrow = self._of(used(self.root, row))
+        return narrow, narrow.row_of(self, row)
+
+    def row_of(self, other: Layout, row: list[Array]) -> list[Array]:
+        """Return a row of another layout, the kinds of which this one has, as a row of this one."""
+        into = [np.zeros(column.shape, column.dtype if column.dtype.itemsize else "S1") for column in self.columns]
+        moved(other.root, row, self.root, into)
+        return into
+
+    def problem(self, columns: Sequence[Array]) -> str | None:
+        """Return what is wrong with the columns of a file that say which kind a leaf is; None if nothing is."""
+        for node in several(self.root):
+            kinds = columns[node.at]
+            if kinds.size and kinds.max() >= len(node.children):
+                return f"{self.columns[node.at].name} says a kind that is not there"
+        return None
+
+    def _of(self, root: Node) -> Layout:
+        try:
+            text = repr(root.to_json())
+            known = self._wider.get(text)
+            if known is None:
+                known = Layout(root)
+                if len(self._wider) < 1000:
+                    self._wider[text] = known
+            return known
+        except UnsupportedDtype as error:
+            raise Misfit from error
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _nodes(child)
 
 
 def _put_iterators(node: Node, row: list[Array], iterators: list[Iterator[Any]]) -> None:
     # No closure that calls itself: such a one, with the state in it, is only freed by a collection of cycles.
+    if isinstance(node, OneOfNode):
+        iterators.append(iter(row[node.at].reshape(-1).tolist()))
     for child in node.children:
         _put_iterators(child, row, iterators)
-    for i in range(0 if node.children else node.width):
+    if node.children:
+        return
+    array = isinstance(node, ArrayLeaf)
+    for i, column in enumerate(node.columns("", ())):
         values = row[node.at + i]
-        if isinstance(node, ArrayLeaf):
-            leaf = (*node.shape, *node.parts[i].extra)
-            count = math.prod(values.shape[: values.ndim - len(leaf)])  # -1 means nothing where an axis is 0
-            iterators.append(iter(values.reshape(count, *leaf)))
+        if array or column.shape:
+            # -1 means nothing where an axis is 0
+            count = math.prod(values.shape[: values.ndim - len(column.shape)])
+            iterators.append(iter(values.reshape(count, *column.shape)))
         else:
             iterators.append(iter(values.reshape(-1).tolist()))
 
 
 def _root_name(root: Node) -> str:
-    while isinstance(root, PackedNode):
+    while isinstance(root, (PackedNode, PackedDictNode)):
         root = root.children[0]
-    return "state" if isinstance(root, (PlainLeaf, ArrayLeaf)) else ""
+    return "state" if is_leaf(root) or isinstance(root, OneOfNode) else ""
 
 
 def _pack(values: list[Any], column: Column) -> Array:
@@ -171,28 +237,15 @@ def _pack(values: list[Any], column: Column) -> Array:
 
 
 def _node_of(value: Any, seen: set[int], depth: int) -> Node:
-    kind = type(value)
-    if value is None:
-        return NoneLeaf()
-    if kind in PLAIN_TYPES:
-        leaf = PlainLeaf(PLAIN_TYPES[kind])
-        if kind is int and value not in INT64:
-            raise Misfit
+    leaf = leaf_node(value, seen)
+    if leaf is not None:
         return leaf
-    if kind is np.ndarray:
-        once(value, seen)
-        return ArrayLeaf(as_restored(value.dtype), value.shape, order_of(value))
-    if isinstance(value, np.generic):
-        if kind is not value.dtype.type:
-            raise Misfit
-        return ArrayLeaf(as_restored(value.dtype), (), None)
+    kind = type(value)
     if depth >= MAX_DEPTH:
         raise Misfit
     if kind is dict:
         once(value, seen)
-        if not all(type(key) is str and is_text(key) for key in value):
-            raise Misfit
-        return DictNode(tuple(value), tuple(_node_of(item, seen, depth + 1) for item in value.values()))
+        return _dict(tuple(value), tuple([_node_of(item, seen, depth + 1) for item in value.values()]))
     if kind is list or kind is tuple:
         if kind is list:
             once(value, seen)
@@ -203,11 +256,25 @@ def _node_of(value: Any, seen: set[int], depth: int) -> Node:
     return _record(value, record, seen, depth)
 
 
+def _dict(keys: tuple[Any, ...], children: tuple[Node, ...]) -> Node:
+    try:
+        named = DictNode(keys, children)
+    except NotAKey as error:
+        raise Misfit from error
+    many = len(keys) > MAX_NAMED and not all(type(key) is str for key in keys)
+    if many and _packable(children[0]) and _alike(children):
+        return PackedDictNode(keys, children[0])
+    return named
+
+
+def _alike(children: tuple[Node, ...]) -> bool:
+    first = children[0].to_json()
+    return all(type(child) is type(children[0]) and child.to_json() == first for child in children[1:])
+
+
 def _sequence(kind: str, children: tuple[Node, ...]) -> Node:
-    if len(children) > 1 and _packable(children[0]):
-        first = children[0].to_json()
-        if all(type(child) is type(children[0]) and child.to_json() == first for child in children[1:]):
-            return PackedNode(kind, len(children), children[0])
+    if len(children) > 1 and _packable(children[0]) and _alike(children):
+        return PackedNode(kind, len(children), children[0])
     return SequenceNode(kind, children)
 
 
@@ -241,27 +308,20 @@ def _record(value: Any, kind: str, seen: set[int], depth: int) -> Node:
 def _node_from_json(tree: Any, depth: int) -> Node:
     if depth > MAX_DEPTH + 1:
         raise ValueError("layout nested too deeply")
-    if tree is None:
-        return NoneLeaf()
-    if isinstance(tree, str):
-        if tree not in PLAIN_TYPES.values():
-            raise ValueError(f"unknown leaf {tree!r}")
-        return PlainLeaf(tree)
-    if not isinstance(tree, dict):
-        raise ValueError("layout node")
+    leaf = leaf_from_json(tree)
+    if leaf is not None:
+        return leaf
     keys = set(tree)
-    if "dtype" in keys and keys <= {"dtype", "shape", "order"}:
-        shape = tuple(_count(n) for n in tree["shape"]) if "shape" in tree else ()
-        order = tree.get("order", "C") if "shape" in tree else None
-        if order not in ("C", "F", None) or len(shape) > MAX_RANK:
-            raise ValueError("array order or rank")
-        return ArrayLeaf(dtype_from_json(tree["dtype"]), shape, order)
     if keys == {"dict"}:
-        pairs = [(key, _node_from_json(child, depth + 1)) for key, child in tree["dict"]]
-        names = tuple(key for key, _ in pairs)
-        if len(set(names)) != len(names) or not all(type(key) is str for key in names):
-            raise ValueError("dict keys")
-        return DictNode(names, tuple(child for _, child in pairs))
+        children = tuple([_node_from_json(child, depth + 1) for _, child in tree["dict"]])
+        return _dict_from_json([key for key, _ in tree["dict"]], children)
+    if keys == {"dict", "keys"}:
+        child = _node_from_json(tree["dict"], depth + 1)
+        if not _packable(child):
+            raise ValueError("a packed dict of nothing")
+        return PackedDictNode(_keys(list(tree["keys"])), child)
+    if keys == {"one_of"}:
+        return from_kinds([_node_from_json(child, MAX_DEPTH + 1) for child in list(tree["one_of"])[:MAX_COLUMNS]])
     for kind in ("list", "tuple"):
         if keys == {kind}:
             return SequenceNode(kind, tuple(_node_from_json(child, depth + 1) for child in list(tree[kind])))
@@ -269,7 +329,7 @@ def _node_from_json(tree: Any, depth: int) -> Node:
             child = _node_from_json(tree[kind], depth + 1)
             if not _packable(child):
                 raise ValueError("a packed list of nothing")
-            return PackedNode(kind, _count(tree["length"]), child)
+            return PackedNode(kind, count_of(tree["length"]), child)
     for kind in ("dataclass", "namedtuple"):
         if keys == {kind, "class"} and isinstance(tree["class"], str):
             pairs = [(field, _node_from_json(child, depth + 1)) for field, child in tree[kind]]
@@ -280,10 +340,21 @@ def _node_from_json(tree: Any, depth: int) -> Node:
     raise ValueError(f"layout node with {sorted(map(str, keys))}")
 
 
-def _count(n: Any) -> int:
-    if type(n) is not int or not 0 <= n < 1 << 40:
-        raise ValueError("a size in the layout")
-    return n
+def _dict_from_json(spelled: list[Any], children: tuple[Node, ...]) -> DictNode:
+    trees = [tree["str"] if type(tree) is dict and list(tree) == ["str"] else tree for tree in spelled]
+    if any(type(tree) is str and not is_text(tree) for tree in trees):
+        raise ValueError("a key that is no text")
+    node = DictNode(_keys(trees), children, frozenset(i for i, tree in enumerate(spelled) if type(tree) is str))
+    if not same_json([key for key, _ in node.to_json()["dict"]], spelled):
+        raise ValueError("a key that is spelled in another way")
+    return node
+
+
+def _keys(trees: list[Any]) -> tuple[Any, ...]:
+    keys = tuple(map(key_from_json, trees))
+    if len(set(keys)) != len(keys):
+        raise ValueError("a dict with a key twice")
+    return keys
 
 
 def first_change(layout: Layout, state: Any) -> tuple[str, str, str]:
@@ -300,7 +371,7 @@ def _first_change(a: Any, b: Any, path: str) -> tuple[str, str, str]:
             if kind in a and [name for name, _ in a[kind]] == [name for name, _ in b[kind]]:
                 for (name, old), (_, new) in zip(a[kind], b[kind], strict=True):
                     if old != new:
-                        return _first_change(old, new, path + form.format(name))
+                        return _first_change(old, new, path + form.format(key_of(name)))
         for kind in ("list", "tuple"):
             if kind in a and "length" not in a and len(a[kind]) == len(b[kind]):
                 for i, (old, new) in enumerate(zip(a[kind], b[kind], strict=True)):
@@ -311,10 +382,23 @@ def _first_change(a: Any, b: Any, path: str) -> tuple[str, str, str]:
     return path, _words(a), _words(b)
 
 
+def key_of(tree: Any) -> Any:
+    """Return a key, or the name of a field, of its JSON in the tree of a layout."""
+    return tree["str"] if type(tree) is dict and "str" in tree else key_from_json(tree)
+
+
 def _words(tree: Any) -> str:
     """Return a layout in a few words."""
     if tree is None or isinstance(tree, str):
         return tree or "None"
+    if "one_of" in tree:
+        return " or ".join(map(_words, tree["one_of"]))
+    if "set" in tree:
+        return f"a {tree['set']}"
+    if "generator" in tree:
+        return f"a {tree['generator']}"
+    if "keys" in tree:
+        return f"a dict of {len(tree['keys'])}"
     if "dtype" in tree:
         dtype = tree["dtype"] if isinstance(tree["dtype"], str) else "structured"
         name = str(np.dtype(dtype)) if dtype != "structured" else dtype
@@ -322,345 +406,5 @@ def _words(tree: Any) -> str:
         return f"an array of {name}, shape {tuple(tree['shape'])}{order}" if "shape" in tree else f"a numpy {name}"
     kind = next(kind for kind in ("dict", "dataclass", "namedtuple", "list", "tuple") if kind in tree)
     if kind in ("dict", "dataclass", "namedtuple"):
-        return f"a {kind} of {', '.join(str(name) for name, _ in tree[kind]) or 'nothing'}"
+        return f"a {kind} of {', '.join(str(key_of(name)) for name, _ in tree[kind]) or 'nothing'}"
     return f"a {kind} of {tree.get('length', len(tree[kind]))}"
-
-
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-_PLAIN_DTYPES = {"bool": "u1", "int": "<i8", "float": "<f8", "complex": "<f8"}
-PLAIN_TYPES: dict[type, str] = {
-    bool: "bool",
-    int: "int",
-    float: "float",
-    complex: "complex",
-    str: "str",
-    bytes: "bytes",
-}
-INT64 = range(-(1 << 63), 1 << 63)
-
-
-class Misfit(Exception):
-    """A state that is not of this layout; its checkpoint is pickled instead."""
-
-
-@frozen
-class Column:
-    """One plain column: its name in the file, and the dtype and shape of one row (``S0`` means: as wide as needed)."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-class Node(ABC):
-    """A node of the tree. ``at`` is its first column, ``width`` the number of its columns."""
-
-    at: int = 0
-    width: int = 0
-    children: tuple[Node, ...] = ()
-
-    @abstractmethod
-    def to_json(self) -> Any:
-        """Return the node as it stands in the metadata of a file."""
-
-    @abstractmethod
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        """Yield the columns below `name`, each with the axes `prefix` of the packed nodes above."""
-
-    @abstractmethod
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        """Append the parts of `value` to ``out[at], out[at + 1], ...``; `seen` holds the mutable objects met so far."""
-
-    @abstractmethod
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        """Return a new value, taking its parts from ``rows[at], rows[at + 1], ...``."""
-
-    def place(self, at: int) -> int:
-        """Number the columns from `at` on and return the next free number."""
-        self.at = at
-        for child in self.children:
-            at = child.place(at)
-        self.width = max(at - self.at, self.width)
-        return self.at + self.width
-
-
-def _exactly(value: Any, kind: type) -> None:
-    if type(value) is not kind:
-        raise Misfit
-
-
-def once(value: Any, seen: set[int]) -> None:
-    """Note a mutable object in `seen`; refuse it if it is there already."""
-    if id(value) in seen:
-        raise Misfit("the same mutable object at two places")
-    seen.add(id(value))
-
-
-class NoneLeaf(Node):
-    """None: no column."""
-
-    def to_json(self) -> Any:
-        return None
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        return iter(())
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        if value is not None:
-            raise Misfit
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        return None
-
-
-class PlainLeaf(Node):
-    """A Python bool, int, float, complex, str or bytes."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.python_type = next(t for t, k in PLAIN_TYPES.items() if k == kind)
-        self.width = 2 if kind in ("complex", "str", "bytes") else 1
-
-    def to_json(self) -> Any:
-        return self.kind
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        if self.kind in ("str", "bytes"):
-            yield Column(f"{name}/value", np.dtype("S"), prefix)
-            yield Column(f"{name}/length", np.dtype("<i8"), prefix)
-        elif self.kind == "complex":
-            yield Column(f"{name}/real", np.dtype("<f8"), prefix)
-            yield Column(f"{name}/imag", np.dtype("<f8"), prefix)
-        else:
-            yield Column(name, np.dtype(_PLAIN_DTYPES[self.kind]), prefix)
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        _exactly(value, self.python_type)
-        if self.width == 1:
-            if self.kind == "int" and value not in INT64:
-                raise Misfit
-            out[self.at].append(value)
-        elif self.kind == "complex":
-            out[self.at].append(value.real)
-            out[self.at + 1].append(value.imag)
-        else:
-            try:
-                raw = value if self.kind == "bytes" else value.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise Misfit from error
-            if len(raw) > MAX_TEXT:
-                raise Misfit
-            out[self.at].append(raw)  # HDF5 pads with NUL, so trailing NULs need the length to come back
-            out[self.at + 1].append(len(raw))
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        first = next(rows[self.at])
-        if self.kind == "complex":
-            return complex(first, next(rows[self.at + 1]))
-        if self.width == 2:
-            raw = first.ljust(next(rows[self.at + 1]), b"\0")
-            return raw if self.kind == "bytes" else raw.decode("utf-8")
-        return first != 0 if self.kind == "bool" else first
-
-
-class ArrayLeaf(Node):
-    """An ndarray of one dtype, shape and memory order, or (``order`` is None) a numpy scalar."""
-
-    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str | None) -> None:
-        self.dtype, self.shape, self.order = dtype, shape, order
-        self.parts: list[Part] = parts(dtype)
-        self.width = len(self.parts)
-
-    def to_json(self) -> Any:
-        kind: dict[str, Any] = {"dtype": dtype_to_json(self.dtype)}
-        if self.order is not None:
-            kind["shape"] = list(self.shape)
-            if self.order != "C":
-                kind["order"] = self.order
-        return kind
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        for i, part in enumerate(self.parts):
-            steps = [_piece(piece, "part", i) for piece in part.name.split("/") if piece]
-            yield Column("/".join([name, *steps]), part.plain, (*prefix, *self.shape, *part.extra))
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        if self.order is None:
-            if not isinstance(value, np.generic) or type(value) is not value.dtype.type:
-                raise Misfit
-            value = np.asarray(value)  # a longlong may come back as an int64: the same dtype by another name
-        elif type(value) is not np.ndarray or order_of(value) != self.order:
-            raise Misfit
-        else:
-            once(value, seen)
-        if value.dtype != self.dtype or value.shape != self.shape:
-            raise Misfit
-        try:
-            for i, part in enumerate(self.parts):
-                out[self.at + i].append(part.split(value))
-        except ValueError as error:  # text that is no Unicode
-            raise Misfit from error
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        plain = [next(rows[self.at + i]) for i in range(self.width)]
-        array = merged(self.dtype, self.shape, self.order or "C", plain, self.parts)
-        return array if self.order is not None else array[()]
-
-
-def order_of(array: Array) -> str:
-    """Return the memory order a copy of `array` should have: ``"F"`` only where it is not C as well."""
-    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-
-
-class DictNode(Node):
-    """A dict with str keys, in their order."""
-
-    def __init__(self, keys: tuple[str, ...], children: tuple[Node, ...]) -> None:
-        self.keys, self.children = keys, children
-
-    def to_json(self) -> Any:
-        return {"dict": [[key, child.to_json()] for key, child in zip(self.keys, self.children, strict=True)]}
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        for i, (key, child) in enumerate(zip(self.keys, self.children, strict=True)):
-            yield from child.columns(_join(name, key, i), prefix)
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        if type(value) is not dict or tuple(value) != self.keys:  # the order of keys is part of a dict
-            raise Misfit
-        once(value, seen)
-        for key, child in zip(self.keys, self.children, strict=True):
-            child.encode(value[key], out, seen)
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        return {key: child.decode(rows) for key, child in zip(self.keys, self.children, strict=True)}
-
-
-class SequenceNode(Node):
-    """A list or tuple whose items have columns of their own."""
-
-    def __init__(self, kind: str, children: tuple[Node, ...]) -> None:
-        self.kind, self.children = kind, children
-        self.python_type: type = list if kind == "list" else tuple
-
-    def to_json(self) -> Any:
-        return {self.kind: [child.to_json() for child in self.children]}
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        for i, child in enumerate(self.children):
-            yield from child.columns(_join(name, str(i), i), prefix)
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        _exactly(value, self.python_type)
-        if len(value) != len(self.children):
-            raise Misfit
-        if self.python_type is list:
-            once(value, seen)
-        for item, child in zip(value, self.children, strict=True):
-            child.encode(item, out, seen)
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        return self.python_type([child.decode(rows) for child in self.children])
-
-
-class PackedNode(Node):
-    """A list or tuple of `length` items of one layout, which share their columns."""
-
-    def __init__(self, kind: str, length: int, child: Node) -> None:
-        self.kind, self.length, self.children = kind, length, (child,)
-        self.python_type: type = list if kind == "list" else tuple
-
-    def to_json(self) -> Any:
-        return {self.kind: self.children[0].to_json(), "length": self.length}
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        yield from self.children[0].columns(name, (*prefix, self.length))
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        _exactly(value, self.python_type)
-        if len(value) != self.length:
-            raise Misfit
-        if self.python_type is list:
-            once(value, seen)
-        child = self.children[0]
-        if isinstance(child, PlainLeaf) and child.kind in ("float", "bool"):  # a list of floats in one go
-            if set(map(type, value)) != {child.python_type}:
-                raise Misfit
-            out[child.at].extend(value)
-        else:
-            for item in value:
-                child.encode(item, out, seen)
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        child = self.children[0]
-        return self.python_type([child.decode(rows) for _ in range(self.length)])
-
-
-class RecordNode(Node):
-    """A dataclass or namedtuple. Its class is looked up among the modules already imported, when first needed."""
-
-    def __init__(self, kind: str, cls: str, fields: tuple[str, ...], children: tuple[Node, ...]) -> None:
-        self.kind, self.cls, self.fields, self.children = kind, cls, fields, children
-        self._type: type | None = None
-
-    @property
-    def python_type(self) -> type:
-        if self._type is None:
-            self.find(None)
-            assert self._type is not None
-        return self._type
-
-    def find(self, main: str | None) -> None:
-        """Look up the class; where it was in ``__main__`` and is not, in the module `main`."""
-        try:
-            self._type = find_class(self.cls, self.kind, self.fields)
-        except StateClassError:
-            if main is None or not self.cls.startswith("__main__:"):
-                raise
-            try:
-                self._type = find_class(main + self.cls[len("__main__") :], self.kind, self.fields)
-            except StateClassError:
-                raise StateClassError(*self.cls.split(":", 1)) from None
-
-    def to_json(self) -> Any:
-        fields = [[name, child.to_json()] for name, child in zip(self.fields, self.children, strict=True)]
-        return {self.kind: fields, "class": self.cls}
-
-    def columns(self, name: str, prefix: tuple[int, ...]) -> Iterator[Column]:
-        for i, (field, child) in enumerate(zip(self.fields, self.children, strict=True)):
-            yield from child.columns(_join(name, field, i), prefix)
-
-    def encode(self, value: Any, out: list[list[Any]], seen: set[int]) -> None:
-        _exactly(value, self.python_type)
-        if self.kind == "namedtuple":
-            for item, child in zip(value, self.children, strict=True):
-                child.encode(item, out, seen)
-            return
-        once(value, seen)
-        if not only_fields(value, self.fields):
-            raise Misfit("attributes that are no fields")
-        try:
-            for field, child in zip(self.fields, self.children, strict=True):
-                child.encode(getattr(value, field), out, seen)
-        except AttributeError as error:
-            raise Misfit from error
-
-    def decode(self, rows: list[Iterator[Any]]) -> Any:
-        cls = self.python_type  # before the children's: where none is imported, the outermost is the one to name
-        values = [child.decode(rows) for child in self.children]
-        if self.kind == "namedtuple":
-            return tuple.__new__(cls, values)
-        record: Any = object.__new__(cls)  # no __init__: restoring a state runs no user code
-        for field, value in zip(self.fields, values, strict=True):
-            object.__setattr__(record, field, value)
-        return record
-
-
-def _join(name: str, key: str, i: int) -> str:
-    piece = _piece(key, "key", i)
-    return f"{name}/{piece}" if name else piece
-
-
-def _piece(key: str, stand_in: str, i: int) -> str:
-    """Return `key` where it may be a name in a file and looks like no stand-in, else the stand-in number `i`."""
-    return key if re.fullmatch(_NAME, key) and not re.fullmatch(rf"{stand_in}[0-9]+", key) else f"{stand_in}{i}"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .columns import Array
-from .layout import Column
+from .nodes import Column
 
 
 class Source(Protocol):

@@ -15,7 +15,7 @@ from ..state.checkpoints import Checkpoints
 from ..state.codec import Row, StateCodec
 from ..state.columns import Array, parts
 from ..state.frozen import frozen
-from ..state.layout import ArrayLeaf, PlainLeaf
+from ..state.nodes import ArrayLeaf, PlainLeaf
 
 #: The numbers a typed first argument of a step points to.
 TARGETS = {"double": "d", "float64": "d", "float": "f", "float32": "f", "bool": "?", "_Bool": "?"} | {
@@ -198,6 +198,8 @@ def table(form: Form, checkpoints: Checkpoints) -> Array:
         If some are kept as pickles.
     """
     n = checkpoints.n
+    if checkpoints.wide is not None:
+        raise StateError("", "leaves of several kinds, which no native step takes", _TAKEN)
     if checkpoints.pickles:
         pickles = f"{len(checkpoints.pickles)} of {n} checkpoints as pickles"
         raise StateError("", f"{pickles}, which no native step takes", _TAKEN)

@@ -16,8 +16,11 @@ import numpy as np
 from ..engine.block_log import BlockDone, Stop
 from ..engine.pace import Part, Probe
 from ..metrics.moments import SCALAR_FIELDS, Moments, ScalarMoments, fields_of, moments_of
-from ..state.codec import Row, StateCodec
+from ..state.codec import Row, StateCodec, WideRow
 from ..state.columns import Array
+from ..state.keys import same_json
+from ..state.layout import Layout
+from .strict_json import dumps, loads
 
 #: The first line of a journal.
 LINE = b"rewind journal 1\n"
@@ -35,7 +38,7 @@ PART = ord("P")
 PART_AT = 4096
 _PART_VERSION = 1
 
-_COLUMNS, _PICKLE = 0, 1
+_COLUMNS, _PICKLE, _WIDE = 0, 1, 2
 _SCALAR, _VECTOR = 0, 1
 _BLOCK_HEAD = struct.Struct("<q16s")
 _STOP_HEAD = struct.Struct("<qq16s")
@@ -110,9 +113,9 @@ def block_payload(codec: StateCodec, done: BlockDone) -> bytes:
 
 def spillable(codec: StateCodec, row: Row) -> int | None:
     """Return where in the payload of a block the columns of a row are; None for a row that is no such one."""
-    if codec.layout is None or isinstance(row, bytes) or not all(c.dtype.itemsize for c in codec.layout.columns):
+    if codec.layout is None or isinstance(row, (bytes, WideRow)):
         return None
-    return _BLOCK_HEAD.size + 1
+    return _BLOCK_HEAD.size + 1 if all(column.dtype.itemsize for column in codec.layout.columns) else None
 
 
 def stop_payload(stop: Stop) -> bytes:
@@ -203,8 +206,12 @@ def _row_bytes(codec: StateCodec, row: Row) -> bytes:
     if isinstance(row, bytes):
         return bytes([_PICKLE]) + _LENGTH.pack(len(row)) + row
     assert codec.layout is not None
-    pieces = [bytes([_COLUMNS])]
-    for column, value in zip(codec.layout.columns, row if isinstance(row, list) else [row], strict=True):
+    layout, pieces = codec.layout, [bytes([_COLUMNS])]
+    if isinstance(row, WideRow):
+        layout, row = row.layout, row.columns
+        text = dumps(layout.to_json()).encode()
+        pieces = [bytes([_WIDE]), _LENGTH.pack(len(text)), text]
+    for column, value in zip(layout.columns, row if isinstance(row, list) else [row], strict=True):
         if column.dtype.itemsize:
             pieces.append(np.asarray(value, column.dtype).tobytes())
         else:  # text: as wide as its longest value
@@ -216,10 +223,11 @@ def _row(codec: StateCodec, taker: _Taker) -> Row:
     (kind,) = taker.take(1)
     if kind == _PICKLE:
         return bytes(taker.take(*taker.unpack(_LENGTH)))
-    if kind != _COLUMNS or codec.layout is None:
+    if kind not in (_COLUMNS, _WIDE) or codec.layout is None:
         raise BadFrame("a state of no known kind")
+    layout = codec.layout if kind == _COLUMNS else _wide_layout(codec.layout, taker)
     row: list[Array] = []
-    for column in codec.layout.columns:
+    for column in layout.columns:
         dtype = column.dtype
         if not dtype.itemsize:
             (width,) = taker.unpack(_LENGTH)
@@ -227,10 +235,24 @@ def _row(codec: StateCodec, taker: _Taker) -> Row:
                 raise BadFrame("the width of a text")
             dtype = np.dtype(f"S{width}")
         row.append(taker.array(dtype, column.shape))
-    for column, values, lengths in zip(codec.layout.columns, row, row[1:], strict=False):
+    for column, values, lengths in zip(layout.columns, row, row[1:], strict=False):
         if not column.dtype.itemsize and not 0 <= lengths.min() <= lengths.max() <= values.dtype.itemsize:
             raise BadFrame(f"{column.name} is not as long as it says")
-    return row
+    problem = layout.problem(row)
+    if problem is not None:
+        raise BadFrame(problem)
+    return row if kind == _COLUMNS else WideRow(layout, row)
+
+
+def _wide_layout(first: Layout, taker: _Taker) -> Layout:
+    """Return the layout of a state of which some leaves are of another kind than in `first`."""
+    try:
+        layout = Layout.from_json(loads(bytes(taker.take(*taker.unpack(_LENGTH))).decode()))
+        if not same_json(layout.first().to_json(), first.to_json()):
+            raise ValueError("of another state")
+        return layout
+    except ValueError as error:
+        raise BadFrame(f"a layout that no state has: {error}") from None
 
 
 def _moments_bytes(moments: Moments) -> bytes:

@@ -25,7 +25,8 @@ from .hdf5.reader import read as read_container
 from .schema import HINTS, exact_text, from_parts, number_text
 from .strict_json import dumps
 
-FORMAT_VERSION = 1
+#: The latest version of the format; a file has the first one that has its layout.
+FORMAT_VERSION = 2
 
 # ---- recording -> file
 
@@ -34,7 +35,7 @@ def to_parts(recording: Recording) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays and the metadata of `recording`, content hash included."""
     arrays: dict[str, Array] = {}
     checkpoints = recording.checkpoints
-    layout = checkpoints.codec.layout
+    layout = checkpoints.layout
     for column, values in zip(layout.columns if layout else (), checkpoints.columns, strict=True):
         if values.size:
             arrays[f"checkpoints/{column.name}"] = values
@@ -51,7 +52,7 @@ def to_parts(recording: Recording) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays[f"start/{part}"] = words
     origin = recording.origin
     meta: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": layout.version if layout else 1,
         "n_steps": recording.n_steps,
         "block_size": recording.block_size,
         "stride": recording.stride,
@@ -99,7 +100,7 @@ def describe(recording: Recording) -> dict[str, Any]:
         "seed": recording.seed,
         "backend": recording.backend,
         "params": dict(recording.params),
-        "layout": checkpoints.codec.layout.to_json() if checkpoints.codec.layout else "pickle",
+        "layout": checkpoints.layout.to_json() if checkpoints.layout else "pickle",
         "codec": checkpoints.codec.user is not None,
         "observed": list(recording.metrics),
         "start": origin.start,

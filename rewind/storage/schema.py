@@ -181,12 +181,19 @@ class _Schema:
         for column, values, lengths in zip(layout.columns if layout else (), columns, columns[1:], strict=False):
             if not column.dtype.itemsize and not 0 <= lengths.min() <= lengths.max() <= values.dtype.itemsize:
                 raise _Odd(f"{column.name} is not as long as it says")
+        if (layout.version if layout else 1) != self.meta["format_version"]:
+            raise _Odd("format_version is not that of its layout")
+        problem = layout.problem(columns) if layout else None
+        if problem is not None:
+            raise _Odd(problem)
         pickles, digests = self.pickles(n)
         if layout is None and len(pickles) != n:
             raise _Odd("checkpoints are missing")
         if layout is not None and n > _MAX_EMPTY_ROWS and not any(column.size for column in columns):
             raise _Odd(f"{n} checkpoints of nothing")
-        return Checkpoints(StateCodec(layout, user), n, tuple(columns), pickles, digests)
+        wide = layout if layout is not None and layout.varies else None
+        first = wide.first() if wide is not None else layout
+        return Checkpoints(StateCodec(first, user), n, tuple(columns), pickles, digests, wide)
 
     def pickles(self, n: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
         if "pickle/steps" not in self.arrays:

@@ -80,7 +80,7 @@ def zeros():
 
 
 def collect(seen, rng):
-    return seen | {rng.randrange(50)}
+    return seen | {frozenset({rng.randrange(50)})}
 
 
 def nobody():

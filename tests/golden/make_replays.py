@@ -4,7 +4,8 @@ Origin: the runs of ``tests/helpers/replays.py``, recorded with rewind-engine 0.
 Python 3.11.7, numpy 2.4.6, h5py 3.16.0 (HDF5 and zlib as in its wheel) on Linux x86_64, 2026-11-23; those whose names
 end in ``_2`` with 0.2.0, which adds up covariances in another order and so has other last bits there. They are the
 proof that a file of format 1 stays readable, so a file that is here is never made again: this script overwrites none.
-A new kind of content gets a new file; a new format gets a new folder.
+A new kind of content gets a new file; a new format gets a new folder. Those in ``format-2`` hold what only files of
+version 2 hold, recorded with rewind-engine 0.6.0 and the same versions of everything else.
 """
 
 import hashlib
@@ -27,17 +28,18 @@ def compressed_probe():
 
 
 def main():
-    from helpers.replays import KINDS
+    from helpers.replays import KINDS, KINDS_2
 
     print("probe", compressed_probe())
-    for kind, (make, _) in KINDS.items():
-        path = HERE / f"{kind}.replay"
-        if path.exists():
-            print(f"{path.name} is there already")
-            continue
-        run = make()
-        run.save(path)
-        print(f'    "{kind}": "{run.content_hash()}",')
+    for folder, kinds in ((HERE, KINDS), (HERE / "format-2", KINDS_2)):
+        for kind, (make, _) in kinds.items():
+            path = folder / f"{kind}.replay"
+            if path.exists():
+                print(f"{path.name} is there already")
+                continue
+            run = make()
+            run.save(path)
+            print(f'    "{kind}": "{run.content_hash()}",')
 
 
 if __name__ == "__main__":

@@ -88,7 +88,11 @@ def louder(words: Any, rng: Any) -> Any:
 
 
 def gather(x: Any, rng: Any) -> Any:
-    return x | {rng.randrange(9)}
+    return x | {frozenset({rng.randrange(9)})}
+
+
+def keep(x: Any, rng: Any) -> Any:
+    return x
 
 
 def parts_of(run: Any) -> Parts:
@@ -112,7 +116,7 @@ def spoken() -> Parts:
 def gathered() -> Parts:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rewind.PickledStatesWarning)
-        return parts_of(rewind.record(gather, {0}, 30, 7, block_size=10))
+        return parts_of(rewind.record(gather, {frozenset()}, 30, 7, block_size=10))
 
 
 def forked(backend: str = "python") -> Parts:
@@ -1106,10 +1110,56 @@ def params_that_are_no_names() -> bytes:
     return file_of(walked(), params={"a b": 1})
 
 
-@nasty("format version 2", "ArtifactVersionError")
+@nasty("format version 3", "ArtifactVersionError")
 def version_later() -> bytes:
     """A format that this version does not know."""
+    return file_of(walked(), format_version=3)
+
+
+@nasty("not that of its layout")
+def version_of_another_layout() -> bytes:
+    """What version 1 holds, as version 2."""
     return file_of(walked(), format_version=2)
+
+
+def varied() -> Parts:
+    return parts_of(rewind.record(lambda x, rng: x + 0.5, 0, 30, 7, block_size=10))
+
+
+@nasty("a kind that is not there")
+def kind_that_is_not_there() -> bytes:
+    """A row that is of the third of two kinds."""
+    arrays, meta = varied()
+    arrays["checkpoints/state/kind"][1] = 2
+    return file_of((arrays, meta))
+
+
+@nasty("state/kind")
+def kind_that_is_negative() -> bytes:
+    """Kinds as signed numbers."""
+    arrays, meta = varied()
+    arrays["checkpoints/state/kind"] = -arrays["checkpoints/state/kind"].astype("i1")
+    return file_of((arrays, meta))
+
+
+@nasty("layout nested too deeply")
+def kinds_of_a_container() -> bytes:
+    """A leaf that is a list at times."""
+    return file_of(varied(), layout={"one_of": ["int", {"list": ["int"]}]})
+
+
+@nasty("a dict with a key twice")
+def keys_that_are_one() -> bytes:
+    """A dict of 1 and of True."""
+    arrays, meta = parts_of(rewind.record(keep, {1: 0, "1": 1}, 30, 7, block_size=10))
+    return file_of((arrays, meta), layout={"dict": [[1, "int"], [True, "int"]]})
+
+
+@nasty("a key")
+def key_that_is_no_number() -> bytes:
+    """A dict of NaN."""
+    arrays, meta = parts_of(rewind.record(keep, {0.5: 0}, 30, 7, block_size=10))
+    return file_of((arrays, meta), layout={"dict": [[{"float": "nan"}, "int"]]})
 
 
 @nasty("no format_version")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,6 +63,12 @@ def collect(seen: set[int], rng: random.Random) -> set[int]:
     return seen
 
 
+def hoard(things: Any, rng: random.Random) -> Any:
+    """A set of sets: pickled whole."""
+    things.add(frozenset({rng.randrange(100)}))
+    return things
+
+
 def gauss(x: float, rng: random.Random) -> float:
     """Holds a normal draw back in the generator."""
     return x + round(rng.gauss(0, 1) * 8) / 8
@@ -103,6 +110,10 @@ def grow_run(**options: Any) -> rewind.Run[Any]:
 
 def collect_run(**options: Any) -> rewind.Run[Any]:
     return rewind.record(collect, {5}, 30, 9, **options)
+
+
+def hoard_run(**options: Any) -> rewind.Run[Any]:
+    return rewind.record(hoard, {frozenset()}, 30, 9, **options)
 
 
 def same_branch(**options: Any) -> rewind.Run[Any]:
@@ -178,3 +189,56 @@ KINDS: dict[str, Any] = {
     "drift_2": (drift_run, drift),
     "town_2": (town_run, live),
 }
+
+
+# ---- what only files of format 2 hold
+
+
+def trade(market: dict[Any, Any], rng: random.Random) -> dict[Any, Any]:
+    """Keys of many kinds, a price that becomes a float, a best one that is None at first."""
+    key = rng.choice(list(market["stock"]))
+    market["stock"][key] += rng.randrange(-3, 4)
+    market["a/b"] = market["a/b"] * 0.5 + 1 if rng.random() < 0.5 else rng.randrange(9)
+    if rng.random() < 0.3:
+        market["größe"] = np.float64(market["a/b"])
+    return market
+
+
+def trade_run(**options: Any) -> rewind.Run[Any]:
+    stock = {1: 0, True + 1: 5, (0, 1): 2, None: 1, "x y": 3, 2.5: 4, b"k": 7, np.int16(9): 8}
+    return rewind.record(trade, {"stock": stock, "a/b": 1, "größe": None}, 60, 11, block_size=7, **options)
+
+
+def infect(town: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    town["ill"].add(rng.randrange(50))
+    town["ill"].discard(rng.randrange(50))
+    town["names"].add(rng.choice("abc") * rng.randrange(4))
+    if rng.random() < 0.3:
+        town["links"] = frozenset({*town["links"], (rng.randrange(3), rng.randrange(3))})
+    return town
+
+
+def infect_run(**options: Any) -> rewind.Run[Any]:
+    state = {"ill": {3}, "names": {"ä"}, "links": frozenset({(0, 0.5)})}
+    return rewind.record(infect, state, 60, 12, observe={"ill": lambda town: len(town["ill"])}, **options)
+
+
+def tumble(state: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Draws from generators of its own."""
+    own = state["own"]
+    state["x"] = own[0].gauss(0, 1) + own[1].standard_normal() + float(own[2].integers(8)) + rng.integers(8)
+    state["x"] += sum(int(generator.integers(8, dtype=np.uint32)) for generator in own[3:])
+    return state
+
+
+def tumble_run(**options: Any) -> rewind.Run[Any]:
+    bits = [kind(5) for kind in (np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64)]
+    own = [random.Random(5), np.random.RandomState(5), *map(np.random.Generator, bits)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rewind.OwnGeneratorWarning)
+        return rewind.record(tumble, {"x": 0.0, "own": own}, 30, 13, backend="numpy", **options)
+
+
+#: What other tests need besides.
+MORE: dict[str, Any] = {"hoard": (hoard_run, hoard)}
+KINDS_2: dict[str, Any] = {"trade": (trade_run, trade), "infect": (infect_run, infect), "tumble": (tumble_run, tumble)}

@@ -563,7 +563,7 @@ def test_progress_is_told_of_each_call(monkeypatch):
 
 
 def test_a_state_that_is_pickled_is_told_of_at_the_end():
-    recorder = rewind.Recorder(lambda x, rng: x + 0.5, 0, 7, block_size=10).advance(35)
+    recorder = rewind.Recorder(lambda x, rng: [*x, 0.5], [0], 7, block_size=10).advance(35)
     with pytest.warns(rewind.PickledStatesWarning) as caught:
         recorder.finish()
     assert caught[0].filename == __file__

@@ -19,12 +19,12 @@ def warned(step, init, n=100, **kwargs):
 @pytest.mark.parametrize(
     "step, init, text",
     [
-        (lambda x, rng: x + rng.random(), 0, "the state is int at step 0 and float at step 10: 9 of 10 checkpoints"),
+        (lambda x, rng: [0], 0, "the state is int at step 0 and a list of 1 at step 10: 9 of 10 checkpoints"),
         (lambda x, rng: x * 7, 3, "is int at step 0 and something no column can hold"),
         (
-            lambda s, rng: {"a": s["a"] + rng.random(), "b": 1},
+            lambda s, rng: {"a": np.append(s["a"], 1), "b": 1},
             {"a": np.zeros(3, int), "b": 1},
-            "['a'] is an array of int64, shape (3,) at step 0 and an array of float64, shape (3,) at step 10",
+            "['a'] is an array of int64, shape (3,) at step 0 and an array of int64, shape (13,) at step 10",
         ),
         (lambda s, rng: [1.0, [*s[1], 2.0]], [1.0, [1.0, 1.0]], "[1] is a list of 2 at step 0 and a list of 12"),
         (lambda s, rng: {"b": 1, **s}, {"a": 1}, "the state is a dict of a at step 0 and a dict of b, a at step 10"),
@@ -39,7 +39,20 @@ def test_states_that_stop_fitting_are_named_with_the_place_and_the_cure(step, in
 
 def test_states_that_fit_and_states_that_never_did_are_no_news():
     assert warned(lambda x, rng: x + rng.random(), 0.0)[1] == []
-    assert warned(lambda x, rng: {*x, rng.random()}, set(), 9)[1] == []
+    assert warned(lambda x, rng: {*x, frozenset({rng.random()})}, {frozenset()}, 9)[1] == []
+
+
+def test_leaves_that_change_their_type_stay_columns_and_are_no_news():
+    for step, init in (
+        (lambda x, rng: x + rng.random(), 0),
+        (
+            lambda s, rng: {"a": s["a"] + rng.random(), 1: None if rng.random() < 0.5 else 2},
+            {"a": np.zeros(3, int), 1: 2},
+        ),
+        (lambda x, rng: [np.float64(v) * 0.5 for v in x], [1, 2.0, True]),
+    ):
+        run, found = warned(step, init)
+        assert found == [] and run.metadata()["n_pickled"] == 0
 
 
 def test_views_of_one_memory_are_named():

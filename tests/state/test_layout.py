@@ -29,6 +29,7 @@ from helpers.states import (
     with_extra,
     with_secret,
 )
+from helpers.states import plain as plain_leaves
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,8 +37,14 @@ import rewind
 from rewind.errors import StateClassError, StateError
 from rewind.state import classes
 from rewind.state import layout as layouts
+from rewind.state.checkpoints import stack
+from rewind.state.codec import StateCodec
+from rewind.state.columns import is_text
 from rewind.state.digest import digest
-from rewind.state.layout import MAX_COLUMNS, MAX_DEPTH, Layout, Misfit
+from rewind.state.keys import readable_name
+from rewind.state.layout import MAX_COLUMNS, MAX_DEPTH, Layout
+from rewind.state.nodes import Misfit
+from rewind.storage.hdf5.container import is_name
 
 pytestmark = pytest.mark.once  # nothing of it is in a kernel
 
@@ -102,23 +109,197 @@ def test_a_list_of_numbers_takes_one_column(values, kind):
     assert [(c.name, c.shape) for c in layout.columns] == [("state", (len(values),))]
 
 
-def test_columns_have_names_that_every_tool_accepts():
+def test_keys_keep_their_names_in_a_file_as_far_as_it_has_room_for_them():
     layout = must_have(STATES["odd keys"])
     assert [column.name for column in layout.columns] == [
-        "key0",
-        "key1",
+        "a%2Fb",
+        "%2E%2E",
         "key2",
         "key3",
         "key4",
-        "key5",
-        "key6",
-        "key7",
-        "key8",
+        "ü",
+        "a b",
+        "-x",
+        "%2E",
         "a",
         "A",
     ]
     layout = must_have(STATES["long keys"])
-    assert [column.name for column in layout.columns] == ["key0", "key1", "x" * 64, "key3"]
+    assert [column.name for column in layout.columns] == ["x" * 100, "x" * 101, "x" * 64, "x" * 65]
+    layout = must_have(dict.fromkeys(["größe", "温度", "a\0b", "x" * 200, "a\u200bb", "50 %"], 0))
+    assert [column.name for column in layout.columns] == ["größe", "温度", "a%00b", "key3", "a%E2%80%8Bb", "50 %"]
+    keys = [1, "1", 2.5, None, (0, "a"), b"x", np.int64(7), "a/b", "a%2Fb", "k"]
+    layout = must_have(dict.fromkeys(keys, 0))
+    assert [column.name for column in layout.columns] == [
+        "key0",
+        "1",
+        "2.5",
+        "None",
+        "0,a",
+        "x",
+        "7",
+        "a%2Fb",
+        "key8",
+        "k",
+    ]
+
+
+def test_layouts_of_files_of_version_1_keep_the_names_they_have_there():
+    keys = ["a/b", "ü", "a", "key7", ""]
+    layout = Layout.from_json({"dict": [[key, "int"] for key in keys]})
+    assert [column.name for column in layout.columns] == ["key0", "key1", "a", "key3", "key4"]
+    assert layout.to_json() == {"dict": [[key, "int"] for key in keys]} and layout.version == 1
+    now = must_have(dict.fromkeys(keys, 1))
+    assert [column.name for column in now.columns] == ["a%2Fb", "ü", "a", "key3", "key4"] and now.version == 2
+    row = now.encode(dict.fromkeys(keys, 1))
+    assert layout.decode(row) == now.decode(row) == dict.fromkeys(keys, 1)
+
+
+@given(st.characters())
+def test_a_name_is_one_that_the_container_admits(char):
+    name = readable_name(f"a{char}") if is_text(char) else "a"
+    assert is_name(name) and all(part.isprintable() for part in name)
+
+
+KEYS = (
+    st.integers(-(1 << 63), (1 << 63) - 1)
+    | st.booleans()
+    | st.none()
+    | st.text(max_size=4)
+    | st.binary(max_size=3)
+    | st.floats(allow_nan=False)
+    | st.sampled_from([np.int64(3), np.uint8(3), np.float32(0.5), np.bool_(True), np.str_("a")])
+)
+KEYS = KEYS | st.lists(KEYS, max_size=3).map(tuple)
+
+
+@given(st.dictionaries(KEYS, plain_leaves, max_size=5), st.dictionaries(KEYS, plain_leaves, max_size=5))
+def test_a_dict_of_any_keys_comes_back_with_their_order_and_types(state, other):
+    layout = check_round_trip(state)
+    try:
+        row = layout.encode(other)
+    except Misfit:
+        return
+    assert digest(layout.decode(row)) == digest(other)
+
+
+def test_keys_that_are_equal_and_not_the_same_are_other_keys():
+    for one, other in ((1, True), (1, 1.0), (0.0, -0.0), ((0, 1), (False, 1)), (1, np.int64(1)), ("a", np.str_("a"))):
+        layout = must_have({one: 1})
+        with pytest.raises(Misfit):
+            layout.encode({other: 1})
+        (key,) = layout.decode(layout.encode({one: 1}))
+        assert type(key) is type(one) and digest(key) == digest(one)
+
+
+@pytest.mark.parametrize("key", [float("nan"), object(), (1, object()), "\ud800", 1 << 63, np.longdouble(1), len])
+def test_keys_that_no_file_holds_have_no_layout(key):
+    assert Layout.of({key: 1}) is None
+    assert Layout.of({"a": 1, key: 1}) is None
+
+
+def test_a_dict_of_many_numbers_takes_one_column():
+    layout = check_round_trip({i: float(i) for i in range(1000)})
+    assert [(c.name, c.shape) for c in layout.columns] == [("state", (1000,))]
+    layout = check_round_trip({"grid": {(i, i): {"x": i, "name": str(i)} for i in range(100)}})
+    assert [c.name for c in layout.columns] == ["grid/x", "grid/name/value", "grid/name/length"]
+    with pytest.raises(Misfit):
+        layout.encode({"grid": {(i, i): {"x": i, "name": str(i)} for i in reversed(range(100))}})
+
+
+# ---- leaves of several kinds
+
+
+def wide_round_trip(first: Any, state: Any) -> Layout:
+    layout = must_have(first)
+    with pytest.raises(Misfit):
+        layout.encode(state)
+    wide = layout.widened(state)
+    again = Layout.from_json(json.loads(json.dumps(wide.to_json())))
+    assert again.columns == wide.columns and again.varies and again.version == 2
+    assert again.first().to_json() == layout.to_json()
+    row = wide.encode(state)
+    for one in (wide, again):
+        back = one.decode(row)
+        assert digest(back) == digest(state) and types_of(back) == types_of(state)
+    narrow, same = again.narrowed(row)
+    assert narrow.to_json() == wide.to_json() and [a.tobytes() for a in same] == [a.tobytes() for a in row]
+    base = wide.encode(first)
+    narrow, same = wide.narrowed(base)
+    assert digest(narrow.decode(same)) == digest(first) and not narrow.varies
+    return wide
+
+
+@pytest.mark.parametrize(
+    ("first", "state", "columns"),
+    [
+        (0, 0.5, ["state/kind", "state/int", "state/float"]),
+        (0.0, np.float64(0.5), ["state/kind", "state/float", "state/float64"]),
+        ({"a": None}, {"a": 2.0}, ["a/kind", "a/float"]),
+        ([0, 0, 0], [0, 0.5, None], ["state/kind", "state/int", "state/float"]),
+        (np.zeros(3, "i8"), np.zeros(3), ["state/kind", "state/array_int64", "state/array_float64"]),
+        (Agent(1, []), Agent(True, []), ["x/kind", "x/int", "x/bool"]),
+        (
+            (1, {"k": "x"}),
+            (1, {"k": 1j}),
+            ["0", "1/k/kind", "1/k/str/value", "1/k/str/length", "1/k/complex/real", "1/k/complex/imag"],
+        ),
+        (np.float32(1), np.array(1.0), ["state/kind", "state/float32", "state/array_float64"]),
+        ({i: 0 for i in range(100)}, {i: i / 2 for i in range(100)}, ["state/kind", "state/int", "state/float"]),
+        (None, np.zeros((2, 3), order="F"), ["state/kind", "state/array_float64"]),
+        (None, {1, 2}, ["state/kind", "state/set/value", "state/set/length"]),
+        (
+            np.zeros(2, "M8[s]"),
+            np.zeros(2, [("a", "f8")]),
+            ["state/kind", "state/array_value", "state/array_value_1/a"],
+        ),
+    ],
+)
+def test_a_leaf_that_becomes_another_kind_of_leaf_has_columns_for_each(first, state, columns):
+    assert [c.name for c in wide_round_trip(first, state).columns] == columns
+
+
+@pytest.mark.parametrize(
+    ("first", "state"),
+    [
+        ([1], [1, 2]),
+        ({"a": 1}, {"b": 1}),
+        (np.zeros(2), np.zeros(3)),
+        (1, [1]),
+        ([1], {1}),
+        (1, 1 << 64),
+        (1, np.zeros(1)),
+    ],
+)
+def test_what_changes_more_than_the_kind_of_a_leaf_is_a_misfit(first, state):
+    with pytest.raises(Misfit):
+        must_have(first).widened(state)
+
+
+@given(st.data())
+def test_states_whose_leaves_change_their_kinds_are_kept_exactly(data):
+    scalars = plain_leaves | st.sampled_from([np.float64(0.5), np.int32(2), np.array(1.5), np.str_("x")])
+    rows = data.draw(st.lists(st.tuples(scalars, scalars, scalars), min_size=1, max_size=4))
+    states = [{"a": a, 1: (b, c)} for a, b, c in rows]
+    codec = StateCodec.of(states[0])
+    kept = stack(codec, [codec.encode(state) for state in states])
+    assert not kept.pickles
+    assert [kept.digest(i) for i in range(len(states))] == [digest(state) for state in states]
+    assert [types_of(kept.restore(i)) for i in range(len(states))] == [types_of(state) for state in states]
+    again = stack(codec, [kept.row(i) for i in range(kept.n)])
+    assert (again.layout.to_json(), [c.tobytes() for c in again.columns]) == (
+        kept.layout.to_json(),
+        [c.tobytes() for c in kept.columns],
+    )
+    other_way = stack(codec, [codec.encode(state) for state in [states[0], *states[:0:-1]]])
+    assert other_way.layout.to_json() == kept.layout.to_json()
+
+
+def test_more_kinds_than_a_leaf_may_have_are_pickled():
+    kinds = [0, 0.5, True, None, "x", b"y", 1j, np.int8(1), np.int16(1)]
+    codec = StateCodec.of(0)
+    kept = stack(codec, [codec.encode(value) for value in kinds])
+    assert list(kept.pickles) == [8] and [kept.digest(i) for i in range(9)] == [digest(value) for value in kinds]
 
 
 def test_columns_say_where_their_values_are():
@@ -218,8 +399,8 @@ NO_LAYOUT = {
     "a subclass of ndarray": np.zeros(2).view(MyArray),
     "a generic class that remembers its parameter": Box[int](1),
     "an ordered dict": collections.OrderedDict(a=1),
-    "a set": {1},
-    "keys that are no text": {1: 2},
+    "a set of sets": {frozenset({1})},
+    "keys that are objects": {len: 2},
     "keys that JSON cannot hold": {"\ud800": 1},
     "an int of 65 bits": 1 << 63,
     "an array of objects": np.array([None]),
@@ -465,8 +646,40 @@ HOSTILE = [
     {"dict": [["a"]]},
     {"dict": [["a", "int", 1]]},
     {"dict": [["a", "int"], ["a", "int"]]},
-    {"dict": [[1, "int"]]},
     {"dict": [[["a"], "int"]]},
+    {"dict": [[1, "int"], [True, "int"]]},
+    {"dict": [[1.5, "int"]]},
+    {"dict": [[1 << 63, "int"]]},
+    {"dict": [[{"str": "a"}, "int"]]},
+    {"dict": [[{"str": ""}, "int"]]},
+    {"dict": [[{"str": "a b"}, "int"], ["a b", "int"]]},
+    {"dict": [[{"str": 1}, "int"]]},
+    {"dict": [[{"str": "\ud800b"}, "int"]]},
+    {"dict": [[{"float": "nan"}, "int"]]},
+    {"dict": [[{"float": "1"}, "int"]]},
+    {"dict": [[{"float": 1}, "int"]]},
+    {"dict": [[{"tuple": 1}, "int"]]},
+    {"dict": [[{"numpy": ["O", 1]}, "int"]]},
+    {"dict": [[{"numpy": ["|u1", 300]}, "int"]]},
+    {"dict": [[{"numpy": ["<f8", "nan"]}, "int"]]},
+    {"dict": [[{"bytes": "0"}, "int"]]},
+    {"dict": "int", "keys": [1, 1]},
+    {"dict": "int", "keys": 5},
+    {"dict": None, "keys": [1, 2]},
+    {"dict": {"dtype": "<f8", "shape": [0]}, "keys": [1]},
+    {"set": "list"},
+    {"set": ["set"]},
+    {"generator": "os.system"},
+    {"generator": 5},
+    {"one_of": []},
+    {"one_of": ["int"]},
+    {"one_of": ["int", "int"]},
+    {"one_of": ["int", "float", "bool"]},
+    {"one_of": ["int", {"list": ["int"]}]},
+    {"one_of": ["int", {"one_of": ["int", "float"]}]},
+    {"one_of": ["int", {"dtype": "<f8", "shape": [2]}]},
+    {"one_of": 5},
+    {"one_of": {"int": 1}},
     {"dict": [["a", "nope"]]},
     {"dict": {"ab": 1}},
     {"dict": "ab"},

@@ -26,7 +26,7 @@ import h5py
 import numpy as np
 import pytest
 from helpers.exact import all_bits
-from helpers.replays import KINDS, collect, stay, walk, walk_run
+from helpers.replays import KINDS, KINDS_2, MORE, hoard, stay, walk, walk_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +39,7 @@ from rewind.storage.hdf5 import seal, writer
 pytestmark = pytest.mark.once  # of bytes; those that are about a kernel name it, and run it in a process of its own
 
 TESTS = pathlib.Path(__file__).parents[1]
+ALL = KINDS | KINDS_2 | MORE
 runs: dict[str, Run[Any]] = {}
 
 
@@ -47,7 +48,7 @@ QUIET = "import warnings, rewind; warnings.simplefilter('ignore', rewind.Pickled
 
 def run_of(kind: str) -> Run[Any]:
     if kind not in runs:
-        runs[kind] = KINDS[kind][0]()
+        runs[kind] = ALL[kind][0]()
     return runs[kind]
 
 
@@ -65,7 +66,7 @@ def sealed(arrays: dict[str, np.ndarray], meta: dict[str, Any], rehash: bool = T
     return writer.build(arrays, replay_file._canonical(meta))
 
 
-kinds = pytest.mark.parametrize("kind", KINDS)
+kinds = pytest.mark.parametrize("kind", ALL)
 
 
 # ---- there and back
@@ -73,7 +74,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 @kinds
 def test_a_run_comes_back_whole(kind, tmp_path):
-    run, step = run_of(kind), KINDS[kind][1]
+    run, step = run_of(kind), ALL[kind][1]
     path = tmp_path / "run.replay"
     run.save(path)
     loaded = rewind.load(path, step, allow_pickle=True)
@@ -93,7 +94,7 @@ def test_saving_what_was_loaded_gives_the_same_bytes(kind, tmp_path):
     run = run_of(kind)
     run.save(tmp_path / "a.replay")
     rewind.load(tmp_path / "a.replay", allow_pickle=True).save(tmp_path / "b.replay")
-    rewind.load(tmp_path / "b.replay", KINDS[kind][1], allow_pickle=True).save(tmp_path / "c.replay")
+    rewind.load(tmp_path / "b.replay", ALL[kind][1], allow_pickle=True).save(tmp_path / "c.replay")
     assert len({(tmp_path / f"{name}.replay").read_bytes() for name in "abc"}) == 1
 
 
@@ -104,22 +105,22 @@ def test_recording_again_at_another_time_gives_the_same_bytes(kind, tmp_path, mo
     monkeypatch.setattr(time, "time", lambda: 4_102_444_800.0)
     monkeypatch.setattr(time, "time_ns", lambda: 4_102_444_800_000_000_000)
     random.seed(9)
-    KINDS[kind][0]().save(tmp_path / "b.replay")
+    ALL[kind][0]().save(tmp_path / "b.replay")
     assert (tmp_path / "a.replay").read_bytes() == (tmp_path / "b.replay").read_bytes()
 
 
 WRITE_ALL = """
     import pathlib, sys
-    from helpers.replays import KINDS
-    for kind, (make, step) in KINDS.items():
+    from helpers.replays import KINDS, KINDS_2
+    for kind, (make, step) in (KINDS | KINDS_2).items():
         make().save(pathlib.Path(sys.argv[1], kind + ".replay"))
 """
 READ_ALL = """
     import pathlib, sys
     import rewind
-    from helpers.replays import KINDS
+    from helpers.replays import KINDS, KINDS_2
     assert rewind.kernel_name == sys.argv[2], rewind.kernel_name
-    for kind, (make, step) in KINDS.items():
+    for kind, (make, step) in (KINDS | KINDS_2).items():
         run = rewind.load(pathlib.Path(sys.argv[1], kind + ".replay"), step, allow_pickle=True)
         assert run.verify(full=True) and run.content_hash() == make().content_hash(), kind
 """
@@ -176,7 +177,7 @@ def test_a_run_may_be_saved_in_the_oldest_format(tmp_path):
     for kind in KINDS:
         run = run_of(kind)
         run.save(tmp_path / "run.replay", compat="1.8")
-        loaded = rewind.load(tmp_path / "run.replay", KINDS[kind][1], allow_pickle=True)
+        loaded = rewind.load(tmp_path / "run.replay", ALL[kind][1], allow_pickle=True)
         assert loaded.content_hash() == run.content_hash() and loaded.verify()
     with pytest.raises(rewind.ArgumentError, match="expected '1.8' or None"):
         run.save(tmp_path / "run.replay", compat="1.6")
@@ -219,7 +220,7 @@ def test_the_content_hash_is_the_same_before_and_after_a_save(kind, tmp_path):
     run = run_of(kind)
     before = run.content_hash()
     run.save(tmp_path / "run.replay")
-    assert before == run.content_hash() == KINDS[kind][0]().content_hash()
+    assert before == run.content_hash() == ALL[kind][0]().content_hash()
     assert rewind.load(tmp_path / "run.replay", allow_pickle=True).content_hash() == before
     assert len(bytes.fromhex(before)) == 32
 
@@ -324,7 +325,7 @@ def test_contents_that_are_not_what_the_hash_says_are_named():
     arrays["checkpoints/people"][3, 1] += 1
     with pytest.raises(rewind.ArtifactIntegrityError, match="do not have its content hash"):
         read(sealed(arrays, meta, rehash=False))
-    arrays, meta = parts_of("collect")
+    arrays, meta = parts_of("hoard")
     arrays["pickle/blob"][5] ^= 1
     with pytest.raises(rewind.ArtifactIntegrityError, match="pickled checkpoints do not have their hash"):
         read(sealed(arrays, meta, rehash=False))
@@ -373,12 +374,12 @@ def test_a_file_that_is_no_replay_file_is_a_value_error_that_names_it(make, tmp_
 
 def test_a_later_format_version_is_refused_with_a_sentence():
     arrays, meta = parts_of("walk")
-    meta["format_version"] = 2
+    meta["format_version"] = 3
     with pytest.raises(
-        rewind.ArtifactVersionError, match="has format version 2; this rewind reads versions up to 1. Install a later"
+        rewind.ArtifactVersionError, match="has format version 3; this rewind reads versions up to 2. Install a later"
     ) as caught:
         read(sealed(arrays, meta))
-    assert (caught.value.found, caught.value.known) == (2, 1) and isinstance(caught.value, ValueError)
+    assert (caught.value.found, caught.value.known) == (3, 2) and isinstance(caught.value, ValueError)
     for odd in (0, -1, "1", None, 1.0, True, [1]):
         meta["format_version"] = odd
         with pytest.raises(rewind.ArtifactFormatError):
@@ -505,7 +506,7 @@ def check_harmless(arrays: dict[str, np.ndarray], meta: dict[str, Any], step: An
 @pytest.mark.parametrize("kind", MUTATED)
 def test_metadata_changed_anywhere_is_refused_or_harmless(kind):
     arrays, meta = parts_of(kind)
-    step = KINDS[kind][1]
+    step = ALL[kind][1]
     refused = total = 0
     for path, old in list(places(meta)):
         if path[0] in ("versions", "content_hash", "format_version") and len(path) == 1 and kind != "walk":
@@ -564,7 +565,7 @@ def array_changes(array: np.ndarray) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("kind", MUTATED)
 def test_arrays_changed_anyhow_are_refused_or_harmless(kind):
     arrays, meta = parts_of(kind)
-    step = KINDS[kind][1]
+    step = ALL[kind][1]
     for name, array in arrays.items():
         if name == "pickle/blob":
             continue  # a pickle of one's own choice may do anything; that is why it has to be allowed
@@ -683,7 +684,7 @@ def test_several_changes_at_once_are_refused_or_harmless(data):
                 continue
             arrays[name] = np.ascontiguousarray(value)
             done.append((name, what))
-    check_harmless(arrays, meta, KINDS[kind][1], done)
+    check_harmless(arrays, meta, ALL[kind][1], done)
 
 
 # ---- pickles
@@ -701,7 +702,7 @@ class Bomb:
 
 
 def bombed() -> bytes:
-    arrays, meta = parts_of("collect")
+    arrays, meta = parts_of("hoard")
     blob = pickle.dumps(Bomb())
     n = len(arrays["pickle/steps"])
     arrays["pickle/blob"] = np.frombuffer(blob * n, "u1")
@@ -714,10 +715,10 @@ def test_a_pickle_never_runs_unless_it_was_allowed():
     CANARY.clear()
     for options in (
         {},
-        {"step_fn": collect},
+        {"step_fn": hoard},
         {"allow_pickle": False},
         {"reader": "h5py"},
-        {"observe": {"x": len}, "step_fn": collect},
+        {"observe": {"x": len}, "step_fn": hoard},
     ):
         with pytest.raises(rewind.UnsafeArtifactError):
             read(data, **options)
@@ -728,10 +729,10 @@ def test_a_pickle_never_runs_unless_it_was_allowed():
 
 
 def test_a_refused_pickle_says_why_and_what_to_do(tmp_path):
-    run_of("collect").save(tmp_path / "set.replay")
+    run_of("hoard").save(tmp_path / "set.replay")
     with pytest.raises(rewind.UnsafeArtifactError) as caught:
         rewind.load(tmp_path / "set.replay")
-    n = run_of("collect").n_checkpoints
+    n = run_of("hoard").n_checkpoints
     text = str(caught.value)
     assert f"set.replay holds {n} of {n} checkpoints as pickles" in text
     assert "runs code the file brings along" in text and "allow_pickle=True (--allow-pickle)" in text
@@ -746,7 +747,7 @@ def test_a_file_without_pickles_needs_no_permission(tmp_path):
 
 
 def test_a_pickle_whose_class_is_gone_is_a_state_error():
-    arrays, meta = parts_of("collect")
+    arrays, meta = parts_of("hoard")
     blob = b"cno_such_module\nThing\n."
     n = len(arrays["pickle/steps"])
     arrays["pickle/blob"] = np.frombuffer(blob * n, "u1")
@@ -934,7 +935,7 @@ def test_a_file_that_a_tool_rewrote_is_read_when_asked_and_has_its_content_hash(
     rewritten(tmp_path / "run.replay", tmp_path / "copy.replay")
     with pytest.raises(rewind.ArtifactFormatError):
         rewind.load(tmp_path / "copy.replay", allow_pickle=True)
-    loaded = rewind.load(tmp_path / "copy.replay", KINDS[kind][1], allow_pickle=True, reader="h5py")
+    loaded = rewind.load(tmp_path / "copy.replay", ALL[kind][1], allow_pickle=True, reader="h5py")
     assert loaded.content_hash() == run.content_hash() and loaded.metadata() == run.metadata() and loaded.verify()
     loaded.save(tmp_path / "again.replay")
     assert (tmp_path / "again.replay").read_bytes() == (tmp_path / "run.replay").read_bytes()
@@ -960,7 +961,7 @@ def test_a_branch_inside_a_block_carries_its_generator(tmp_path):
         run.save(tmp_path / "run.replay")
         with h5py.File(tmp_path / "run.replay") as file:
             assert file["start/words"].shape == (words,)
-        loaded = rewind.load(tmp_path / "run.replay", KINDS[kind][1])
+        loaded = rewind.load(tmp_path / "run.replay", ALL[kind][1])
         assert [digest(state) for state in loaded] == [digest(state) for state in run]
         assert digest(loaded.branch(2, noise="same").get(-1)) == digest(run.get(-1))
 

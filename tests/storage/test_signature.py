@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from helpers.replays import KINDS, walk
+from helpers.replays import KINDS, KINDS_2, MORE, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,12 +32,13 @@ MISSING = "no signature"
 WRONG = "does not fit the key"
 
 runs: dict[str, Any] = {}
-kinds = pytest.mark.parametrize("kind", KINDS)
+ALL = KINDS | KINDS_2 | MORE
+kinds = pytest.mark.parametrize("kind", ALL)
 
 
 def run_of(kind: str) -> Any:
     if kind not in runs:
-        runs[kind] = KINDS[kind][0]()
+        runs[kind] = ALL[kind][0]()
     return runs[kind]
 
 
@@ -70,7 +71,7 @@ def test_a_signed_file_is_the_same_run_with_and_without_its_key(kind, tmp_path):
     run, path = run_of(kind), tmp_path / "run.replay"
     run.save(path, key=KEY)
     for key in (KEY, None):
-        loaded = rewind.load(path, KINDS[kind][1], allow_pickle=True, key=key)
+        loaded = rewind.load(path, ALL[kind][1], allow_pickle=True, key=key)
         assert loaded.content_hash() == run.content_hash() and loaded.metadata() == run.metadata()
     assert WRONG in refusal(path, b"another key")
 
@@ -128,7 +129,7 @@ def test_files_for_the_oldest_readers_and_rewritten_ones_are_checked_too(tmp_pat
 
 
 def test_every_change_of_what_a_signed_file_says_is_refused(tmp_path):
-    arrays, meta = signed_parts("collect")
+    arrays, meta = signed_parts("hoard")
     path = written(tmp_path / "run.replay", arrays, meta)
     rewind.load(path, allow_pickle=True, key=KEY)
     changes: list[dict[str, Any]] = [
@@ -158,7 +159,7 @@ def test_every_change_of_an_array_of_a_signed_file_is_refused(kind, tmp_path):
 
 
 def test_no_pickle_of_a_changed_file_is_unpickled(tmp_path):
-    arrays, meta = signed_parts("collect")
+    arrays, meta = signed_parts("hoard")
     marker = tmp_path / "it-ran"
     bomb = b"cos\nsystem\n(S'touch %s'\ntR." % str(marker).encode()
     n = len(arrays["pickle/steps"])
@@ -228,7 +229,7 @@ def test_the_check_in_the_docs_is_the_check_that_is_made(tmp_path):
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def is_signed" in block]
     names: dict[str, Any] = {"json": json}
     exec(code, names)
-    for kind in KINDS:
+    for kind in ALL:
         arrays, meta = signed_parts(kind)
         assert names["is_signed"](meta, arrays, KEY)
         assert not names["is_signed"](meta, arrays, b"another")

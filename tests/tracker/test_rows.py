@@ -432,10 +432,12 @@ def test_dicts_that_hold_themselves_or_branch_without_end_are_refused_and_the_re
     assert [row["kept"] for row in run.history()] == [1]
 
 
-def test_what_is_under_a_mask_is_no_value(run):
-    for value in (np.ma.masked, np.ma.array([1, 2], mask=[True, False])):
-        with pytest.raises(rewind.LogValueError):
-            run.log({"x": value})
+def test_what_is_under_a_mask_is_missing(run):
+    run.log({"a": np.ma.masked, "b": np.ma.array([1, 2], mask=[True, False]), "c": [np.ma.masked, 1]})
+    row = run.history()[-1]
+    assert math.isnan(row["a"]) and math.isnan(row["b"][0]) and row["b"][1] == 2 and math.isnan(row["c"][0])
+    with pytest.raises(rewind.LogValueError):
+        run.log({"x": np.ma.array(["a", "b"], mask=[True, False])})
     run.log({"x": np.ma.array([1, 2]), "y": np.longdouble(0.5)})
     assert run.history()[-1]["x"].tolist() == [1, 2] and type(run.history()[-1]["y"]) is float
     assert [row["_step"] for row in run.history()] == [0, 1, 2]

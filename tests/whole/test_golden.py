@@ -1,4 +1,4 @@
-"""Golden files: what format 1 holds stays readable for ever, and is still what a recording of today holds."""
+"""Golden files: what each format holds stays readable for ever, and is still what a recording of today holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from golden.make_replays import compressed_probe
-from helpers.replays import KINDS, Mood, Town
+from helpers.replays import KINDS, KINDS_2, Mood, Town
 
 import rewind
 from rewind.state.digest import digest
@@ -38,6 +38,17 @@ CONTENT = {
     "drift_2": "7081898c77e16af33fea8854571e8cd8c52b8491c9507ed50c0aed906ecd671c",
     "town_2": "425f8c40f5062ffcb5cd6e88fa1ea188001dca0cfe574cbb42ad8c56b02ac871",
 }
+
+#: What only files of format 2 hold.
+CONTENT_2 = {
+    "trade": "b363f9bdce5b7497def23e1ef7ba1b8342924eada3ea84af24774bb45f03164a",
+    "infect": "8322c531b4dca4d20ebe12e8bd1a5955e2233d68c13a213a85ea046ab335ebd3",
+    "tumble": "22068bfb5eb775c601a24c0cb5360893979d93f9d4fea2a76eb9ab92983f71b7",
+}
+CONTENT |= CONTENT_2
+
+#: Files of format 1 whose states have columns of other names since 0.6.0, or columns instead of pickles.
+BEFORE_0_6 = {"town", "town_2", "lead_branch", "collect"}
 
 #: Files of 0.1.0 with a metric of several components: since 0.2.0 its mean and covariance have other last bits.
 BEFORE_0_2 = {"drift": "drift_2", "town": "town_2"}
@@ -83,12 +94,20 @@ kinds = pytest.mark.parametrize("kind", CONTENT)
 pytestmark = pytest.mark.filterwarnings("ignore::rewind.StepSourceWarning")
 
 
+ALL = KINDS | KINDS_2
+
+
+def path_of(kind: str) -> pathlib.Path:
+    return (GOLDEN / "format-2" if kind in CONTENT_2 else GOLDEN) / f"{kind}.replay"
+
+
 def load(kind: str, **options: Any) -> rewind.Run[Any]:
-    return rewind.load(GOLDEN / f"{kind}.replay", KINDS[kind][1], allow_pickle=True, **options)
+    return rewind.load(path_of(kind), ALL[kind][1], **{"allow_pickle": kind not in CONTENT_2, **options})
 
 
 def test_no_file_and_no_kind_is_forgotten():
-    assert {path.stem for path in GOLDEN.glob("*.replay")} == set(CONTENT) == set(KINDS)
+    assert {path.stem for path in GOLDEN.glob("*.replay")} == set(CONTENT) - set(CONTENT_2) == set(KINDS)
+    assert {path.stem for path in GOLDEN.glob("*/*.replay")} == set(CONTENT_2) == set(KINDS_2)
 
 
 @kinds
@@ -102,12 +121,11 @@ def test_a_golden_file_loads_and_verifies_and_has_its_content_hash(kind):
 
 @kinds
 def test_a_golden_file_answers_without_a_step_function(kind):
-    run = rewind.load(GOLDEN / f"{kind}.replay", allow_pickle=True)
+    run = rewind.load(path_of(kind), allow_pickle=True)
     facts = run.metadata()
-    assert facts["content_hash"] == CONTENT[kind] and facts["versions"]["rewind"] == (
-        "0.2.0" if kind.endswith("_2") else "0.1.0"
-    )
-    assert facts["step"]["id"] == f"replays:{KINDS[kind][1].__name__}"
+    version = "0.6.0" if kind in CONTENT_2 else "0.2.0" if kind.endswith("_2") else "0.1.0"
+    assert facts["content_hash"] == CONTENT[kind] and facts["versions"]["rewind"] == version
+    assert facts["step"]["id"] == f"replays:{ALL[kind][1].__name__}"
     for name in run.observed:
         assert run.observed[name].count == len(run) == run.overview(name)["count"].sum()
 
@@ -115,16 +133,16 @@ def test_a_golden_file_answers_without_a_step_function(kind):
 @kinds
 def test_a_golden_file_is_read_by_h5py_too(kind):
     assert load(kind, reader="h5py").content_hash() == CONTENT[kind]
-    with h5py.File(GOLDEN / f"{kind}.replay") as file:
-        assert json.loads(file.attrs["meta"])["format_version"] == 1
+    with h5py.File(path_of(kind)) as file:
+        assert json.loads(file.attrs["meta"])["format_version"] == 1 + (kind in CONTENT_2)
 
 
-still = pytest.mark.parametrize("kind", [kind for kind in CONTENT if kind not in BEFORE_0_2])
+still = pytest.mark.parametrize("kind", [kind for kind in CONTENT if kind not in BEFORE_0_2.keys() | BEFORE_0_6])
 
 
 @pytest.mark.parametrize("kind", BEFORE_0_2)
 def test_a_file_from_before_covariances_changed_still_answers_and_goes_on(kind):
-    old, new = load(kind), KINDS[kind][0]()
+    old, new = load(kind), ALL[kind][0]()
     assert [digest(state) for state in old] == [digest(state) for state in new]
     for name, table in old._recording.metrics.items():
         other = new._recording.metrics[name]
@@ -139,9 +157,18 @@ def test_a_file_from_before_covariances_changed_still_answers_and_goes_on(kind):
         assert longer._recording.metrics[name].closed.agrees(whole._recording.metrics[name].closed)
 
 
+@pytest.mark.parametrize("kind", sorted(BEFORE_0_6 - BEFORE_0_2.keys()))
+def test_a_file_whose_states_have_other_columns_today_holds_the_same_states(kind):
+    golden, run = load(kind), KINDS[kind][0]()
+    assert [digest(state) for state in run] == [digest(state) for state in golden]
+    assert run.diff(golden) is None and run.content_hash() != CONTENT[kind]
+    for name in run.observed:
+        assert run.observed[name] == golden.observed[name]
+
+
 @still
 def test_recording_today_holds_the_same(kind):
-    run = KINDS[kind][0]()
+    run = ALL[kind][0]()
     assert run.content_hash() == CONTENT[kind]
     golden = load(kind)
     assert [digest(state) for state in run] == [digest(state) for state in golden]
@@ -156,13 +183,13 @@ def test_saving_today_gives_the_same_file(kind, tmp_path):
 
     Deflate says how to unpack and not how to pack: zlib-ng, or a later zlib, may choose other bytes for one value.
     """
-    golden = (GOLDEN / f"{kind}.replay").read_bytes()
+    golden = path_of(kind).read_bytes()
     again = tmp_path / "again.replay"
     load(kind).save(again)  # what was loaded
     check_same_file(again.read_bytes(), golden)
-    if kind in BEFORE_0_2:
+    if kind in BEFORE_0_2 or kind in BEFORE_0_6:
         return
-    recorded = KINDS[kind][0]()._recording  # what is recorded today, but for the versions and the source of the step
+    recorded = ALL[kind][0]()._recording  # what is recorded today, but for the versions and the source of the step
     known = load(kind)._recording
     replay_file.save(replace(recorded, versions=known.versions, step=known.step), again)
     check_same_file(again.read_bytes(), golden)

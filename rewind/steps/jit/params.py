@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import ArgumentError, StepError
-from ...state.layout import INT64
+from ...state.keys import INT64
 
 
 class ParamSlots:

@@ -11,7 +11,9 @@ import numpy as np
 
 from ...errors import StateError
 from ...state.columns import Array
-from ...state.layout import INT64, ArrayLeaf, Layout, Node, PackedNode, PlainLeaf, RecordNode, SequenceNode
+from ...state.keys import INT64
+from ...state.layout import Layout
+from ...state.nodes import ArrayLeaf, Node, PackedNode, PlainLeaf, RecordNode, SequenceNode
 from ..memory import Form
 
 TAKEN = (

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, ArgumentTypeError
+from ...metrics.plain import plain
 from ...state.tokens import without_padding
 from ...storage.strict_json import loads
 
@@ -140,11 +141,9 @@ def _has_array(value: Any) -> bool:
 
 
 def _kept_array(value: Any) -> Any:
-    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
-        raise Unkept  # what is under the mask is no value
     try:
-        array = np.asarray(value)
-    except Exception:
+        array = np.asarray(plain(value) if isinstance(value, np.ma.MaskedArray) else value)
+    except Exception:  # such as masked text, which has no NaN
         raise Unkept from None
     if array.dtype.kind not in _KINDS:
         raise Unkept
