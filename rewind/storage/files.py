@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 
 from ..errors import ArgumentError, ArgumentTypeError, ArtifactFormatError, ArtifactIOError
+from .memory import available_memory
 
 MAX_FILE_BYTES = 4 << 30  # the file is read into memory; a sparse file of terabytes must not be
 
@@ -35,7 +36,7 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> 
     path : str or path-like
         A symlink is followed. A pipe or a device is refused, and never waited for.
     max_bytes : int, optional
-        Refuse a longer file. Default 4 GiB.
+        Refuse a longer file. Default: 4 GiB, or what memory is available where that is more.
 
     Raises
     ------
@@ -50,6 +51,8 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> 
         fd = open_regular(name)
         try:
             before = os.fstat(fd)
+            if before.st_size > limit and max_bytes is None:
+                limit = max(limit, available_memory())
             if before.st_size > limit:
                 raise ArtifactFormatError(
                     f"the file has {before.st_size:,} bytes, more than the limit of {limit:,}; "
