@@ -38,8 +38,8 @@ _PUBLIC = {
         PickledStatesWarning RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError
         RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
         StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
-        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnfinishedRecordingError
-        UnfinishedRecordingWarning UnknownMetricError UnsafeArtifactError WorkersLostError
+        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UncheckedReplayWarning
+        UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -127,6 +127,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import TrackedArtifactError as TrackedArtifactError
     from .errors import TrackerError as TrackerError
     from .errors import TransferError as TransferError
+    from .errors import UncheckedReplayWarning as UncheckedReplayWarning
     from .errors import UnfinishedRecordingError as UnfinishedRecordingError
     from .errors import UnfinishedRecordingWarning as UnfinishedRecordingWarning
     from .errors import UnknownMetricError as UnknownMetricError

@@ -78,6 +78,7 @@ class Place:
     step_fn: Any
     blocks: BlockRng
     snapshots: Snapshots | None
+    guard: tuple[tuple[Any, Any, Any], ...] | None
     def __init__(
         self,
         blocks: BlockRng,

@@ -938,6 +938,51 @@ cdef class Snapshots:
         return state if type(state) in PLAIN else self.copy(state)
 
 
+cdef extern from "Python.h":
+    int PyFunction_Check(object)
+    PyObject* PyFunction_GET_CODE(object)
+    PyObject* PyFunction_GET_DEFAULTS(object)
+    PyObject* PyFunction_GET_KW_DEFAULTS(object)
+    PyObject* PyDict_GetItemWithError(object, object) except? NULL
+    int PyCell_Check(object)
+    PyObject* PyCell_GET(object)
+
+
+cdef inline bint is_at(PyObject* found, object value) noexcept:
+    """Whether `value` is what is found; None also where there is nothing."""
+    return found == <PyObject*>value or (found == NULL and value is None)
+
+
+cdef bint as_before(tuple guard) except -1:
+    """As ``_as_before`` in ``core.py``."""
+    cdef tuple item, parts
+    try:
+        for item in guard:
+            place, key, value = item
+            if type(place) is dict:
+                if PyDict_GetItemWithError(place, key) != <PyObject*>value:
+                    return False
+            elif place is None:
+                if (key.tobytes() if isinstance(key, np.ndarray) else key) != value:
+                    return False
+            elif key is not None:
+                if place[key] is not value:
+                    return False
+            elif PyFunction_Check(place):
+                parts = value
+                if (
+                    PyFunction_GET_CODE(place) != <PyObject*>parts[0]
+                    or not is_at(PyFunction_GET_DEFAULTS(place), parts[1])
+                    or not is_at(PyFunction_GET_KW_DEFAULTS(place), parts[2])
+                ):
+                    return False
+            elif not PyCell_Check(place) or PyCell_GET(place) != <PyObject*>value:
+                return False
+    except Exception:  # a name that is gone, values that cannot be compared
+        return False
+    return True
+
+
 cdef class Place:
     """Place(blocks, grid, stride, restored, codec, fields_of, bind, runs_itself, none_allowed, first=None, turn=None)
 --
@@ -946,6 +991,7 @@ cdef class Place:
 
     cdef readonly BlockRng blocks
     cdef public Snapshots snapshots
+    cdef public tuple guard
     cdef public Py_ssize_t t
     cdef readonly Py_ssize_t block
     cdef readonly Py_ssize_t stop
@@ -1189,6 +1235,8 @@ cdef class Place:
             return MISSING
         if step < self.t and self.snapshots is None and self.block_of(step) == self.block:
             return MISSING  # should another thread move it meanwhile, the way is longer, and as good
+        if self.guard is not None and not as_before(self.guard):
+            return MISSING
         if not self.turn.take():
             return MISSING
         try:

@@ -62,7 +62,8 @@
     ├── NoFreshNoiseWarning                   forks that drew nothing from their rng, and so are one future
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
     ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
-    └── StepSourceWarning                     the step function is not the one recorded
+    ├── StepSourceWarning                     the step function is not the one recorded
+    └── UncheckedReplayWarning                a state of a replay that was not compared with the recording yet
 
 Exceptions take facts and build their own text here, so both kernels and every caller say the same words.
 """
@@ -665,6 +666,8 @@ class NondeterminismError(RewindError, RuntimeError):
         Global generators the step drew from.
     meddler : (str, int), optional
         Name of an observed metric that mutates the state, and the step.
+    changes, hidden : sequence of str
+        What of the step's code changed since the recording; and what it writes that is no part of its state.
     """
 
     def __init__(
@@ -680,9 +683,12 @@ class NondeterminismError(RewindError, RuntimeError):
         present: dict[str, str] | None = None,
         global_rng: tuple[str, ...] = (),
         meddler: tuple[str, int] | None = None,
+        changes: tuple[str, ...] = (),
+        hidden: tuple[str, ...] = (),
     ) -> None:
         self.block, self.step, self.path = block, step, path
         self.expected, self.got, self.global_rng = expected, got, global_rng
+        self.changes, self.hidden = changes, hidden
         self.recorded, self.present, self.meddler = recorded or {}, present or {}, meddler
         field = path or "the state"
         text = f"block {block} does not reproduce step {step}: {field} is {show(got)}, "
@@ -693,18 +699,37 @@ class NondeterminismError(RewindError, RuntimeError):
         if self.recorded or self.present:
             text += f" (recorded with {_versions(self.recorded)}; here {_versions(self.present)})"
         other = {name for name in ("source", "python", "numpy", "platform") if self._differs(name)}
-        if "source" in other:
+        if changes:
+            other.add("source")
+            text += f". The source of step_fn is not the source that was recorded: {_listed(changes)} changed"
+        elif "source" in other:
             text += ". The source of step_fn is not the source that was recorded"
+        if hidden:
+            text += f". step_fn writes {_listed(hidden)}, which is no part of its state: hidden state"
         if global_rng:
             text += f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given"
         elif meddler is not None:
             text += f". metric {meddler[0]!r} changed the state it was given at step {meddler[1]}; it may only look"
         elif exact or not other:
             text += ". step_fn depends on something that is not its state, rng or params"
+        if not exact and not changes:
+            text += _salted(self.recorded.get("hash_seed"), self.present.get("hash_seed"))
         super().__init__(text)
 
     def _differs(self, name: str) -> bool:
         return self.recorded.get(name, "") != self.present.get(name, "") != ""
+
+
+def _salted(recorded: str | None, present: str | None) -> str:
+    """Return what to say where text has other hashes here, and so sets of text another order."""
+    if recorded is None or present is None or (recorded == present != "random"):
+        return ""
+    words = [f"PYTHONHASHSEED={seed}" if seed != "random" else "a random hash seed" for seed in (recorded, present)]
+    way = f"run with PYTHONHASHSEED={recorded}" if recorded != "random" else "record with PYTHONHASHSEED=0"
+    return (
+        f". It was recorded with {words[0]}, and here is {words[1]}: a step that goes through a set of text does so in "
+        f"another order in each process. Sort it, or {way}"
+    )
 
 
 def _versions(facts: dict[str, str]) -> str:
@@ -1007,6 +1032,25 @@ def changed_code(step: str, path: object, recorded: str | None, changes: Sequenc
         f"the source of {step} is not the source {path} was recorded with ({recorded or 'no name'}){named}; "
         "run.verify(full=True) tells whether it gives the same states"
     )
+
+
+def changed_here(step: str, changes: Sequence[str]) -> str:
+    """Return what to say of a step function that is not what it was when its run was recorded or loaded."""
+    return (
+        f"the code of {step} is not what it was when this run was recorded or loaded: {_listed(changes)} changed; the "
+        "next replay is compared with the recording before a state of it is given"
+    )
+
+
+class UncheckedReplayWarning(RewindWarning):
+    """A state that was replayed by code that was not compared with the recording yet, since that takes long."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"this state is not yet checked: to run its block to the end, and compare with the recording, takes more "
+            f"than {seconds:g} seconds. That is done when a pass comes by the next checkpoint, or by run.verify()"
+        )
 
 
 def _listed(words: Sequence[str], most: int = 8) -> str:

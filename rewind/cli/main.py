@@ -5,7 +5,6 @@ from __future__ import annotations
 from .exit_codes import CANNOT_RUN
 from .late import late
 from .parser import parser
-from .streams import streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Default ``sys.argv[1:]``.
     """
-    with streams():
-        try:
-            args = parser().parse_args(argv)
-        except SystemExit as stop:
-            return stop.code if isinstance(stop.code, int) else CANNOT_RUN
-        code: int = late(".call:call")(args)
-        return code
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else CANNOT_RUN
+    code: int = late(".call:call")(args)
+    return code

@@ -17,6 +17,7 @@ from ..steps.step import Step
 from .queries import unchanged
 from .recording import Recording
 from .replay import Cursor
+from .trust import Trust
 
 #: Steps that are compared while other threads wait for their turn.
 STRIDE = 1024
@@ -28,6 +29,7 @@ class Side(NamedTuple):
     recording: Recording
     step: Step | None
     turn: Turn
+    trust: Trust
 
 
 @frozen
@@ -215,7 +217,7 @@ def _walk(
 ) -> tuple[int, Any, Any] | None:
     """Return the first step of both at which they differ, with what is there, from `begin` up to `end`; or None."""
     assert a.step is not None and b.step is not None
-    cursors = Cursor(a.recording, a.step), Cursor(b.recording, b.step)
+    cursors = _cursor(a), _cursor(b)
     codecs = a.recording.checkpoints.codec, b.recording.checkpoints.codec
     starts = a.recording.origin.start, b.recording.origin.start
     turns = sorted({id(side.turn): side.turn for side in (a, b)}.items())  # one order, whoever asks
@@ -240,6 +242,12 @@ def _walk(
         if report is not None:
             report(min(first + STRIDE, end + 1) - begin, cursors[0].block)
     return None
+
+
+def _cursor(side: Side) -> Cursor:
+    assert side.step is not None
+    recording, step, trust = side.recording, side.step, side.trust
+    return Cursor(recording, step, entered=lambda block: trust.enter(recording, step, block))
 
 
 def _rows_same(codecs: tuple[Any, Any], rows: tuple[Row, Row]) -> bool:

@@ -18,7 +18,10 @@ from ..steps.step import Step
 from .blocks import Grid
 from .noise import Draws
 from .queries import CONDITION, Test
+from .recording import Recording
 from .replay import Watch
+from .scan import bare, excerpt, restored
+from .trust import Trust
 
 
 def fork_seed(seed: int, t: int, i: int) -> int:
@@ -101,6 +104,24 @@ class Event:
         return bool(kept)
 
 
+class Parent(NamedTuple):
+    """The run that forks leave, of which a block is compared wherever its step is run for the first time."""
+
+    recording: Recording
+    step: Step
+    block: int
+    trust: Trust
+
+    def excerpt(self) -> Parent:
+        """Return what of it is needed for that."""
+        part = excerpt(self.recording.checkpoints, self.recording.stride, [self.block])
+        return self._replace(recording=restored(bare(self.recording), part))
+
+    def prove(self) -> None:
+        """Compare a replay of the block, if none was compared there."""
+        self.trust.prove(self.recording, self.step, self.block)
+
+
 class Forks:
     """Forks of one run: `parallel.Work`, whose items are of type `Fork` and whose answers are of type `Future`.
 
@@ -115,6 +136,8 @@ class Forks:
         Taken block by block where this is done here.
     watched : bool
         Whether to see if a fork draws from its rng.
+    parent : Parent, optional
+        The run they leave, whose step they go on with: compared in each worker before the first fork.
     """
 
     def __init__(
@@ -127,13 +150,14 @@ class Forks:
         query: Values | Event,
         turn: Turn,
         watched: bool = False,
+        parent: Parent | None = None,
     ) -> None:
         self._parts = step, codec, block_size, backend, query, watched
-        self._first, self._turn = first, turn
+        self._first, self._turn, self._parent = first, turn, parent
 
     def common(self) -> Any:
         """Return all but the first states."""
-        return self._parts
+        return self._parts, None if self._parent is None else self._parent.excerpt()
 
     def part(self, items: Sequence[Fork]) -> Mapping[int, Row]:
         """Return the first states of some forks."""
@@ -142,9 +166,12 @@ class Forks:
     @staticmethod
     def start(common: Any, part: Mapping[int, Row], items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks."""
+        parts, parent = common
         turn = Turn()
+        if parent is not None:
+            parent.prove()
         for fork in items:
-            yield _run(common, part[fork.t], fork, turn)
+            yield _run(parts, part[fork.t], fork, turn)
 
     def here(self, items: Sequence[Fork]) -> Iterator[Any]:
         """Yield what is kept of some forks, in this thread."""

@@ -1,18 +1,18 @@
-"""Replay: a cursor that goes from a checkpoint forward to any step, metrics on the way, and a reader of states."""
+"""Replay: a cursor that goes from a checkpoint forward to any step, and metrics on the way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..errors import MissingStepError
-from ..kernel import MISSING, BlockRng, Place, Snapshots, Turn, Values
+from ..kernel import BlockRng, Place, Snapshots, Turn, Values
 from ..state.checkpoints import Checkpoints
-from ..state.codec import Row, StateCodec, row_bytes
+from ..state.codec import Row, StateCodec
 from ..state.copies import dataclass_fields
 from ..steps.step import Step
 from .recording import Recording
@@ -37,13 +37,21 @@ class Cursor(Place):
         Extra checkpoints in memory.
     turn : Turn, optional
         Shared with the cursors of which one thread at a time is to move any.
+    entered : callable, optional
+        ``entered(block)`` is called before the first step of a block is taken.
     """
 
     def __init__(
-        self, recording: Recording, step: Step, snapshots: Snapshots | None = None, turn: Turn | None = None
+        self,
+        recording: Recording,
+        step: Step,
+        snapshots: Snapshots | None = None,
+        turn: Turn | None = None,
+        entered: Callable[[int], None] | None = None,
     ) -> None:
         self.recording, self.step, self.grid = recording, step, recording.grid
         checkpoints = recording.checkpoints
+        bind = step.bound(checkpoints.codec)
         super().__init__(
             BlockRng(recording.seed, recording.backend),
             recording.grid,
@@ -51,13 +59,24 @@ class Cursor(Place):
             checkpoints.restorer,
             checkpoints.codec,
             dataclass_fields,
-            step.bound(checkpoints.codec),
+            bind if entered is None else self._binding(bind, entered),
             step.runs_itself,
             checkpoints.restore(0) is None,
             recording.origin.begin(recording.backend),
             turn,
         )
         self.snapshots = snapshots
+
+    def _binding(self, bind: Callable[[], Any], entered: Callable[[int], None]) -> Callable[[], Any]:
+        cursor = weakref.ref(self)  # a place that holds itself is only freed by a collection of cycles
+
+        def enter() -> Any:
+            place = cursor()
+            if place is not None:
+                entered(place.block)
+            return bind()
+
+        return enter
 
     @property
     def rng(self) -> Any:
@@ -143,6 +162,29 @@ def first_mutation(cursor: Cursor, metric: Callable[[Any], Any] | None, block: i
         cursor.step_toward(step)
 
 
+def is_compared(cursor: Cursor) -> bool:
+    """Whether the state that follows the block in which a cursor stands is stored; of the last one, a digest is."""
+    recording = cursor.recording
+    return cursor.stop == recording.n_steps or (cursor.block + 1) % recording.stride == 0
+
+
+def arrival(cursor: Cursor) -> ReplayMismatch | None:
+    """Compare where a cursor comes to from the last step of a block with what is stored; None where it is the same.
+
+    The cursor stands at the first step of the next block afterwards, as the step before it left it.
+    """
+    recording, codec, block = cursor.recording, cursor.recording.checkpoints.codec, cursor.block
+    expected = None
+    if cursor.stop == recording.n_steps:
+        got = codec.encode(cursor.state)
+        same = codec.digest(got) == recording.tail_digest
+    else:
+        cursor.run(cursor.stop - cursor.t)
+        got, expected = codec.encode(cursor.state), recording.checkpoints.row((block + 1) // recording.stride)
+        same = codec.same(expected, got)
+    return None if same else ReplayMismatch(block - block % recording.stride, cursor.t, expected, got)
+
+
 class ReplayMismatch(Exception):
     """The error for a replay from `block` on that does not give the state that is stored for `step`.
 
@@ -155,111 +197,3 @@ class ReplayMismatch(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ReplayMismatch, (self.block, self.step, self.expected, self.got)
-
-
-class Reader:
-    """Any state of a run, for any thread: a cursor that goes on from the last state read, and one block of copies.
-
-    Parameters
-    ----------
-    recording : Recording
-    step : Step or None
-        Without it only the stored states are available.
-    step_id : str or None
-        What to tell the user to load where it is missing.
-    snapshots : Snapshots, optional
-        Extra checkpoints in memory, taken by the sweep.
-    """
-
-    def __init__(
-        self, recording: Recording, step: Step | None, step_id: str | None, snapshots: Snapshots | None = None
-    ) -> None:
-        self.recording, self.step, self._step_id, self.snapshots = recording, step, step_id, snapshots
-        self.turn = Turn()
-        self._cursor: Cursor | None = None
-        self._copied: tuple[int, list[Any]] = -1, []
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return self.recording, self.step, self._step_id
-
-    def __setstate__(self, parts: tuple[Any, ...]) -> None:
-        self.__init__(*parts)  # type: ignore[misc]
-
-    def cursor(self, what: str) -> Cursor:
-        """Return a cursor of one's own.
-
-        Raises
-        ------
-        MissingStepError
-            If there is no step function; `what` needed it.
-        """
-        if self.step is None:
-            raise MissingStepError(what, self._step_id)
-        return Cursor(self.recording, self.step)
-
-    @property
-    def quick(self) -> Callable[[Any], Any]:
-        """``quick(t)`` gives the state at step `t`, or `MISSING` where only `get` can."""
-        if self.step is None:
-            return lambda t: MISSING
-        with self.turn:  # the lock of a cached_property, in Python 3.11, stays locked in a fork
-            if self._cursor is None:
-                self._cursor = Cursor(self.recording, self.step, self.snapshots, self.turn)
-            return self._cursor.get
-
-    def get(self, t: int) -> Any:
-        """Return a private copy of the state at step `t`, ``0 <= t < n_steps``."""
-        grid, checkpoints = self.recording.grid, self.recording.checkpoints
-        block = grid.block_of(t)
-        if self.step is None:
-            stride = self.recording.stride
-            if t == grid.start(block) and block % stride == 0 and not (t == 0 and self.recording.origin.lead):
-                return checkpoints.restore(block // stride)
-            raise MissingStepError(f"step {t}", self._step_id)
-        held, copies = self._copied
-        if block == held and t - grid.start(block) < len(copies):
-            return checkpoints.codec.copy(copies[t - grid.start(block)])
-        state = self.quick(t)
-        if state is not MISSING:
-            return state
-        # A step reads its own run, or a block is read backward: it is replayed once, and copies serve from then on.
-        assert self._cursor is not None
-        reached = self._cursor.t
-        mine = not self.turn.is_mine()
-        with self.turn:
-            if mine and grid.start(block) <= t < reached <= grid.stop(block) and self._block_fits(block):
-                copies = self._copies_of(block, reached)
-                self._copied = block, copies
-                return checkpoints.codec.copy(copies[t - grid.start(block)])
-            other = self.cursor(f"step {t}")
-            other.seek(t)
-            return checkpoints.codec.copy(other.state)
-
-    def _block_fits(self, block: int) -> bool:
-        size = row_bytes(self.recording.checkpoints.row(block // self.recording.stride))
-        length = self.recording.grid.stop(block) - self.recording.grid.start(block)
-        return (size + 500) * length <= BLOCK_CACHE
-
-    def _copies_of(self, block: int, stop: int) -> list[Any]:
-        cursor, codec = self.cursor("going back"), self.recording.checkpoints.codec
-        cursor.restore(block)
-        copies = [codec.copy(cursor.state)]
-        while cursor.t + 1 < stop:
-            cursor.run(1)
-            copies.append(codec.copy(cursor.state))
-        return copies
-
-    def states(self, steps: range, copy: bool = True) -> Iterator[Any]:
-        """Yield the states at `steps`, which go forward, in one pass; without `copy` the live ones, to be looked at."""
-        if self.step is None:  # the stored states are there all the same
-            yield from map(self.get, steps)
-            return
-        cursor = Cursor(self.recording, self.step, None, self.turn)
-        get = cursor.get
-        for t in steps:
-            state = get(t) if copy else MISSING
-            if state is MISSING:  # also where a step iterates over its own run
-                with self.turn:
-                    cursor.seek(t)
-                    state = self.recording.checkpoints.codec.copy(cursor.state) if copy else cursor.state
-            yield state

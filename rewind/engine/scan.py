@@ -16,7 +16,8 @@ from ..state.columns import Array
 from ..steps.step import Step
 from .blocks import Grid
 from .recording import Recording
-from .replay import Cursor, ReplayMismatch, first_mutation
+from .replay import Cursor, arrival, first_mutation, is_compared
+from .trust import Trust
 
 
 class Stretch(NamedTuple):
@@ -91,14 +92,16 @@ class Scan:
     query : Query
     turn : Turn
         Taken block by block where this is done here.
+    trust : Trust
+        Settled by the first block that is gone through to its end; an answer from inside of a block waits for it.
     """
 
-    def __init__(self, recording: Recording, step: Step, query: Query, turn: Turn) -> None:
-        self._recording, self._step, self._query, self._turn = recording, step, query, turn
+    def __init__(self, recording: Recording, step: Step, query: Query, turn: Turn, trust: Trust) -> None:
+        self._recording, self._step, self._query, self._turn, self._trust = recording, step, query, turn, trust
 
     def common(self) -> Any:
-        """Return the recording without its checkpoints, the step and the query."""
-        return bare(self._recording), self._step, self._query
+        """Return the recording without its checkpoints, the step, the query, and what a worker begins to trust with."""
+        return bare(self._recording), self._step, self._query, self._trust
 
     def part(self, items: Sequence[Stretch]) -> Any:
         """Return the checkpoints before and after some stretches."""
@@ -107,12 +110,14 @@ class Scan:
     @staticmethod
     def start(common: Any, part: Any, items: Sequence[Stretch]) -> Iterator[Any]:
         """Yield the answers for some stretches, up to one that ends the scan."""
-        recording, step, query = common
-        yield from Scan(restored(recording, part), step, query, Turn()).here(items)
+        recording, step, query, trust = common
+        yield from Scan(restored(recording, part), step, query, Turn(), trust).here(items)
 
     def here(self, items: Sequence[Stretch]) -> Iterator[Any]:
         """Yield the answers for some stretches, up to one that ends the scan, in this thread."""
-        cursor, answer_for = Cursor(self._recording, self._step), None
+        trust = self._trust
+        trust.look()
+        cursor, answer_for = Cursor(self._recording, self._step, entered=lambda _: trust.look()), None
         for item in items:
             with self._turn:
                 cursor.seek(item.start)
@@ -120,9 +125,13 @@ class Scan:
                     answer_for = self._query.answerer(cursor)
                 answer = answer_for(item)
                 ends = self._query.ends(answer)
-                if item.stop == cursor.stop and cursor.t == item.stop - 1:
+                block = cursor.block
+                if item.stop == cursor.stop and cursor.t == item.stop - 1 and is_compared(cursor):
                     self._check_arrival(cursor)
-                cursor.park()
+                    cursor.park()
+                else:
+                    cursor.park()
+                    trust.prove(self._recording, self._step, block)
             yield answer
             if ends:
                 return
@@ -133,26 +142,17 @@ class Scan:
 
     def _check_arrival(self, cursor: Cursor) -> None:
         """Refuse a scan whose cursor, at the last step of a block, does not come to the state stored after it."""
-        recording, codec, block = self._recording, self._recording.checkpoints.codec, cursor.block
         cursor.seek(cursor.t)
-        last, expected = cursor.t, None
-        if cursor.stop == recording.n_steps:
-            got = codec.encode(cursor.state)
-            same = codec.digest(got) == recording.tail_digest
-        elif (block + 1) % recording.stride:
+        last, found = cursor.t, arrival(cursor)
+        if found is None:
+            if not self._trust.settled:
+                self._trust.settle()
             return
-        else:
-            cursor.run(1)
-            got, expected = codec.encode(cursor.state), recording.checkpoints.row((block + 1) // recording.stride)
-            same = codec.same(expected, got)
-        if same:
-            return
-        first = block - block % recording.stride
         for name, function in self._query.watched().items():
-            mutated = first_mutation(Cursor(recording, self._step), function, first, last)
+            mutated = first_mutation(Cursor(self._recording, self._step), function, found.block, last)
             if mutated is not None:
                 raise self._query.mutation_error(name, mutated)
-        raise ReplayMismatch(first, cursor.t, expected, got)
+        raise found
 
 
 # ---- what travels

@@ -12,6 +12,7 @@ import operator
 import os
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -612,6 +613,10 @@ class Place:
         The live state.
     snapshots : Snapshots or None
         Taken, and used, on the way.
+    guard : tuple or None
+        What has to be as it was for `get` to answer: ``(place, key, value)``, where `value` stands at `key` of a
+        namespace; or, where `key` is None, in a cell, or is code, defaults and keyword defaults of a function. Or
+        ``(None, container, contents)``, of a container or array.
     """
 
     def __init__(
@@ -640,6 +645,7 @@ class Place:
         self.state: Any = None
         self.step_fn: Any = None
         self.snapshots: Snapshots | None = None
+        self.guard: tuple[tuple[Any, Any, Any], ...] | None = None
         self._turn = Turn() if turn is None else turn
         self._forks = _n_forks
         self._fields_of = fields_of
@@ -827,10 +833,12 @@ class Place:
     def get(self, t: Any) -> Any:
         """Return a private copy of the state at step `t`, or `MISSING`.
 
-        `MISSING` if `t` is not a plain int from 0 to ``n_steps - 1``, if a step of this very run asks, or if `t` is an
-        earlier step of the same block, of which a reader may have copies.
+        `MISSING` if `t` is not a plain int from 0 to ``n_steps - 1``, if a step of this very run asks, if `t` is an
+        earlier step of the same block, of which a reader may have copies, or if something that `guard` names changed.
         """
         if type(t) is not int or not 0 <= t < self._n_steps or self._turn.is_mine():
+            return MISSING
+        if self.guard is not None and not _as_before(self.guard):
             return MISSING
         with self._turn:
             if t < self.t and self.snapshots is None and self._block_of(t) == self.block:
@@ -851,6 +859,31 @@ class Place:
             if copy is not None:
                 return copy
         return self._codec.copy(state)
+
+
+def _as_before(guard: tuple[tuple[Any, Any, Any], ...]) -> bool:
+    """Return whether everything that a guard names is what it was."""
+    try:
+        for place, key, value in guard:
+            if place is None:
+                if (key.tobytes() if isinstance(key, np.ndarray) else key) != value:
+                    return False
+            elif key is not None:
+                if place[key] is not value:
+                    return False
+            elif isinstance(place, types.FunctionType):
+                code, defaults, named = value
+                if (
+                    place.__code__ is not code
+                    or place.__defaults__ is not defaults
+                    or place.__kwdefaults__ is not named
+                ):
+                    return False
+            elif place.cell_contents is not value:
+                return False
+    except Exception:  # a name that is gone, values that cannot be compared
+        return False
+    return True
 
 
 # ---- the build

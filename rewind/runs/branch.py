@@ -59,7 +59,7 @@ def branch_plan(
     if noise == "same" and seed is not None:
         raise ArgumentError("seed", seed, "no seed with noise='same'", "A branch draws its parent's noise, or its own")
     length = recording.n_steps - point if n_steps is None else n_steps_of(n_steps)
-    cursor = trajectory.reader.cursor("branch")
+    cursor = trajectory.reader.cursor("branch", point)
     step = step_of_branch(trajectory, params, step_fn)
     codec = recording.checkpoints.codec
     with trajectory.reader.turn:
@@ -228,7 +228,7 @@ def _shortened_tables(
         shift = table.tail.shift if isinstance(table.tail, VectorMoments) else np.zeros(())
         measures[name] = Measure(trajectory.metrics[name], table.shape, shift)
     assert trajectory.step is not None
-    work = Scan(recording, trajectory.step, Measured(measures), trajectory.reader.turn)
+    work = Scan(recording, trajectory.step, Measured(measures), trajectory.reader.turn, trajectory.trust)
     closed: list[Any] = [None if again else table.closed for table in known.values()]
     tails: list[Any] = []
     try:

@@ -7,17 +7,20 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..engine.forks import Event, Fork, Forks, Values, fork_seed, wilson
+from ..engine.forks import Event, Fork, Forks, Parent, Values, fork_seed, wilson
+from ..engine.replay import ReplayMismatch
 from ..errors import ArgumentError, ArgumentTypeError, StepRangeError, WorkersLostError
 from ..metrics.metric import Metric, as_values, label, resolve_one
 from ..state.codec import StateCodec
 from ..state.columns import Array
+from ..steps.step import Step
 from .arguments import integer, n_steps_of, seed_of
 from .branch import mutated, step_of_branch
 from .executors import Execution
 from .noise import Suspect, warn_of_forks
 from .search import ConditionOption, test_of
 from .trajectory import Trajectory
+from .verify import not_reproduced
 
 S = TypeVar("S")
 
@@ -106,8 +109,8 @@ def branches(
     seeds = [fork_seed(master, grid, i) for i in range(count)]
     query = Values(name, function, shape, stride)
     watched = Suspect.of(step, state) is not None
-    turn = trajectory.reader.turn
-    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, query, turn, watched)
+    turn, parent = trajectory.reader.turn, _parent(trajectory, step, point)
+    work = Forks(step, codec, recording.block_size, recording.backend, lambda _: row, query, turn, watched, parent)
     kept: list[Array] = []
     no_draws = 0
 
@@ -122,6 +125,8 @@ def branches(
         for future in execution.job("branches", work, items, step):
             kept.append(future.kept)
             no_draws += future.no_draws
+    except ReplayMismatch as mismatch:  # of a worker, whose step goes another way
+        raise not_reproduced(trajectory, mismatch) from None
     except WorkersLostError as lost:
         lost.partial = found()
         raise
@@ -161,8 +166,8 @@ def likelihood(
         return codec.encode(trajectory.reader.get(t))
 
     step, turn, state = trajectory.step, trajectory.reader.turn, trajectory.reader.get(points[0])
-    watched = Suspect.of(step, state) is not None
-    work = Forks(step, codec, recording.block_size, recording.backend, first, Event(test), turn, watched)
+    watched, parent = Suspect.of(step, state) is not None, _parent(trajectory, step, points[0])
+    work = Forks(step, codec, recording.block_size, recording.backend, first, Event(test), turn, watched, parent)
     items = [
         Fork(t, fork_seed(master, recording.origin.grid + t, i), length or recording.n_steps - t)
         for t in points
@@ -183,12 +188,22 @@ def likelihood(
         for item, future in zip(items, execution.job("likelihood", work, items, step), strict=False):
             happened.append(future.kept)
             no_draws += [item.t] if future.no_draws else []
+    except ReplayMismatch as mismatch:  # of a worker, whose step goes another way
+        raise not_reproduced(trajectory, mismatch) from None
     except WorkersLostError as lost:
         lost.partial = found()
         raise
     if no_draws:
         warn_of_forks(trajectory, step, state, no_draws, len(no_draws), len(items))
     return found()
+
+
+def _parent(trajectory: Trajectory, step: Step, t: int) -> Parent | None:
+    """Return what workers compare: nothing where the step is another, or none of its replays was needed here."""
+    recording, known = trajectory.recording, trajectory.step
+    if known is None or step.function is not known.function or not trajectory.trust.settled:
+        return None
+    return Parent(recording, known, recording.grid.block_of(t), trajectory.trust)
 
 
 def _listed(steps: Any) -> list[Any]:

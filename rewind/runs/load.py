@@ -34,6 +34,7 @@ def load(
     max_bytes: int | None = None,
     reader: Literal["strict", "h5py"] = "strict",
     key: bytes | str | None = None,
+    check: bool = True,
 ) -> Run[Any]:
     """Return the run in a `.replay` file. Nothing is imported or run, and nothing unpickled unless allowed.
 
@@ -53,12 +54,16 @@ def load(
     memory_budget : int or str
         As in `record`; the extra checkpoints are taken as blocks are replayed for the first time.
     max_bytes : int, optional
-        Limit on the decoded arrays. Default: the memory that is available here, for all that it takes to read them.
+        Limit on the decoded arrays. Default: 64 MiB or 100 times the file, whichever is more.
     reader : {"strict", "h5py"}
         ``"h5py"`` reads a file that an HDF5 tool rewrote; only for files you trust.
     key : bytes or str, optional
         The key that `Run.save` signed the file with: refuse a file without a signature, and one with another. Without
         `key` no signature is checked.
+    check : bool
+        Whether the first replay is run to the end of its block and compared with the next checkpoint, before a state
+        of it is given: once. Where that would take longer than ten seconds, it is made when a pass comes by that
+        checkpoint, and an `UncheckedReplayWarning` says so.
 
     Returns
     -------
@@ -89,7 +94,8 @@ def load(
 
     Notes
     -----
-    O(size of the file), and no replay: about a millisecond for a run of a million steps.
+    O(size of the file), and no replay: about a millisecond for a run of a million steps. The first state that is asked
+    for takes a block more, unless it is stored.
     """
     limit = None if max_bytes is None else integer("max_bytes", max_bytes, 1)
     recording = open_run(path, codec_of(codec), limit, reader, key_of(key)).recording
@@ -103,7 +109,7 @@ def load(
     budget = n_bytes_of("memory_budget", memory_budget)
     first = checkpoints.restore(0)
     snapshots = snapshots_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
-    return Run(recording, step, metrics, snapshots)
+    return Run(recording, step, metrics, snapshots, "elsewhere" if check else "unchecked")
 
 
 def require_allowed(recording: Recording, path: object, allow_pickle: bool) -> None:

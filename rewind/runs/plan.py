@@ -99,17 +99,25 @@ def follow_plan(trajectory: Trajectory, step: Step, codec: StateCodec, **facts: 
         What else a `Plan` holds: ``n_steps``, ``seed``, ``metrics``, ``origin``, and ``stride``.
     """
     recording = trajectory.recording
-    code = Code(step.function, classes_of(recording.checkpoints))
+    known = trajectory.step is not None and step.function is trajectory.step.function
+    code = trajectory.trust.code if known else None
+    if code is None:
+        code = Code(step.function, classes_of(recording.checkpoints))
     here, recorded = describe(step.function, code=code), dict(recording.step)
     return _plan(
         step,
         codec,
         block_size=recording.block_size,
         backend=recording.backend,
-        hints=here if changed(recorded, here) is not None else recorded,  # the file may know more of it
+        # The file may know more of the step than is known here.
+        hints=here if changed(recorded, here) is not None else {**recorded, **_salt(here)},
         turn=trajectory.reader.turn,
         **facts,
     )
+
+
+def _salt(hints: Mapping[str, str]) -> dict[str, str]:
+    return {name: hints[name] for name in ("hash_seed",) if name in hints}
 
 
 def _plan(step: Step, codec: StateCodec, hints: Mapping[str, str], **facts: Any) -> Plan:

@@ -177,7 +177,7 @@ class Recorder(Generic[S]):
                 assert found is not None
                 before, row, part = found.growth.finished(), found.growth.row, found.growth.part
                 step, metrics = attached(before, output.log.path, step_fn, allow_pickle, observe)
-                run: Run[S] = Run(before, step, metrics)
+                run: Run[S] = Run(before, step, metrics, origin="elsewhere")
             else:
                 run = load(
                     target, step_fn, allow_pickle=allow_pickle, observe=observe, codec=codec, max_bytes=max_bytes

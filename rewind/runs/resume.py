@@ -139,7 +139,7 @@ def go_on_at(
         total = found.owner.n_steps if total is None else total
         total = _total(total, before, target)
         step, metrics = attached(before, output.log.path, step_fn, allow_pickle, observe)
-        run: Run[Any] = Run(before, step, metrics)
+        run: Run[Any] = Run(before, step, metrics, origin="elsewhere")
         stride = found.owner.stride
         if stride is not None and total != found.owner.n_steps:
             stride = thinned_stride(stride, replace(before, n_steps=total).grid.n_blocks, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, overload
@@ -27,7 +28,7 @@ from .noise import warn_of_branch
 from .options import Durability, OnSignal, Options
 from .progress import ProgressOption
 from .search import ConditionOption, Cursor
-from .trajectory import Trajectory
+from .trajectory import Origin, Trajectory
 from .views import Observed, View
 
 if TYPE_CHECKING:
@@ -51,12 +52,17 @@ class Run(Generic[S]):
         step: Step | None,
         metrics: Mapping[str, Callable[[Any], Any] | None],
         snapshots: Snapshots | None = None,
+        origin: Origin = "here",
     ) -> None:
-        self._trajectory = Trajectory(recording, step, metrics, snapshots)
+        self._trajectory = Trajectory(recording, step, metrics, snapshots, origin)
+        if step is not None:
+            self._trajectory.trust.refuse = functools.partial(verify.refusal, recording, step)
         self._recording, self._reader = recording, self._trajectory.reader  # `get` asks them without a detour
         self._quick: Callable[[Any], Any] = self._first_quick
 
     def _first_quick(self, t: int) -> Any:
+        if not self._trajectory.trust.open:  # a first replay is compared with the recording
+            return MISSING
         self._quick = self._reader.quick
         return self._quick(t)
 
@@ -172,6 +178,7 @@ class Run(Generic[S]):
         """
         state = self._quick(t)
         if state is MISSING:
+            self._quick = self._first_quick  # the code may have changed
             state = self._reader.get(self._recording.grid.step(integer("t", t)))
         return state  # type: ignore[no-any-return]
 
@@ -903,4 +910,4 @@ class Run(Generic[S]):
 
 def _unpickle(cls: type[Any], arrays: Any, meta: Any, user: Any, step: Step | None, metrics: Any) -> Any:
     """Return a run that was pickled."""
-    return cls(from_parts(arrays, meta, user), step, metrics)
+    return cls(from_parts(arrays, meta, user), step, metrics, origin="elsewhere")

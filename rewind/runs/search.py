@@ -222,7 +222,7 @@ def _looked(
         return iter(())
     trajectory.reader.cursor(op)
     assert trajectory.step is not None
-    work = Scan(trajectory.recording, trajectory.step, query, trajectory.reader.turn)
+    work = Scan(trajectory.recording, trajectory.step, query, trajectory.reader.turn, trajectory.trust)
     return _pairs(trajectory, items, execution.job(op, work, items, trajectory.step, **STEPS))
 
 

@@ -171,7 +171,7 @@ def stats(
     assert step is not None
     items = stretches(trajectory.recording.grid, first, end)
     low, high = share_of(len(items), *shard)
-    work = Scan(trajectory.recording, step, Measured(measures), trajectory.reader.turn)
+    work = Scan(trajectory.recording, step, Measured(measures), trajectory.reader.turn, trajectory.trust)
     kept: dict[str, list[Sums]] = {name: [] for name in measures}
     try:
         answers = Execution(executor, workers, progress).job("stats", work, items[low:high], step, **STEPS)

@@ -38,7 +38,11 @@ def series(trajectory: Trajectory, f: Metric, start: int, stop: int | None, ever
         values = [_value(function, state) for state in trajectory.reader.states(range(first, end, stride))]
         return stacked(values)
     work = Scan(
-        trajectory.recording, trajectory.step, Valued(label(f), function, first, stride), trajectory.reader.turn
+        trajectory.recording,
+        trajectory.step,
+        Valued(label(f), function, first, stride),
+        trajectory.reader.turn,
+        trajectory.trust,
     )
     grid = trajectory.recording.grid
     items = [s for s in stretches(grid, first, end) if s.start + (first - s.start) % stride < s.stop]
@@ -73,7 +77,7 @@ def stats(
         stats = {name: s.stats(measures[name].shape) for name, s in zip(measures, sums, strict=False)}
         return stats if isinstance(f, Mapping) else next(iter(stats.values()), None)
 
-    work = Scan(trajectory.recording, trajectory.step, Measured(measures), trajectory.reader.turn)
+    work = Scan(trajectory.recording, trajectory.step, Measured(measures), trajectory.reader.turn, trajectory.trust)
     items = stretches(trajectory.recording.grid, first, end)
     try:
         answers = execution.job("stats", work, items, trajectory.step, **STEPS)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 
+from ..engine.reader import Reader
 from ..engine.recording import Recording
-from ..engine.replay import Reader
+from ..engine.trust import Trust
 from ..errors import ArgumentError, PickledStatesWarning, RewindError
 from ..kernel import Snapshots
 from ..metrics.metric import resolve
 from ..state.layout import first_change
+from ..steps.code import parts_of
 from ..steps.step import Step
 from ..storage import replay_file
 from .arguments import integer
 
 #: Where the hints on a step say which of the metrics are names, or the state itself.
 OBSERVED = "observed"
+
+#: Where a run is from: recorded in this process, or elsewhere; and then whether its first replay is compared with it.
+Origin = Literal["here", "elsewhere", "unchecked"]
 
 
 class Trajectory:
@@ -31,9 +37,11 @@ class Trajectory:
     metrics : dict of str to callable or None
         The observed metrics whose functions are here; None is the state itself.
     reader : Reader
+    trust : Trust
+        Whether its replays were compared with the recording here.
     """
 
-    __slots__ = ("_hash", "metrics", "reader", "recording", "step")
+    __slots__ = ("_hash", "metrics", "reader", "recording", "step", "trust")
 
     def __init__(
         self,
@@ -41,9 +49,19 @@ class Trajectory:
         step: Step | None,
         metrics: Mapping[str, Callable[[Any], Any] | None],
         snapshots: Snapshots | None = None,
+        origin: Origin = "here",
     ) -> None:
         self.recording, self.step, self.metrics = recording, step, dict(metrics)
-        self.reader = Reader(recording, step, recording.step.get("id"), snapshots)
+        here = origin == "here"
+        self.trust = Trust(
+            step,
+            recording.checkpoints,
+            perf_counter,
+            settled=here,
+            waived=origin == "unchecked",
+            recorded=parts_of(recording.step.get("code", "")) if here else None,
+        )
+        self.reader = Reader(recording, step, recording.step.get("id"), self.trust, snapshots)
         self._hash: str | None = None
 
     @property

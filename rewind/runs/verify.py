@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 
 from ..engine.divergence import Divergence, Side, diverge
 from ..engine.recording import Recording
-from ..engine.replay import ReplayMismatch, first_mutation
+from ..engine.replay import Cursor, ReplayMismatch, first_mutation
 from ..engine.transport import can_travel
+from ..engine.trust import Trust
 from ..engine.verify import Mismatch, TableMismatch, Verification, find_mismatch
 from ..errors import NondeterministicReplayError, NondeterministicStepError, ObservedMismatchError
-from ..steps.source import describe, versions
+from ..steps.code import Code, changes, parts_of
+from ..steps.source import describe, hash_seed, versions
 from ..steps.step import Step
 from .executors import Execution
 from .progress import ProgressOption, reporter
@@ -23,6 +25,7 @@ def verify(trajectory: Trajectory, full: bool, execution: Execution) -> bool:
     work = verification(trajectory)
     for mismatch in mismatches(trajectory, work, work.items(bool(full)), execution):
         raise mismatch
+    trajectory.trust.settle()  # a block at least was looked at here
     return True
 
 
@@ -49,7 +52,8 @@ def mismatches(
                 yield observed_failure(found, trajectory.recording, step)
             elif found is not None:
                 mutator = mutating_metric(trajectory, found)
-                yield failure(NondeterministicReplayError, found, trajectory.recording, step, mutator)
+                kind = NondeterministicReplayError
+                yield failure(kind, found, trajectory.recording, step, mutator, trajectory.trust)
 
 
 def observed_failure(found: TableMismatch, recording: Recording, step: Step) -> ObservedMismatchError:
@@ -73,7 +77,9 @@ def mutating_metric(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, in
     """Return the metric that changes a state where a replay differs, and the step at which it does."""
     if not mismatch.exact:
         for name, metric in trajectory.metrics.items():
-            t = first_mutation(trajectory.reader.cursor("verify"), metric, mismatch.block, mismatch.step)
+            assert trajectory.step is not None
+            cursor = Cursor(trajectory.recording, trajectory.step)
+            t = first_mutation(cursor, metric, mismatch.block, mismatch.step)
             if t is not None:
                 return name, t
     return None
@@ -82,7 +88,7 @@ def mutating_metric(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, in
 def diff(one: Trajectory, other: Trajectory, progress: ProgressOption) -> Divergence | None:
     """Return where two runs differ first: `Run.diff`."""
     runs = (one, other)
-    sides = [Side(run.recording, run.step, run.reader.turn) for run in runs]
+    sides = [Side(run.recording, run.step, run.reader.turn, run.trust) for run in runs]
     starts = [run.recording.origin.start for run in runs]
     length = min(start + run.n_steps for start, run in zip(starts, runs, strict=True)) - max(starts)
     recorded_alike = None in (one.step, other.step) and one.content_hash() == other.content_hash()
@@ -92,16 +98,25 @@ def diff(one: Trajectory, other: Trajectory, progress: ProgressOption) -> Diverg
 def not_reproduced(trajectory: Trajectory, found: ReplayMismatch) -> NondeterministicReplayError:
     """Return the error for a pass that did not get to a stored state."""
     assert trajectory.step is not None
-    cursor = trajectory.reader.cursor("a replay")
-    mismatch = find_mismatch(cursor, found.block, found.step, found.expected, found.got)
-    return failure(NondeterministicReplayError, mismatch, trajectory.recording, trajectory.step)
+    return refusal(trajectory.recording, trajectory.step, found, trajectory.trust)
+
+
+def refusal(recording: Recording, step: Step, found: ReplayMismatch, trust: Trust) -> NondeterministicReplayError:
+    """Return the error for a replay that did not get to a stored state."""
+    mismatch = find_mismatch(Cursor(recording, step), found.block, found.step, found.expected, found.got)
+    return failure(NondeterministicReplayError, mismatch, recording, step, trust=trust)
 
 
 _F = TypeVar("_F", NondeterministicStepError, NondeterministicReplayError)
 
 
 def failure(
-    cls: type[_F], mismatch: Mismatch, recording: Recording, step: Step, mutator: tuple[str, int] | None = None
+    cls: type[_F],
+    mismatch: Mismatch,
+    recording: Recording,
+    step: Step,
+    mutator: tuple[str, int] | None = None,
+    trust: Trust | None = None,
 ) -> _F:
     """Return the error that a mismatch is."""
     return cls(
@@ -115,7 +130,14 @@ def failure(
         present=facts_here(step.function),
         global_rng=mismatch.global_rng,
         meddler=mutator,
+        changes=(trust.changes or tuple(_changes(recording, trust.code))) if trust is not None else (),
+        hidden=trust.written if trust is not None else (),
     )
+
+
+def _changes(recording: Recording, code: Code | None) -> list[str]:
+    before = parts_of(recording.step.get("code", ""))
+    return changes(before, code.parts) if before is not None and code is not None else []
 
 
 def facts(recording: Recording) -> dict[str, str]:
@@ -125,8 +147,8 @@ def facts(recording: Recording) -> dict[str, str]:
 
 def facts_here(step_fn: Callable[..., Any]) -> dict[str, str]:
     """Return the versions here, with the hash of the source of `step_fn`."""
-    return _facts(versions(), describe(step_fn))
+    return _facts({**versions(), "hash_seed": hash_seed()}, describe(step_fn))
 
 
 def _facts(versions: dict[str, str], step: dict[str, str]) -> dict[str, str]:
-    return {**versions, **({"source": step["source"]} if "source" in step else {})}
+    return {**versions, **{name: step[name] for name in ("source", "hash_seed") if name in step}}

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast, overload
 import numpy as np
 
 from ..engine.queries import value_of
+from ..engine.reader import Reader
 from ..engine.recording import Recording
-from ..engine.replay import Reader
 from ..errors import ArgumentError, ArgumentTypeError, MetricError, SizeLimitError, StepRangeError, UnknownMetricError
 from ..metrics.metric import Metric, label, plain_value, resolve_one
 from ..metrics.statistics import Stats

@@ -131,6 +131,18 @@ class Layout:
             if isinstance(node, RecordNode):
                 node.find(main)
 
+    def look_up_classes(self) -> None:
+        """Look its classes up anew, each where it was found: one that was defined again is another.
+
+        Raises
+        ------
+        StateClassError
+            If one is no longer there, or is another kind of class.
+        """
+        for node in _nodes(self.root):
+            if isinstance(node, RecordNode):
+                node.find_again()
+
     def classes(self) -> list[type]:
         """Return the dataclasses and namedtuples of states.
 

@@ -424,6 +424,11 @@ class RecordNode(Node):
             except StateClassError:
                 raise StateClassError(*self.cls.split(":", 1)) from None
 
+    def find_again(self) -> None:
+        """Look the class up anew."""
+        if self._type is not None:
+            self.find(self._type.__module__)
+
     def to_json(self) -> Any:
         fields = [[name, child.to_json()] for name, child in zip(self.fields, self.children, strict=True)]
         return {self.kind: fields, "class": self.cls}

@@ -24,6 +24,7 @@ _MUTATORS = frozenset(
     "update setdefault difference_update intersection_update symmetric_difference_update fill "
     "put itemset resize".split()
 )
+_SETS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _ROTATED = {"ROT_TWO": 2, "ROT_THREE": 3, "ROT_FOUR": 4}
 _CONSUMERS = ("POP_", "STORE_", "DELETE_", "RETURN_", "RAISE_", "JUMP", "END_", "RERAISE")
 _KINDS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # of arguments and of function: the other flags change nothing
@@ -43,6 +44,8 @@ class Facts:
         What it writes: a name, or something in the container that a name stands for.
     attributes, attributes_written : frozenset of str
         Names of attributes it asks for; and of those it sets, or whose container it changes.
+    sets : bool
+        Whether it is seen to make a set, or to ask for a hash.
     """
 
     digest: str
@@ -50,6 +53,7 @@ class Facts:
     written: frozenset[Tag]
     attributes: frozenset[str]
     attributes_written: frozenset[str]
+    sets: bool
 
 
 @functools.lru_cache(maxsize=1024)
@@ -68,6 +72,9 @@ def read(code: types.CodeType) -> Facts:
         frozenset(names.written).union(*(one.written for one in inner)),
         frozenset(names.attributes).union(*(one.attributes for one in inner)),
         frozenset(names.attributes_written).union(*(one.attributes_written for one in inner)),
+        any(one.opname in _SETS for one in instructions)
+        or any(chain[0] in ("set", "frozenset", "hash") for chain in chains)
+        or any(one.sets for one in inner),
     )
 
 

@@ -61,6 +61,10 @@ class Code:
         function, where `key` is None. By identity.
     written : tuple of str
         What the step itself writes, and so is no part: hidden state.
+    sets : bool
+        Whether it is seen to use sets that may hold text, whose order is another in each process.
+    contents : frozenset of str
+        The parts that are containers or arrays, which change where they stand.
     """
 
     def __init__(self, step_fn: Any, classes: Iterable[type] = (), written: Iterable[str] = ()) -> None:
@@ -75,6 +79,8 @@ class Code:
         self._named = [list(column) for column in zip(*named, strict=True)] or [[], [], []]
         self._others = [item for item in walk.watched if item[1] is None]
         self.written = tuple(dict.fromkeys(walk.hidden))
+        self.contents = frozenset(walk.contents)
+        self.sets = walk.sets
         self._objects = walk.objects
         self._equal, self._arrays, self._files = walk.equal, walk.arrays, walk.files
 
@@ -82,6 +88,11 @@ class Code:
     def text(self) -> str:
         """The parts as one text, for a file."""
         return "; ".join([DIALECT, *(f"{name}: {words}" for name, words in self.parts.items())])
+
+    @property
+    def guard(self) -> tuple[tuple[Any, Any, Any], ...]:
+        """What `same` looks at, for `Place`: `watched`, and ``(None, container or array, its contents)``."""
+        return (*self.watched, *((None, c if array is None else array, kept) for c, array, kept in self._equal))
 
     def same(self) -> bool:
         """Whether nothing was swapped since: small values by value, all else by identity. Well under a microsecond."""
@@ -119,15 +130,18 @@ class Code:
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the parts that are not what they were, in words; what came and went, where nothing else tells."""
-    told = [
-        name + _as_values(before[name], now[name])
-        for name in before
-        if name in now and before[name] != now[name] and "?" not in (before[name], now[name])
-    ]
+    told = [name + _as_values(before[name], now[name]) for name in differing(before, now)]
     if told:
         return told
     came = [f"{name}, which is new" for name in now if name not in before and "." in name]
     return came + [f"{name}, which is gone" for name in before if name not in now and "." in name]
+
+
+def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of the parts that are in both, and not what they were."""
+    return [
+        name for name in before if name in now and before[name] != now[name] and "?" not in (before[name], now[name])
+    ]
 
 
 def _as_values(before: str, now: str) -> str:
@@ -159,7 +173,7 @@ def classes_of(checkpoints: Checkpoints) -> list[type]:
 
 
 def classes_in(state: Any) -> list[type]:
-    """Return the classes of a state and of what it holds, but for those of the standard library."""
+    """Return the classes of a state and of what it holds; of the standard library only sets that may hold text."""
     found: dict[type, None] = {}
     queue, seen = deque([state]), dict[int, Any]()
     while queue and len(seen) < MAX_LEAVES:
@@ -172,6 +186,8 @@ def classes_in(state: Any) -> list[type]:
             queue.extend(list(value.values())[:MAX_LEAVES])
         elif kind in (list, tuple, set, frozenset, deque):
             queue.extend(list(value)[:MAX_LEAVES])
+            if kind in (set, frozenset) and _is_salted(value):
+                found[kind] = None
         elif kind.__module__.partition(".")[0] not in sys.stdlib_module_names:
             found[kind] = None
             queue.extend(tuple.__iter__(value) if issubclass(kind, tuple) else _namespace(value).values())
@@ -182,6 +198,11 @@ def classes_in(state: Any) -> list[type]:
                     if type(slot) is types.MemberDescriptorType:
                         queue.append(_in_slot(slot, value))
     return list(found)
+
+
+def _is_salted(values: Any) -> bool:
+    """Whether a set may have another order in each process: numbers have the same hash in all of them."""
+    return any(type(value) not in (bool, int, float, complex) for value in values)
 
 
 def _in_slot(slot: Any, value: Any) -> Any:
@@ -250,7 +271,8 @@ class _Walk:
         self.files: list[tuple[str, Any]] = []
         self.objects: dict[str, Any] = {}
         self.hidden: list[str] = []
-        self.odd = False
+        self.contents: list[str] = []
+        self.odd = self.sets = False
         self._excluded = excluded
         self._queue: deque[tuple[str, Any, bool]] = deque()
         self._seen: dict[int, Any] = {}  # an id is one object's for as long as the object is alive
@@ -263,6 +285,7 @@ class _Walk:
     def run(self, step_fn: Any, classes: Iterable[type]) -> None:
         self._queue.append(("step_fn", step_fn, True))
         for cls in classes:
+            self.sets |= issubclass(cls, (set, frozenset))
             self._queue.append((self._label(cls), cls, True))
             self._named(cls)
         while self._queue or self._attributes:
@@ -301,13 +324,15 @@ class _Walk:
     def _hide(self, name: str) -> None:
         self.hidden.append(name)
 
-    def _put(self, name: str, words: str) -> None:
+    def _put(self, name: str, words: str, content: bool = False) -> None:
         unique, n = name, 1
         while unique in self.parts:
             n += 1
             unique = f"{name} ({n})"
         if unique not in self._excluded:
             self.parts[unique] = words
+            if content:
+                self.contents.append(unique)
 
     # ---- what stands where
 
@@ -425,9 +450,10 @@ class _Walk:
             self.equal.append((None, value, kept))
         elif watch:
             self.arrays.append((value, kept))
-        self._put(name, _digest("array", value.dtype.descr, value.shape, hashlib.blake2b(kept).hexdigest()))
+        self._put(name, _digest("array", value.dtype.descr, value.shape, hashlib.blake2b(kept).hexdigest()), True)
 
     def _container(self, name: str, value: Any, kind: type, watch: bool) -> None:
+        self.sets |= kind in (set, frozenset) and _is_salted(value)
         if len(value) > MAX_LEAVES:
             self._put(name, _digest(kind.__name__, len(value)))
             return
@@ -438,11 +464,10 @@ class _Walk:
             if type(item) in _PLAIN:
                 words.append((repr(key), repr(item)))
             elif kind not in (set, frozenset):
-                words.append((repr(key) if type(key) in _PLAIN else "", "*"))
                 self._queue.append((f"{name}[{key!r}]" if type(key) in _PLAIN else f"{name}[...]", item, watch))
         if kind in (set, frozenset):
             words = [item for _, item in words]  # type: ignore[misc]
-        self._put(name, _digest(kind.__name__, *(words if kind in (list, tuple, deque) else sorted(words))))
+        self._put(name, _digest(kind.__name__, *(words if kind in (list, tuple, deque) else sorted(words))), True)
 
     def _class(self, cls: Any, watch: bool) -> None:
         if not self._is_users(cls):
@@ -475,6 +500,7 @@ class _Walk:
         if not self._is_home(module) and _is_library(code.co_filename, module):
             return
         facts = read(code)
+        self.sets |= facts.sets
         self._read |= facts.attributes
         if function.__name__ not in _MAKERS:
             self._changed |= facts.attributes_written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +19,8 @@ from .version import VERSION
 def describe(step_fn: Callable[..., Any], step_id: str | None = None, code: Code | None = None) -> dict[str, str]:
     """Return what is known of a step function.
 
-    ``id`` (module:qualname), ``file``, ``source`` (blake2b of its text), and ``code`` where that was read.
+    ``id`` (module:qualname), ``file``, ``source`` (blake2b of its text); and where its code was read, ``code``, with
+    ``hash_seed`` if it uses sets.
     """
     function: Any = step_fn
     while hasattr(function, "func"):  # functools.partial
@@ -31,6 +33,8 @@ def describe(step_fn: Callable[..., Any], step_id: str | None = None, code: Code
     hints = {"id": step_id or name}
     if code is not None:
         hints["code"] = code.text
+        if code.sets:
+            hints["hash_seed"] = hash_seed()
     try:
         file = inspect.getsourcefile(named)
         text = textwrap.dedent(inspect.getsource(named))
@@ -65,3 +69,11 @@ def versions() -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "rewind": VERSION,
     }
+
+
+def hash_seed() -> str:
+    """Return the seed of the hashes of text, and so of the order of sets of text; ``random`` where it is not given."""
+    if not sys.flags.hash_randomization:
+        return "0"
+    given = os.environ.get("PYTHONHASHSEED", "random")
+    return given if given.isdigit() and not sys.flags.ignore_environment else "random"
