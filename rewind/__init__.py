@@ -44,6 +44,7 @@ _PUBLIC = {
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
     "runs.recorder": "Recorder",
+    "runs.diagnose": "Diagnosis Finding diagnose",
     "runs.resume": "resume",
     "runs.load": "load",
     "runs.run": "Run",
@@ -137,6 +138,9 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .kernel import FastRandom as FastRandom
     from .kernel import kernel_name as kernel_name
     from .metrics.statistics import Stats as Stats
+    from .runs.diagnose import Diagnosis as Diagnosis
+    from .runs.diagnose import Finding as Finding
+    from .runs.diagnose import diagnose as diagnose
     from .runs.forks import Branches as Branches
     from .runs.load import load as load
     from .runs.plain_loop import plain_loop as plain_loop

@@ -69,6 +69,30 @@ def record(new: argparse.ArgumentParser) -> None:
     _add_allow_pickle(new, "with --resume: unpickle the checkpoints of FILE")
 
 
+def doctor(new: argparse.ArgumentParser) -> None:
+    """Tell what record would meet: storage, cost, what it would refuse, and the cures."""
+    _add_answer(new)
+    new.add_argument("step", metavar="STEP", help=f"the step function: {FORMS}")
+    new.add_argument(
+        "--init",
+        metavar="CODE|JSON",
+        required=True,
+        help="state 0: what CODE names (a function or a class is called), or a JSON value",
+    )
+    new.add_argument(
+        "-n", "--n-steps", dest="n_steps", type=int, metavar="N", help="the length that sizes and times are given for"
+    )
+    new.add_argument("--seed", type=int, metavar="S", default=0, help="master seed of the steps that are tried")
+    new.add_argument(
+        "--backend",
+        choices=("python", "numpy"),
+        default="python",
+        help="the rng that STEP gets: a random.Random, or a numpy Generator",
+    )
+    _add_params(new, "a parameter of STEP; may be repeated")
+    _add_codec(new, "the pair (encode, decode), for states that cannot be stored")
+
+
 def info(new: argparse.ArgumentParser) -> None:
     """Show what a file says of its run; runs no step code, unpickles nothing."""
     _add_file(new)

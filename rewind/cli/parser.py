@@ -28,6 +28,7 @@ it is in the working directory and its source is the recorded source."""
 #: Each verb: the function that answers it, and the one that adds its options and says what it does.
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "record": (".record:record", options.record),
+    "doctor": (".doctor:doctor", options.doctor),
     "info": (".files:info", options.info),
     "get": (".files:get", options.get),
     "verify": (".passes:verify", options.verify),

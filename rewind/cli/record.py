@@ -104,13 +104,13 @@ def _require_same(
 
 
 def _init(text: str | None, importer: Importer) -> Any:
-    return MISSING if text is None else _state(text, importer)
+    return MISSING if text is None else state_of(text, importer)
 
 
 def _draws(text: str, state: Any, importer: Importer, options: Options) -> bool:
     """Whether CODE draws a state 0 without a seed, which is another one each time: then nobody asked for another."""
     codec = StateCodec.of(state, options.codec)
-    again = _state(text, importer)
+    again = state_of(text, importer)
     return is_code(text) and codec.digest(codec.encode(state)) != codec.digest(codec.encode(again))
 
 
@@ -118,7 +118,7 @@ def _begin(args: argparse.Namespace, target: str, step: Any, importer: Importer,
     try:
         return begin(
             step,
-            _state(args.init, importer),
+            state_of(args.init, importer),
             args.n_steps,
             args.seed,
             block_size=args.block_size,
@@ -138,7 +138,7 @@ def _begin(args: argparse.Namespace, target: str, step: Any, importer: Importer,
         raise UsageError(f"{what}; --resume goes on with it, or delete it to begin again") from None
 
 
-def _state(text: str, importer: Importer) -> Any:
+def state_of(text: str, importer: Importer) -> Any:
     """Return state 0: what CODE names, or gives where it is a function or a class, or a JSON value."""
     if is_code(text):
         value = importer.named(text, "--init")

@@ -586,3 +586,25 @@ def test_a_job_that_is_told_to_end_can_be_queued_again_as_it_is(here, name, code
     (here / "mended").touch()
     done = subprocess.run(command, env=env, text=True, capture_output=True, timeout=120)
     assert done.returncode == 0 and "wrote run.replay: 1,000 steps, seed 3" in done.stdout
+
+
+def test_doctor_says_what_record_would_meet(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sim.py").write_text(
+        "import random\n"
+        "class Sim:\n    def __init__(self):\n        self.x, self.rng = 0.0, random.Random(1)\n"
+        "def own(sim, rng):\n    sim.x += sim.rng.random()\n    return sim\n"
+        "def good(x, rng, pull):\n    return x * pull + rng.random()\n"
+        "def bad(x, rng):\n    return x + random.random()\n"
+    )
+    code, out, _ = cli("doctor", "sim.py:good", "--init", "0.5", "--param", "pull=0.5", "-n", "1000")
+    assert code == 0 and "nothing found" in out and "draws from rng  yes" in out
+    code, out, _ = cli("doctor", "sim.py:own", "--init", "sim.py:Sim", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["verb"] == "doctor" and facts["ok"] is True and facts["draws"] is False
+    assert facts["generators"] == ["state.rng: a random.Random"]
+    assert [finding["kind"] for finding in facts["findings"]] == ["OwnGeneratorWarning"]
+    code, out, _ = cli("doctor", "sim.py:bad", "--init", "0.5", "--seed", "3")
+    assert code == 1 and "1. record refuses this" in out
+    assert cli("doctor", "sim.py:bad", "--init", "nonsense:")[0] == 2
+    assert list(tmp_path.glob("*.replay*")) == []
