@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import traceback
@@ -23,11 +22,14 @@ from ..errors import (
     StepError,
     StepRangeError,
     UnsafeArtifactError,
+    said,
 )
+from ..steps.raised import ended, is_own
 from .answer import Answer, NotFound, UsageError
-from .exit_codes import BROKEN_PIPE, CANNOT_RUN, DIFFERENT, INTERRUPTED, OK, REFUSED
+from .exit_codes import CANNOT_RUN, DIFFERENT, INTERRUPTED, REFUSED
 from .late import late
 from .render import json_text
+from .streams import write_error, write_result
 from .text import FORMS, printable
 from .user_code import CodeError, Importer
 
@@ -45,64 +47,57 @@ def call(args: argparse.Namespace) -> int:
             text = json_text(facts) if args.json else printable(answer.text)
             return _print([f"{text}\n"] if text else []) or answer.code  # nothing that was looked for is no line
     except RecordingInterrupted as error:
-        sys.stderr.write("\n")
+        if error.__cause__ is not None and is_own(error.__cause__):
+            return _ended(error.__cause__)
+        write_error("\n")
         way = "the same command with --resume goes on" if error.path else "nothing was written"
         name = error.signal or "SIGINT"
         return _fail(f"interrupted by {name}, with steps 0 to {error.t} on disk; {way}", 128 + signal.Signals[name])
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
+    except KeyboardInterrupt as error:
+        if is_own(error):
+            return _ended(error)
+        write_error("\n")
         return _fail("interrupted; nothing was written", INTERRUPTED)
     except UnsafeArtifactError as error:
         return _fail(error, REFUSED)
     except ConditionError as error:
-        sys.stderr.write(printable(_details(error) + (f"{error.pointer}\n" if error.pointer else "")))
+        write_error(_details(error) + (f"{error.pointer}\n" if error.pointer else ""))
         return _fail(error.what if error.pointer else error, CANNOT_RUN)
     except (StepRangeError, RunNotFoundError, NotFound) as error:
         return _fail(error, DIFFERENT)
     except MissingCodecError as error:
         return _fail(f"{error}; here: --codec {FORMS}", CANNOT_RUN)
     except (RewindError, UsageError, CodeError, OSError) as error:
-        sys.stderr.write(printable(_details(error)))
+        write_error(_details(error))
         return _fail(error, CANNOT_RUN)
     except Exception as error:  # a bug, here or in the user's code: all there is to know of it
-        traceback.print_exc()
-        return _fail(f"{type(error).__name__}: {error}", CANNOT_RUN)
+        write_error(_trace(error))
+        return _fail(f"{type(error).__name__}: {said(error)}", CANNOT_RUN)
+    except BaseException as error:  # a SystemExit of the user's code: whatever it says, nothing was answered
+        return _ended(error)
+
+
+def _ended(error: BaseException) -> int:
+    """Say that the user's code ended the verb, by an exception that is made to end programs."""
+    write_error(_trace(error))
+    return _fail(f"the verb was ended: {ended(error)}", CANNOT_RUN)
 
 
 def _shown(piece: str) -> str:
     """Return data as it is, but on a terminal, which would obey it."""
-    return printable(piece) if sys.stdout is not None and sys.stdout.isatty() else piece
+    return printable(piece) if sys.stdout.isatty() else piece
 
 
 def _print(pieces: Iterable[str]) -> int:
     """Write to stdout and return 0, or the exit code that says why this did not work."""
-    if sys.stdout is None:
-        return _fail("cannot write the result: stdout is closed", CANNOT_RUN)
     for piece in pieces:
-        if code := _write(piece):
+        if code := write_result(piece):
             return code
-    return _write("", flush=True)
-
-
-def _write(text: str, flush: bool = False) -> int:
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        if flush:
-            sys.stdout.flush()
-    except OSError as error:
-        # Python flushes once more at exit, and would complain again.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return BROKEN_PIPE
-        return _fail(f"cannot write the result: {error.strerror}", CANNOT_RUN)
-    return OK
+    return write_result("", flush=True)
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(printable(f"rewind: {text}").replace("\n", " ") + "\n")
-    sys.stderr.flush()
+    write_error(f"rewind: {text}".replace("\n", " ") + "\n")
 
 
 def _fail(error: object, code: int) -> int:
@@ -116,8 +111,12 @@ def _details(error: BaseException) -> str:
         return error.details
     cause = error.__cause__
     if isinstance(error, (StepError, MetricError, ConditionError)) and cause is not None:
-        return "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        return _trace(cause)
     return ""
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 @contextlib.contextmanager

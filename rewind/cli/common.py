@@ -207,9 +207,9 @@ def params_of(pairs: Sequence[str]) -> dict[str, Any] | None:
             if not equals:
                 raise ValueError
             params[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             example = f"{name or 'rate'}=0.5, or {name or 'mode'}='\"text\"' for a text"
-            raise UsageError(f"--param is {pair!r}; expected NAME=JSON, for example {example}") from None
+            raise UsageError(f"--param is {show(pair)}; expected NAME=JSON, for example {example}") from None
     return params or None
 
 

@@ -15,6 +15,7 @@ from ..runs.load import load
 from ..runs.run import Run
 from ..state.codec import StateCodec
 from ..state.layout import Layout
+from ..steps.raised import ended, is_own
 from .answer import Answer
 from .common import codec_of, facts_of, from_main, has_classes, progress_of
 from .exit_codes import DIFFERENT, OK
@@ -37,7 +38,12 @@ def diff(args: argparse.Namespace, importer: Importer) -> Answer:
     states = _States("agree")
     if not args.metadata:
         if not same or args.other_step is not None:
-            states = _states(args, importer, mine, theirs)
+            try:
+                states = _states(args, importer, mine, theirs)
+            except BaseException as error:
+                if isinstance(error, Exception) or not is_own(error) or same:
+                    raise
+                states = _States("not compared", note=f"{ended(error)}")  # that they differ had been found
             lines.append(states.text(mine, theirs))
         divergence = None if states.found is None else asdict(states.found)
         facts |= {"divergence": divergence, "states": states.verdict, "note": states.note or None}
@@ -115,9 +121,14 @@ def _states(args: argparse.Namespace, importer: Importer, a: Recording, b: Recor
                 note = note.replace("the exact step needs", "whether all do needs")
             return _States("stored agree" if found is None else "part", found, note)
     try:
-        found = runs[0].diff(runs[1], progress=progress_of(args))
+        exact = runs[0].diff(runs[1], progress=progress_of(args))
     except ArgumentError as error:
         return _States("not compared", note=str(error))
+    except BaseException as error:
+        if isinstance(error, Exception) or not is_own(error) or found is None:
+            raise
+        return _States("part", found, f"the exact step needs a replay, and {ended(error)}")
+    found = exact
     if found is None:
         return _States("agree")
     return _States("part", found, "" if found.exact else "a replay here shows no earlier difference")

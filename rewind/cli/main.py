@@ -5,6 +5,7 @@ from __future__ import annotations
 from .exit_codes import CANNOT_RUN
 from .late import late
 from .parser import parser
+from .streams import streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Default ``sys.argv[1:]``.
     """
-    try:
-        args = parser().parse_args(argv)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else CANNOT_RUN
-    code: int = late(".call:call")(args)
-    return code
+    with streams():
+        try:
+            args = parser().parse_args(argv)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else CANNOT_RUN
+        code: int = late(".call:call")(args)
+        return code

@@ -7,7 +7,8 @@ import os
 import sys
 
 from . import options
-from .exit_codes import CANNOT_RUN, OK
+from .exit_codes import CANNOT_RUN
+from .streams import write_error, write_result
 from .text import printable
 from .version import version_text
 
@@ -104,6 +105,14 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": _Help, **options})
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and file is sys.stdout:
+            code = write_result(message, flush=True)
+            if code:
+                sys.exit(code)
+        elif message:
+            write_error(message)
+
     def error(self, message: str) -> NoReturn:
         self.exit(CANNOT_RUN, printable(f"rewind: error: {message} (see {self.prog} --help)") + "\n")
 
@@ -128,5 +137,4 @@ class _Verb(_Parser):
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        sys.stdout.write(f"{version_text()}\n")
-        parser.exit(OK)
+        parser.exit(write_result(f"{version_text()}\n", flush=True))

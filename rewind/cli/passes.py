@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import MetricError, NondeterminismError, StepError
 from ..runs import shards
+from ..steps.raised import ended, found_in, is_own
 from .answer import Answer, UsageError
 from .common import (
     metric_of,
@@ -45,6 +46,11 @@ def verify(args: argparse.Namespace, importer: Importer) -> Answer:
         run.verify(full=args.full, **options)
     except (NondeterminismError, StepError) as error:
         return _verify_answer(args.file, args.full, facts, shards.failed(error))
+    except BaseException as error:  # what says where the block goes wrong calls the step again
+        found = found_in(error)
+        if found is None or not is_own(error):
+            raise
+        return _verify_answer(args.file, args.full, facts, {"problem": f"{found}; and then {ended(error)}"})
     return _verify_answer(args.file, args.full, facts, None)
 
 

@@ -145,5 +145,7 @@ def state_of(text: str, importer: Importer) -> Any:
         return value() if inspect.isfunction(value) or inspect.isclass(value) else value
     try:
         return json.loads(text)
+    except RecursionError:
+        raise UsageError(f"--init is nested too deeply to be read: {show(text)}") from None
     except ValueError:
         raise UsageError(f"--init is {text!r}; expected {FORMS}, or a JSON value such as 0 or '[0.0, 1.0]'") from None

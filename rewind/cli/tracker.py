@@ -21,7 +21,8 @@ from .answer import Answer, UsageError
 from .common import require_output
 from .exit_codes import DIFFERENT
 from .render import table_text, time_text
-from .text import one_line, printable
+from .streams import write_error
+from .text import one_line
 from .user_code import Importer
 
 #: Characters of an id that are enough, where it is the only one that begins so.
@@ -137,8 +138,7 @@ def _agree(args: argparse.Namespace, question: str) -> bool:
     _require_way_to_ask(args)
     if args.yes:
         return True
-    sys.stderr.write(printable(f"{question}. [y/N] "))
-    sys.stderr.flush()
+    write_error(f"{question}. [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

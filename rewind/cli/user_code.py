@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
+from ..errors import said
 from ..steps import importing
 from ..steps.importing import GUARD, Ended, ended_in
+from ..steps.raised import is_own
 from ..steps.source import describe
 from .text import FORMS
 
@@ -170,8 +172,8 @@ def _user_errors(what: str) -> Iterator[None]:
         # What a module prints while it is imported is no answer of ours.
         with contextlib.redirect_stdout(sys.stderr):
             yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, CodeError):
+    except BaseException as error:
+        if isinstance(error, CodeError) or not is_own(error):
             raise
         frames = error.__traceback__
         ours = (__file__, contextlib.__file__, importlib.__file__, importing.__file__)
@@ -180,7 +182,8 @@ def _user_errors(what: str) -> Iterator[None]:
         ):
             frames = frames.tb_next
         details = "".join(traceback.format_exception(type(error), error, frames))
-        raise CodeError(f"importing {what} failed: {type(error).__name__}: {error}", details) from error
+        problem = f"{type(error).__name__}: {said(error)}".removesuffix(": ")
+        raise CodeError(f"importing {what} failed: {problem}", details) from error
 
 
 def _attribute(module: ModuleType, name: str, where: str) -> Any:

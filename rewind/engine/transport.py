@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import TransferError
 from ..state.frozen import frozen
 from ..steps.importing import importing
+from ..steps.raised import keep_where
 
 _MAIN = b"__main__"
 
@@ -184,7 +185,7 @@ def do(load: Any, clock: Callable[[], float]) -> Outcome:
     try:
         with importing():  # a module of the user's that comes along, for the functions in it
             (start, common), (part, items) = _unpack(load)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         installed = load.by_value or _cloudpickle() is not None
         return Outcome((), 0, TransferError(error, arrived=True, installed=installed), 0.0, "as it is")
     return _done(start(common, part, items), "by value" if load.by_value else "pickled", clock, began)
@@ -192,12 +193,13 @@ def do(load: Any, clock: Callable[[], float]) -> Outcome:
 
 def _done(answers: Iterator[Any], way: str, clock: Callable[[], float], began: float) -> Outcome:
     found: list[Any] = []
-    raised: Exception | None = None
+    raised: BaseException | None = None
     try:
         for answer in answers:
             found.append(answer)
-    except Exception as error:
+    except BaseException as error:  # a SystemExit would end the worker, or the program that waits for it
         raised = error
+        keep_where(error)
     if way == "as it is":
         return Outcome(found, len(found), raised, clock() - began, way)
     try:
@@ -208,7 +210,7 @@ def _done(answers: Iterator[Any], way: str, clock: Callable[[], float], began: f
     return Outcome(packed, len(found), trouble, clock() - began, way)
 
 
-def _portable(error: Exception, by_value: bool) -> bytes:
+def _portable(error: BaseException, by_value: bool) -> bytes:
     """Return an exception and its cause, and where it was raised, pickled; what cannot be is told by its text."""
     import traceback
 

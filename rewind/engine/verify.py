@@ -16,6 +16,7 @@ from ..state.columns import Array
 from ..state.difference import Description, first_difference
 from ..state.frozen import frozen
 from ..steps.memory import Form, table
+from ..steps.raised import found_already
 from ..steps.step import Step
 from .recording import Recording
 from .replay import BLOCK_CACHE, Cursor, Watch
@@ -344,6 +345,11 @@ def _to_end(cursor: Cursor, block: int, into_next: bool, tables: _Tables | None 
 
 def find_mismatch(cursor: Cursor, block: int, step: int, expected: Row | None, got: Row) -> Mismatch:
     """Say where a stretch that begins at `block` and should give `expected` at `step` goes wrong."""
+    with found_already(f"block {block} does not reproduce step {step}"):  # the step and the codec are called again
+        return _described(cursor, block, step, expected, got)
+
+
+def _described(cursor: Cursor, block: int, step: int, expected: Row | None, got: Row) -> Mismatch:
     codec = cursor.recording.checkpoints.codec
     before = _global_generators()
     replays = first_replay_difference(cursor, block, step)

@@ -250,8 +250,8 @@ class Job:
             yield from answers
         except (Lost, ShutDown, TransferError):  # about workers, and not about a place
             raise
-        except Exception as error:
-            if hasattr(error, "add_note"):  # Python 3.11
+        except BaseException as error:
+            if hasattr(error, "add_note") and not isinstance(error, GeneratorExit):  # Python 3.11
                 error.add_note(f"{self.op}: {self._place()}")
             raise
 

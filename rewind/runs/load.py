@@ -54,7 +54,7 @@ def load(
     memory_budget : int or str
         As in `record`; the extra checkpoints are taken as blocks are replayed for the first time.
     max_bytes : int, optional
-        Limit on the decoded arrays. Default: 64 MiB or 100 times the file, whichever is more.
+        Limit on the decoded arrays. Default: the memory that is available here, for all that it takes to read them.
     reader : {"strict", "h5py"}
         ``"h5py"`` reads a file that an HDF5 tool rewrote; only for files you trust.
     key : bytes or str, optional

@@ -199,8 +199,12 @@ def module_of_file(path: str, told: Callable[[Ended], None] | None = None) -> Mo
     module = module_from_spec(spec)
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     sys.modules[name] = module
-    with importing(told):
-        _execute(loader, module, told=told)
+    try:
+        with importing(told):
+            _execute(loader, module, told=told)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module
 
 

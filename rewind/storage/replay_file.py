@@ -273,7 +273,7 @@ def load(
     """
     if reader not in ("strict", "h5py"):
         raise ArgumentError("reader", reader, "'strict' or 'h5py'")
-    data = read_file(path, max_bytes=max(MAX_FILE_BYTES, max_bytes or 0))
+    data = read_file(path, max_bytes=None if max_bytes is None else max(MAX_FILE_BYTES, max_bytes))
     return file_of(data, codec, max_bytes, reader, key, path)
 
 
@@ -308,7 +308,10 @@ def _checked(container: Container, path: object, key: bytes | None = None) -> di
     if meta.get("content_hash") != _content_hash(container.arrays, meta):
         raise ArtifactIntegrityError("its contents do not have its content hash", path)
     blob = container.arrays.get("pickle/blob")
-    if blob is not None and meta.get("pickle_hash") != hashlib.blake2b(blob.tobytes(), digest_size=32).hexdigest():
+    if (
+        blob is not None
+        and meta.get("pickle_hash") != hashlib.blake2b(np.ascontiguousarray(blob).data, digest_size=32).hexdigest()
+    ):
         raise ArtifactIntegrityError("its pickled checkpoints do not have their hash", path)
     if key is not None:
         _require_signature(container.arrays, meta, key, path)

@@ -202,7 +202,7 @@ class _Schema:
         k = len(steps)
         steps = self.take("pickle/steps", "<i8", (k,))
         offsets = self.take("pickle/offsets", "<i8", (k + 1,))
-        blob = self.arrays.pop("pickle/blob").tobytes()
+        blob = np.ascontiguousarray(self.arrays.pop("pickle/blob")).data
         digests = self.take("pickle/digests", "u1", (k, 16))
         if not k or offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) < 0).any():
             raise _Odd("pickle/offsets")
@@ -210,7 +210,7 @@ class _Schema:
             raise _Odd("pickle/steps")
         ends = offsets.tolist()
         rows = steps.tolist()
-        pickles = {row: blob[ends[i] : ends[i + 1]] for i, row in enumerate(rows)}
+        pickles = {row: bytes(blob[ends[i] : ends[i + 1]]) for i, row in enumerate(rows)}
         return pickles, {row: digests[i].tobytes() for i, row in enumerate(rows)}
 
     def metrics(self, grid: Grid) -> dict[str, MetricTable]:

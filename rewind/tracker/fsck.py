@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import HistoryMismatchError, MissingStepError, RewindError, StoreDamagedError, StoreVersionError, show
 from ..runs.progress import ProgressOption, reporter
+from ..steps.raised import ended, is_own
 from ..storage.journal import SUFFIX
 from ..storage.strict_json import loads
 from .revision import Revision
@@ -420,6 +421,10 @@ class _Check:
             self.problem(record.ref, str(error))
         except MissingStepError as error:
             self.not_replayed.append(Problem(record.ref, str(error)))
+        except BaseException as error:
+            if isinstance(error, Exception) or not is_own(error):
+                raise
+            self.not_replayed.append(Problem(record.ref, f"its replay was ended: {ended(error)}"))
         else:
             self.n_replayed += 1
 

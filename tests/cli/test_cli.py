@@ -784,7 +784,7 @@ def test_pickled_states_of_a_script_come_back_when_allowed(pickled):
 
 def test_ctrl_c_is_exit_130_and_one_line(recorded, cli):
     (recorded / "stop.py").write_text(
-        WALK.replace("    return State(", "    raise KeyboardInterrupt\n    return State(")
+        WALK.replace("    return State(", "    __import__('signal').raise_signal(2)\n    return State(")
     )
     code, out, err = cli("get", "run.replay", "5", "--step", "stop.py:step")
     assert (code, out) == (130, "") and err.endswith("rewind: error: interrupted; nothing was written\n")

@@ -938,7 +938,7 @@ def test_step_0_of_a_branch_that_begins_inside_a_block_is_replayed(recorded, cli
 
 def test_ctrl_c_in_a_pass_is_exit_130(recorded, cli):
     (recorded / "stop.py").write_text(
-        WALK.replace("    return State(", "    raise KeyboardInterrupt\n    return State(")
+        WALK.replace("    return State(", "    __import__('signal').raise_signal(2)\n    return State(")
     )
     for argv in (
         ["find", "walk.py:high"],

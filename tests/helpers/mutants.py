@@ -14,6 +14,7 @@ from rewind.storage import frames, replay_file
 from rewind.storage.hdf5 import reader, writer
 from rewind.storage.hdf5.messages import lookup3
 from rewind.storage.hdf5.parser import Subset
+from rewind.storage.hdf5.room import Room
 from rewind.storage.hdf5.seal import SEAL_BYTES, seal
 
 BOUNDARIES = [0, 1, 2, 3, 4, 7, 8, 10, 12, 16, 31, 32, 33, 64, 127, 128, 255, 256, 511, 512, 1000, 1023, 1024, 1025]
@@ -71,7 +72,7 @@ class _Recorder(Subset):
     """A parser that notes where the checksums are."""
 
     def __init__(self, data: bytes, base: int) -> None:
-        super().__init__(data, base, 1 << 40)
+        super().__init__(data, base, Room(1 << 40))
         self.checked: list[tuple[int, int]] = []
 
     def _claim_checked(self, address: int, size: int, what: str) -> memoryview:

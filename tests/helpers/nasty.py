@@ -176,18 +176,24 @@ def group(parent: Any, name: str) -> Any:
     return h5py.Group(created)
 
 
-def dataset(file: Any, prepare: Callable[[Any], Any], shape: tuple[int, ...] = (1000,), type_: Any = None) -> Any:
+def dataset(
+    file: Any,
+    prepare: Callable[[Any], Any],
+    shape: tuple[int, ...] = (1000,),
+    type_: Any = None,
+    name: str = "state",
+) -> Any:
     """Create a dataset with a creation list that `prepare(list)` changed."""
     from h5py import h5d, h5p, h5s, h5t
 
     creation = h5p.create(h5p.DATASET_CREATE)
     creation.set_obj_track_times(False)
     prepare(creation)
-    return h5d.create(file.id, b"state", type_ or h5t.STD_I64LE, h5s.create_simple(shape), creation)
+    return h5d.create(file.id, name.encode(), type_ or h5t.STD_I64LE, h5s.create_simple(shape), creation)
 
 
-def chunk(raw: bytes, shape: tuple[int, ...] = (1000,), mask: int = 0) -> bytes:
-    """Return a file with one chunk, stored as `raw`."""
+def chunk(raw: bytes, shape: tuple[int, ...] = (1000,), mask: int = 0, names: tuple[str, ...] = ("state",)) -> bytes:
+    """Return a file with one chunk, stored as `raw`, in each dataset."""
 
     def fill(file: Any) -> None:
         def prepare(creation: Any) -> None:
@@ -195,7 +201,9 @@ def chunk(raw: bytes, shape: tuple[int, ...] = (1000,), mask: int = 0) -> bytes:
             creation.set_shuffle()
             creation.set_deflate(9)
 
-        dataset(file, prepare, shape).write_direct_chunk((0,) * len(shape), raw, filter_mask=mask)
+        for name in names:
+            made = dataset(file, prepare, shape, name=name)
+            made.write_direct_chunk((0,) * len(shape), raw, filter_mask=mask)
 
     return hdf5(fill)
 
@@ -308,28 +316,41 @@ def ok_of_1e18_steps() -> bytes:
 # ---- bombs
 
 
-@nasty("bytes when decoded")
+@nasty("bytes of memory are available here")
 def bomb_1_tib_declared() -> bytes:
     """Memory, by a shape alone."""
     return hdf5(lambda file: dataset(file, lambda creation: None, (1 << 37,)))
 
 
-@nasty("bytes when decoded")
+@nasty("bytes of memory are available here")
 def bomb_8_pib_in_chunks() -> bytes:
     """Memory, by a shape of two axes in chunks that are not there."""
     return hdf5(lambda file: dataset(file, lambda creation: creation.set_chunk((1024, 1024)), (1 << 25, 1 << 25)))
 
 
-@nasty("bytes when decoded")
+@nasty("bytes of memory are available here")
 def bomb_beside_a_zero() -> bytes:
     """Memory, or an overflow, by extents whose product is 0."""
     return hdf5(lambda file: dataset(file, lambda creation: None, (1 << 31, 1 << 31, 0)))
 
 
-@nasty("bytes when decoded")
-def bomb_128_mib_of_zeros() -> bytes:
-    """Memory, by 128 KiB that inflate to all they say."""
-    return chunk(zlib.compress(bytes(1 << 27), 9), (1 << 24,))
+def zeros(n: int) -> bytes:
+    """Return what inflates to `n` MiB of zeros."""
+    maker = zlib.compressobj(9, zlib.DEFLATED, -15)
+    mebibyte = maker.compress(bytes(1 << 20)) + maker.flush(zlib.Z_FULL_FLUSH)
+    return b"\x78\xda" + mebibyte * n + b"\3\0" + struct.pack(">HH", (n << 20) % 65521, 1)
+
+
+@nasty("bytes of memory are available here")
+def bomb_1_gib_of_zeros() -> bytes:
+    """Memory, by 1 MiB that inflates to all it says."""
+    return chunk(zeros(1 << 10), (1 << 27,))
+
+
+@nasty("bytes of memory are available here")
+def bomb_that_fits_but_not_twice() -> bytes:
+    """Memory: 320 MiB in one chunk, which is inflated beside the array that it fills."""
+    return chunk(zeros(320), (320 << 17,))
 
 
 @nasty("does not hold what its shape says")
@@ -338,16 +359,10 @@ def bomb_inflates_past_its_shape() -> bytes:
     return chunk(zlib.compress(bytes(1 << 26), 9))
 
 
-@nasty("bytes when decoded")
+@nasty("bytes of memory are available here")
 def bomb_of_many_small_ones() -> bytes:
-    """Memory, by five datasets none of which is too large."""
-
-    def fill(file: Any) -> None:
-        for i in range(5):
-            zeros = np.zeros(1 << 24, "u1")
-            file.create_dataset(f"d{i}", data=zeros, chunks=zeros.shape, compression=9)
-
-    return hdf5(fill)
+    """Memory, by seven datasets none of which is too large."""
+    return chunk(zeros(80), (80 << 17,), names=tuple("abcdefg"))
 
 
 @nasty("deflate, deflate")
@@ -1592,7 +1607,8 @@ def check(folder: Path, names: Iterable[str]) -> None:
     path = str(folder / "ok_walk.replay")
     _load(Nasty(ok_walk, None, "", "get"), path)  # what is imported later is imported now
     "\x1b".encode("unicode_escape")
-    _load(CORPUS["path_to_nowhere"], str(folder / "path_to_nowhere.replay"))
+    for name in ("path_to_nowhere", "bomb_1_tib_declared"):
+        _load(CORPUS[name], str(folder / f"{name}.replay"))
     for name in names:
         readable, writable = os.pipe()
         child = os.fork()

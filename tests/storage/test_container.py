@@ -26,7 +26,7 @@ from hypothesis.extra import numpy as hnp
 
 from rewind import errors
 from rewind.storage import files
-from rewind.storage.hdf5 import container, reader, writer
+from rewind.storage.hdf5 import container, reader, room, writer
 from rewind.storage.hdf5 import h5py_reader as rewritten
 from rewind.storage.hdf5 import messages as hdf5_messages
 from rewind.storage.hdf5 import parser as hdf5_subset
@@ -377,8 +377,14 @@ HOSTILE = {
         "another file",
     ),
     "resizable": (lambda f: f.create_dataset("x", data=walk(9), maxshape=(None,), chunks=(9,)), "a dataspace"),
-    "declared 1 TiB": (lambda f: f.create_dataset("x", shape=(1 << 37,), dtype="i8"), "67,108,864 bytes"),
-    "declared beside 0": (lambda f: f.create_dataset("x", shape=(1 << 31, 1 << 31, 0), dtype="i8"), "67,108,864 bytes"),
+    "declared 1 TiB": (
+        lambda f: f.create_dataset("x", shape=(1 << 37,), dtype="i8"),
+        "bytes of memory are available here",
+    ),
+    "declared beside 0": (
+        lambda f: f.create_dataset("x", shape=(1 << 31, 1 << 31, 0), dtype="i8"),
+        "bytes of memory are available here",
+    ),
     "inflates past its shape": (lambda f: _chunked(f, zlib.compress(bytes(1 << 20), 9)), "does not hold"),
     "inflates too little": (lambda f: _chunked(f, zlib.compress(bytes(7999), 9)), "does not hold"),
     "trailing bytes": (lambda f: _chunked(f, FULL + b"x"), "does not hold"),
@@ -460,12 +466,27 @@ def test_a_file_of_another_writer_is_refused_or_read_the_same(libver):
         assert "replay" in str(error)
 
 
-def test_a_small_file_may_not_become_a_large_one_unless_asked():
+def test_what_a_file_may_take_is_the_memory_that_is_available_and_not_a_multiple_of_the_file(monkeypatch):
     data = writer.build({"checkpoints/state": np.zeros(9_000_000)}, META)
     assert len(data) < 100_000
-    assert "more than 67,108,864 bytes" in refusal(data)
+    assert reader.read(data).arrays["checkpoints/state"].nbytes == 72_000_000
+    chunk = 2 * 72_000_000 // 69
+    monkeypatch.setattr(room, "available_memory", lambda: 72_000_000 + 2 * chunk)
+    assert reader.read(data).arrays["checkpoints/state"].nbytes == 72_000_000
+    monkeypatch.setattr(room, "available_memory", lambda: 72_000_000)  # and what it takes to decode a chunk?
+    assert "72,000,000 bytes of memory are available here; max_bytes= sets another limit" in refusal(data)
     assert reader.read(data, max_bytes=72_000_000).arrays["checkpoints/state"].nbytes == 72_000_000
+    assert "more than 71,999,999 bytes when decoded" in refusal(data, max_bytes=71_999_999)
     assert "more than 10 bytes" in refusal(SMALL, max_bytes=10)
+
+
+def test_the_memory_that_is_available_is_asked_for_only_by_files_that_need_much(monkeypatch):
+    def asked():
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(room, "available_memory", asked)
+    data = writer.build({"checkpoints/state": np.zeros(7_000_000)}, META)
+    assert reader.read(data).arrays["checkpoints/state"].nbytes == 56_000_000
 
 
 def test_too_many_objects_are_refused(monkeypatch):

@@ -25,6 +25,9 @@ CORPUS = nasty.CORPUS
 FINE = [name for name, entry in CORPUS.items() if entry.error is None]
 each = pytest.mark.parametrize("name", CORPUS)
 
+#: Where the operating system says how much memory there is.
+SYSTEM = ("/proc/meminfo", "/proc/self/cgroup", "/proc/self/statm", "/sys/fs/cgroup/")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -97,7 +100,8 @@ def test_a_nasty_file_is_refused_by_name_within_its_limits(name, found):
 @each
 def test_a_nasty_file_touches_no_other_file_and_runs_nothing(name, found, folder):
     own = str(folder / f"{name}.replay")
-    assert [event for event in found[name]["events"] if event != ["open", own]] == []
+    events = [event for event in found[name]["events"] if event != ["open", own]]
+    assert [event for event in events if event[0] != "open" or not event[1].startswith(SYSTEM)] == []
     assert not found[name]["h5py"]  # libhdf5 has not seen it: it is not even there
     assert not list(folder.rglob("CANARY"))
 

@@ -74,11 +74,6 @@ def assemble(
     return Container(arrays, text.tobytes(), sealed)
 
 
-def decoded_limit(data: bytes, max_bytes: int | None) -> int:
-    """Return how many bytes the arrays of a file may take: 64 MiB or 100 times the file, unless `max_bytes`."""
-    return max(64 << 20, 100 * len(data)) if max_bytes is None else max_bytes
-
-
 def load_json(text: bytes, path: object = None) -> dict[str, Any]:
     """Return the JSON object in `text`: at most 16 MiB, 64 levels deep and a million values and keys.
 

@@ -14,18 +14,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArtifactError, ArtifactFormatError
-from .container import (
-    FORMAT_NAME,
-    MAX_META_ATTRIBUTE,
-    MAX_OBJECTS,
-    MAX_PATH_DEPTH,
-    Container,
-    assemble,
-    decoded_limit,
-    is_name,
-)
+from ..memory import ALWAYS
+from .container import FORMAT_NAME, MAX_META_ATTRIBUTE, MAX_OBJECTS, MAX_PATH_DEPTH, Container, assemble, is_name
 from .messages import MAX_RANK, MAX_STRING, Malformed, filter_names, link_name
 from .parser import inflate
+from .room import Room
 
 Array = np.ndarray[Any, Any]
 
@@ -51,7 +44,7 @@ def read_with_h5py(data: bytes, *, max_bytes: int | None = None, path: object = 
         file = h5f.open(b"memory", h5f.ACC_RDONLY, access)
         try:
             attributes = _attributes(file)
-            arrays = _Walk(decoded_limit(data, max_bytes)).arrays(file)
+            arrays = _Walk(Room(max_bytes)).arrays(file)
         finally:
             file.close()
         return assemble(attributes, arrays, False, path)
@@ -96,9 +89,8 @@ def _text_size(stored: Any) -> int:
 class _Walk:
     """One walk over the file, with what is left of its limits."""
 
-    def __init__(self, max_decoded: int) -> None:
-        self._max_decoded = max_decoded
-        self._decoded = 0
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._seen: set[int] = set()
 
     def arrays(self, root: Any) -> dict[str, Array]:
@@ -144,9 +136,7 @@ class _Walk:
             raise Malformed("a dataset has external storage: its values are in another file")
         if creation.get_layout() == h5d.VIRTUAL:
             raise Malformed("it holds a virtual dataset, whose values are in other files")
-        self._decoded += math.prod(max(1, extent) for extent in shape) * dtype.itemsize
-        if self._decoded > self._max_decoded:
-            raise Malformed(f"its arrays take more than {self._max_decoded:,} bytes; max_bytes= sets another limit")
+        self._room.take(math.prod(max(1, extent) for extent in shape) * dtype.itemsize)
         array = np.empty(shape, dtype)
         if creation.get_layout() == h5d.CHUNKED:
             if array.size:
@@ -172,8 +162,9 @@ class _Walk:
         chunk_bytes = math.prod(chunk) * array.itemsize
         n_chunks = math.prod(-(-extent // c) for extent, c in zip(array.shape, chunk, strict=True))
         # Chunks at the edges are padded; that much of it is no tool's work.
-        if n_chunks > MAX_CHUNKS or n_chunks * chunk_bytes > 4 * self._max_decoded:
+        if n_chunks > MAX_CHUNKS or n_chunks * chunk_bytes > 4 * max(array.nbytes, ALWAYS):
             raise Malformed("a dataset has too many chunks, or too large ones")
+        self._room.work(4 * chunk_bytes)  # as it comes out of each filter
         starts = (range(0, extent, c) for extent, c in zip(array.shape, chunk, strict=True))
         stored: list[Any] = []
         dataset.chunk_iter(stored.append)  # one pass: asking for each by its place searches from the start each time

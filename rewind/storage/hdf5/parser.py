@@ -36,6 +36,7 @@ from .messages import (
     pipeline,
     pipeline_filters,
 )
+from .room import Room
 from .seal import SIGNATURE
 
 MAX_CHUNKS = 1024  # of one dataset: a longer fixed array is stored in pages
@@ -75,11 +76,10 @@ class Dataset:
 class Subset:
     """One file being parsed: the bytes, which of them are taken, and how much of each limit is used up."""
 
-    def __init__(self, data: bytes | bytearray, base: int, max_decoded: int) -> None:
+    def __init__(self, data: bytes | bytearray, base: int, room: Room) -> None:
         self._data = memoryview(data)
         self._base = base  # offset of the superblock; every address counts from here
-        self._max_decoded = max_decoded
-        self._decoded = 0
+        self._room = room
         self._header_bytes = 0
         self._n_messages = 0
         self._starts: list[int] = []  # of the claimed extents, sorted
@@ -88,7 +88,8 @@ class Subset:
     def read(self) -> tuple[dict[str, bytes], dict[str, np.ndarray[Any, Any]]]:
         """Return the attributes of the root group and every dataset by its path.
 
-        O(size of the file + size of the arrays); the headers are all checked before the first array is made.
+        O(size of the file + size of the arrays); the headers are all checked before the first array is made, and that
+        there is room for all of them.
         """
         attributes: dict[str, bytes] = {}
         datasets: dict[str, Dataset] = {}
@@ -110,6 +111,8 @@ class Subset:
                 raise Malformed("a group other than the root has an attribute")
             attributes.update(found)
             todo.extend((f"{path}/{name}" if path else name, child) for name, child in children.items())
+        if "pickle/blob" in datasets:  # each pickle is taken out of it
+            self._room.work(math.prod(datasets["pickle/blob"].shape))
         return attributes, {path: _decode(datasets[path]) for path in sorted(datasets)}
 
     def parts(self) -> list[memoryview]:
@@ -245,12 +248,7 @@ class Subset:
         dtype, shape = datatype(kinds[Kind.DATATYPE]), dataspace(kinds[Kind.DATASPACE])
         # Zero-size arrays too must be made: an extent of 2**62 beside a 0 is no size either.
         n_bytes = math.prod(max(1, extent) for extent in shape) * dtype.itemsize
-        self._decoded += n_bytes
-        if self._decoded > self._max_decoded:
-            raise Malformed(
-                f"its arrays take more than {self._max_decoded:,} bytes when decoded, which is suspicious for a file "
-                f"of {len(self._data):,} bytes; max_bytes= sets another limit"
-            )
+        self._room.take(n_bytes)
         n_bytes = n_bytes if 0 not in shape else 0
         cursor = Cursor(kinds[Kind.LAYOUT], "a storage layout")
         version, layout = cursor.uint(1), cursor.uint(1)
@@ -309,6 +307,7 @@ class Subset:
                 raise Malformed("a chunk is too short for what it is said to hold")
             stored = self._claim(address, size, "a chunk")
             pieces.append(Piece(i * rows, min((i + 1) * rows, shape[0]), stored))
+        self._room.work(2 * chunk_bytes)  # what is inflated grows piece by piece, and is put together then
         return Dataset(dtype, shape, rows, tuple(pieces))
 
     def _fixed_array(self, address: int, n_chunks: int) -> list[tuple[int, int, int]]:

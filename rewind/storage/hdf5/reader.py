@@ -11,9 +11,10 @@ import zlib
 
 from ...errors import ArtifactError, ArtifactFormatError, ArtifactIntegrityError
 from ..files import read_file
-from .container import Container, assemble, decoded_limit, load_json
+from .container import Container, assemble, load_json
 from .messages import ChecksumMismatch, Malformed
 from .parser import Subset
+from .room import Room
 from .seal import SEAL_BYTES, check_seal
 
 __all__ = ["Container", "load_json", "read", "read_file"]
@@ -27,7 +28,7 @@ def read(data: bytes, *, max_bytes: int | None = None, path: object = None) -> C
     data : bytes
         The whole file; see `read_file`.
     max_bytes : int, optional
-        Limit on the decoded arrays together. Default: 64 MiB or 100 times the file, whichever is more.
+        Limit on the decoded arrays together. Default: the memory that is available here.
     path : optional
         Named in the messages.
 
@@ -47,7 +48,7 @@ def read(data: bytes, *, max_bytes: int | None = None, path: object = None) -> C
     try:
         sealed = check_seal(data, path)
         base = SEAL_BYTES if sealed else 0
-        attributes, arrays = Subset(data, base, decoded_limit(data, max_bytes)).read()
+        attributes, arrays = Subset(data, base, Room(max_bytes)).read()
         return assemble(attributes, arrays, sealed, path)
     except ArtifactError:
         raise

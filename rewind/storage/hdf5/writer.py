@@ -33,6 +33,7 @@ from .container import (
 from .h5py_reader import read_with_h5py
 from .messages import MAX_RANK, MAX_STRING, UNDEFINED, Kind, lookup3
 from .parser import MAX_CHUNKS, Subset
+from .room import Room
 from .seal import SEAL_BYTES, SIGNATURE, blank_seal, seal, seal_line
 
 __all__ = ["build", "read_with_h5py"]
@@ -267,7 +268,7 @@ def _with_one_layout_version(data: bytes, addresses: list[int]) -> bytes:
     if not addresses:
         return data
     changed = bytearray(data)
-    file = Subset(changed, SEAL_BYTES, 0)
+    file = Subset(changed, SEAL_BYTES, Room(0))
     for address in addresses:
         for kind, contents in file.messages(address):
             if kind == Kind.LAYOUT:
