@@ -790,7 +790,7 @@ class ObservedMismatchError(NondeterministicReplayError):
         where = f"at step {step}" if column in ("min", "max") else f"steps {step} to {stop - 1}"
         text = f"block {block} does not give what was observed: {column} of metric {self.path!r} is {show(got)} "
         text += f"by replay, and {show(expected)} was observed ({where})"
-        if self.recorded != self.present:
+        if _versions(self.recorded) != _versions(self.present):
             text += f" (recorded with {_versions(self.recorded)}; here {_versions(self.present)})"
         if _last_bits(expected, got):
             text += ". They differ in the last bits: another processor, numpy or C library may round otherwise"

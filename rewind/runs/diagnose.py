@@ -156,7 +156,7 @@ class Diagnosis:
             lines += ["", f"nothing found; {what}"]
         for i, finding in enumerate(self.findings, 1):
             how = "record refuses this" if finding.is_refused else "record warns of this"
-            how = how if finding.is_refused or finding.kind.endswith("Warning") else "know this"
+            how = {"NoFreshNoiseWarning": "branch warns of this", "hidden state": "know this"}.get(finding.kind, how)
             text = f"{i}. {how}: {finding.text}"
             lines += ["", textwrap.fill(text, 110, subsequent_indent="   ", break_long_words=False)]
         return "\n".join(lines)
@@ -251,6 +251,8 @@ class _Exam:
         if most and self._timed(1) and self.seconds is not None:
             self.tried = max(1, min(most, int(SECONDS / max(self.seconds, 1e-9))))
             self._timed(self.tried)
+            if self.seconds * self.tried < SECONDS / 50:  # what begins a recording takes longer than such steps
+                self._timed(min(self.plan.n_steps - 1, 32 * STEPS))
         self._recorded(step_fn, init_state, options, max(self.tried, min(most, 1)) + 1)
         if self.draws.none:
             self._no_noise(init_state)

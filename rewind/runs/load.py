@@ -48,7 +48,8 @@ def load(
     allow_pickle : bool
         Whether checkpoints that are pickles may be unpickled, which runs code the file brings along.
     observe : mapping of str to metric, optional
-        The metrics the run was recorded with, for text conditions, `Run.extend` and `Run.branch`.
+        The metrics the run was recorded with, for text conditions, `Run.extend`, `Run.branch`, and for `Run.verify`
+        to compare what they give with what was observed. The file knows those that are names or None.
     codec : (encode, decode), optional
         The codec the run was recorded with.
     memory_budget : int or str

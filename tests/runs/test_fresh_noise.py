@@ -167,6 +167,20 @@ def test_the_word_comes_after_the_first_block_and_can_be_made_an_error():
     assert calls.since() <= 5_000
 
 
+@own
+def test_a_tracked_run_that_is_rewound_says_it_too(tmp_path):
+    run = rewind.init(dir=tmp_path, id="a")
+    run.record(act, Walker(), 40, seed=1, observe={"x": "x"})
+    run.finish()
+    for _ in range(2):
+        run = rewind.init(dir=tmp_path, resume_from="a?_step=20")
+        run.attach(act, observe={"x": "x"}, allow_pickle=True)
+        with pytest.warns(rewind.NoFreshNoiseWarning) as caught:
+            run.record(noise="fresh")
+        run.finish()
+        assert len(caught) == 1 and caught[0].filename == __file__
+
+
 # ---- and what passes without a word
 
 
