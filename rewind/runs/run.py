@@ -398,8 +398,8 @@ class Run(Generic[S]):
         -----
         Last block first, each twice with a false start between, so that state hidden outside the state is not where it
         was; the last and the first block are compared step by step. About ``2 * n_steps`` steps when full, else
-        ``75 * block_size``; and one call of each observed metric for each state. What no replay in this process can see is a cache that the recording filled: verify a run
-        whose step keeps one in a new process, too.
+        ``75 * block_size``; and one call of each observed metric for each state. What no replay in this process can
+        see is a cache that the recording filled: verify a run whose step keeps one in a new process, too.
         """
         ends_import("Run.verify")
         return verify.verify(self._trajectory, full, Execution(executor, workers, progress))
