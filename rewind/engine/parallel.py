@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
-from .transport import Parcel, delivered, do
+from ..errors import show
+from .transport import Outcome, Parcel, delivered, do
 
 #: Seconds of work in a piece.
 TASK_SECONDS = 0.25
@@ -30,6 +31,12 @@ RENEWALS = 3
 #: Seconds between two looks at futures that may have been cancelled: `wait` is not told when an executor that is shut
 #: down cancels what is pending.
 GLANCE = 1.0
+
+
+#: Seconds without any answer, or as many times what a piece should take, after which the executor is asked whether it
+#: still works; one that does then, and has not begun a piece it was given before, has lost it.
+PATIENCE = 20.0
+PATIENCE_PIECES = 20
 
 
 class Work(Protocol):
@@ -64,6 +71,10 @@ class Lost(Exception):
 
 class ShutDown(Exception):
     """The error for an executor that takes no work at all."""
+
+
+class Unusable(Exception):
+    """The error for an executor that is none: what it did with a piece it was given."""
 
 
 class Workers:
@@ -133,12 +144,15 @@ class _Dispatch:
         self.back: dict[int, tuple[_Piece, Any]] = {}
         self.bytes = 0
         self.failures = self.submitted = 0
+        self.heard = workers.clock()
+        self.asked: Any = None
+        self.replied: float | None = None
         self.stuck = -1
         common = work.common()
         self.start = type(work).start
         self.parcel = None if workers.shares_memory else Parcel((self.start, common))
         self.common = common
-        self.failed: Exception | None = None
+        self.failed: BaseException | None = None
 
     def answers(self) -> Iterator[Any]:
         due = self.at
@@ -190,14 +204,17 @@ class _Dispatch:
                 return
             self.bytes += piece.size
             try:
-                future = self.workers.executor.submit(do, piece.load, self.workers.clock)
+                future = self.workers.executor.submit(do, piece.load, self.workers.clock, piece.lo)
             except Exception as error:
                 self.bytes -= piece.size
                 self.lost.appendleft(piece)
                 self._renew(error)
                 return
+            self._require_new(future)
             self.under_way[future] = piece
             self.submitted += 1
+            if len(self.under_way) == 1:
+                self.heard = self.workers.clock()
 
     def _collect(self) -> None:
         if not self.under_way:
@@ -205,23 +222,57 @@ class _Dispatch:
         from concurrent.futures import FIRST_COMPLETED, wait  # with logging, which a run on one thread does without
 
         done, _ = wait(list(self.under_way), GLANCE, FIRST_COMPLETED)
-        if not done and self.workers.look_after is not None:
-            self.workers.look_after(self.workers.executor)
-        broken: Exception | None = None
+        if done:
+            self.heard, self.asked, self.replied = self.workers.clock(), None, None
+        else:
+            if self.workers.look_after is not None:
+                self.workers.look_after(self.workers.executor)
+            self._ask()
+        broken: BaseException | None = None
         for future in done or [future for future in self.under_way if future.cancelled()]:
             error = self._take(future)
             broken = broken or error
         if broken is not None:
             self._renew(broken)
 
-    def _take(self, future: Any) -> Exception | None:
+    def _require_new(self, future: Any) -> None:
+        """Refuse what no answer can be waited for: `wait` would fail in words of its own, or for ever."""
+        if not all(hasattr(future, name) for name in ("result", "done", "running", "cancelled", "_condition")):
+            raise Unusable(f"its submit gave {show(future)}, which is no future")
+        if future in self.under_way:
+            raise Unusable("its submit gave the same future for two calls")
+
+    def _ask(self) -> None:
+        """Where nothing has come back for long, ask the executor; refuse one that answers and has lost a piece."""
+        each = max(self.spent / max(self.finished, 1), TASK_SECONDS)
+        now, patience = self.workers.clock(), max(PATIENCE, PATIENCE_PIECES * each)
+        if now - self.heard < patience:
+            return
+        if self.asked is None:
+            with contextlib.suppress(Exception):
+                self.asked = self.workers.executor.submit(int)
+        elif self.replied is None:
+            self.replied = now if getattr(self.asked, "done", bool)() else None
+        elif now - self.replied >= patience:  # whoever answered that has had the time to begin something else
+            lost = sum(not future.running() and not future.done() for future in self.under_way)
+            self.heard, self.asked, self.replied = now, None, None
+            if lost:
+                raise Unusable(f"{lost} of the futures that its submit gave never came back, and a later one did")
+
+    def _take(self, future: Any) -> BaseException | None:
         """Take what has come of a piece; where it is lost, return what the executor says."""
         piece = self.under_way.pop(future)
         try:
             outcome = future.result()
-        except Exception as error:  # BrokenExecutor, CancelledError, a lost connection: whatever an executor has
+        except (KeyboardInterrupt, GeneratorExit):  # of this thread, while it waited
+            raise
+        except BaseException as error:  # BrokenExecutor, CancelledError, a lost connection: whatever an executor has
             self._lose(piece)
             return error
+        if not isinstance(outcome, Outcome):
+            raise Unusable(f"a future of its submit gave {show(outcome)}, which is not what was to be called")
+        if outcome.piece != piece.lo:
+            raise Unusable("a future of its submit gave what another call returned")
         self.spent = outcome.seconds + (self.spent if self.returned else 0.0)
         self.finished = outcome.n + (self.finished if self.returned else 0)
         self.returned += 1
@@ -236,7 +287,7 @@ class _Dispatch:
         if piece.lo < self.stop:
             self.lost.append(piece)
 
-    def _renew(self, error: Exception) -> None:
+    def _renew(self, error: BaseException) -> None:
         """Go on with a new executor, where one can be made; only what is lost is done again."""
         for future in list(self.under_way):
             if future.done():

@@ -49,6 +49,7 @@ class Outcome:
     error: Any
     seconds: float
     way: str
+    piece: int = 0
 
 
 class Parcel:
@@ -176,22 +177,22 @@ def _define(names: dict[str, Any]) -> None:
             setattr(main, name, thing)
 
 
-def do(load: Any, clock: Callable[[], float]) -> Outcome:
-    """Do one piece of work, wherever this is. Whatever it raises is in the outcome."""
+def do(load: Any, clock: Callable[[], float], piece: int = 0) -> Outcome:
+    """Do one piece of work, wherever this is. Whatever it raises is in the outcome, which says which piece it was."""
     began = clock()
     if not isinstance(load, Load):
         start, common, part, items = load
-        return _done(start(common, part, items), "as it is", clock, began)
+        return _done(start(common, part, items), "as it is", clock, began, piece)
     try:
         with importing():  # a module of the user's that comes along, for the functions in it
             (start, common), (part, items) = _unpack(load)
     except (Exception, SystemExit) as error:
         installed = load.by_value or _cloudpickle() is not None
-        return Outcome((), 0, TransferError(error, arrived=True, installed=installed), 0.0, "as it is")
-    return _done(start(common, part, items), "by value" if load.by_value else "pickled", clock, began)
+        return Outcome((), 0, TransferError(error, arrived=True, installed=installed), 0.0, "as it is", piece)
+    return _done(start(common, part, items), "by value" if load.by_value else "pickled", clock, began, piece)
 
 
-def _done(answers: Iterator[Any], way: str, clock: Callable[[], float], began: float) -> Outcome:
+def _done(answers: Iterator[Any], way: str, clock: Callable[[], float], began: float, piece: int) -> Outcome:
     found: list[Any] = []
     raised: BaseException | None = None
     try:
@@ -201,13 +202,13 @@ def _done(answers: Iterator[Any], way: str, clock: Callable[[], float], began: f
         raised = error
         keep_where(error)
     if way == "as it is":
-        return Outcome(found, len(found), raised, clock() - began, way)
+        return Outcome(found, len(found), raised, clock() - began, way, piece)
     try:
         packed = _dumps(found, way == "by value")
     except Exception as unsent:
         packed, found, raised = _dumps([], False), [], TransferError(unsent, answer=True)
     trouble = None if raised is None else _portable(raised, way == "by value")
-    return Outcome(packed, len(found), trouble, clock() - began, way)
+    return Outcome(packed, len(found), trouble, clock() - began, way, piece)
 
 
 def _portable(error: BaseException, by_value: bool) -> bytes:

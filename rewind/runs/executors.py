@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..engine.parallel import Lost, ShutDown, Work, Workers
+from ..engine.parallel import Lost, ShutDown, Unusable, Work, Workers
 from ..errors import ArgumentError, ArgumentTypeError, TransferError, WorkersLostError
 from ..state.frozen import frozen
 from ..steps.importing import be_script, script
@@ -235,6 +235,9 @@ class Job:
                 replaced = workers is not None and workers.renew is not None
                 facts = {"replaced": replaced, "answered": lost.answered}
                 raise WorkersLostError(self.op, lost.done, lost.total, lost.error, **facts) from lost.error
+            except Unusable as refused:
+                expected = "an executor that gives each call a future of its own"
+                raise ArgumentError("executor", self._named(), expected, f"This one does not: {refused}") from None
             except ShutDown as refused:
                 expected = "an executor that takes work"
                 advice = f"This one does not: {refused.__cause__}"
@@ -244,11 +247,14 @@ class Job:
                 if close is not None:
                     close()
 
+    def _named(self) -> Any:
+        return self.execution.workers if self.execution.executor is None else self.execution.executor
+
     def _placed(self, answers: Iterator[Any]) -> Iterator[Any]:
         """Yield the answers of workers; what one of them raised gets a note of where in the run that was."""
         try:
             yield from answers
-        except (Lost, ShutDown, TransferError):  # about workers, and not about a place
+        except (Lost, ShutDown, TransferError, Unusable):  # about workers, and not about a place
             raise
         except BaseException as error:
             if hasattr(error, "add_note") and not isinstance(error, GeneratorExit):  # Python 3.11
