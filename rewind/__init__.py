@@ -34,7 +34,7 @@ _PUBLIC = {
         LogValueError MetricError MissingCodecError MissingStepError MomentError NativeStepError
         NoFreshNoiseWarning NoLockWarning
         NoRunError NondeterminismError NondeterministicReplayError NondeterministicStepError ObservedMismatchError
-        OwnGeneratorWarning
+        MutatingMetricWarning OwnGeneratorWarning
         PickledStatesWarning RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError
         RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
         StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
@@ -95,6 +95,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import MissingCodecError as MissingCodecError
     from .errors import MissingStepError as MissingStepError
     from .errors import MomentError as MomentError
+    from .errors import MutatingMetricWarning as MutatingMetricWarning
     from .errors import NativeStepError as NativeStepError
     from .errors import NoFreshNoiseWarning as NoFreshNoiseWarning
     from .errors import NoLockWarning as NoLockWarning

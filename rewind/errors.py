@@ -56,6 +56,7 @@
 
     RewindWarning (UserWarning)
     ├── PickledStatesWarning                  states that stopped fitting the columns of state 0
+    ├── MutatingMetricWarning                 a metric that changes the state it is given, and so gets copies
     ├── SharedMemoryWarning                   arrays of a state that are views of one memory
     ├── UnfinishedRecordingWarning            a recording beside the file that has not become it
     ├── OwnGeneratorWarning                   a state with a random generator of its own
@@ -945,6 +946,22 @@ class PickledStatesWarning(RewindWarning):
             "checkpoints are kept as pickles, which load refuses without allow_pickle=True. Start from a state of the "
             "types and shapes the steps return to keep them as columns"
         )
+
+
+class MutatingMetricWarning(RewindWarning):
+    """A metric or condition that changes the state it is given, and so is given copies."""
+
+    def __init__(self, name: str, step: int | None) -> None:
+        self.name, self.step = name, step
+        what = "the condition" if name == "the condition" else f"metric {name!r}"
+        at = "" if step is None else f" at step {step}"
+        super().__init__(
+            f"{what} changed the state it was given{at} (a cache that is filled on first use does); it is given copies "
+            "from here on, which takes the time of a copy at each step, and nothing of it reaches the run"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.step)
 
 
 class SharedMemoryWarning(RewindWarning):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StateError, StepError
+from ..metrics.guard import Mutation
 from ..metrics.metric import as_values
 from ..state.codec import Row
 from ..state.columns import Array
@@ -170,11 +171,17 @@ class Growing(Sweep):
             finished = self._gone_on(t)
             held = not finished
             return finished
-        except BaseException:
+        except BaseException as error:
             self.at, self._here = at, here
-            raise
+            if not isinstance(error, Mutation) or here[1] or here[0] != self.grid.start(at[0]):
+                raise
+            found = error
         finally:
             self._held = held
+        if at[0] > self.first and not self._is_clean():
+            raise found
+        self._give_copies(found)
+        return self._go_on(t)
 
     def _gone_on(self, t: int) -> bool:
         (here, n_seen), (block, _) = self._here, self.at

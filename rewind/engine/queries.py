@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ConditionError, MetricError
 from ..kernel import Place
 from ..metrics.condition import Condition
+from ..metrics.guard import Mutation, guarded_metrics
 from ..metrics.metric import as_values, plain_value
 from ..metrics.statistics import Measure, Sums, sums_of
 from ..state.codec import StateCodec
@@ -38,6 +39,11 @@ class Measured(Query):
     def watched(self) -> Mapping[str, Any]:
         """Return the metrics."""
         return {name: measure.function for name, measure in self.measures.items()}
+
+    def guarded(self, codec: StateCodec, found: Mutation) -> Measured:
+        """Return the query with the metrics that change a state given copies."""
+        functions = guarded_metrics(self.watched(), codec, found)
+        return Measured({name: m._replace(function=functions[name]) for name, m in self.measures.items()})
 
     def answerer(self, cursor: Cursor) -> Callable[[Stretch], list[Sums]]:
         """Return a function that observes the metrics over a stretch."""
@@ -122,6 +128,8 @@ class Test:
             t = place.t
             try:
                 observed = watch.observe(place, n_states, n_steps)
+            except Mutation:
+                raise
             except MetricError as error:
                 if condition is None:  # a compiled one that raises does not say where
                     cause = error.__cause__ or error
@@ -162,9 +170,10 @@ class Found(Query):
         """Return the predicate, or the metrics of the condition."""
         return self.test.functions
 
-    def mutation_error(self, name: str, step: int) -> Exception:
-        """Return the error for one of them that changed a state."""
-        return super().mutation_error(name, step) if name != CONDITION else ConditionError.meddled(step)
+    def guarded(self, codec: StateCodec, found: Mutation) -> Found:
+        """Return the query with those of them that change a state given copies."""
+        functions = guarded_metrics(self.watched(), codec, found)
+        return Found(Test(functions, self.test.condition, self.test.shapes), self.which)
 
     def ends(self, answer: Any) -> bool:
         """Whether this is the step that was looked for."""
@@ -335,9 +344,9 @@ class Spanned(Query):
         """Return the user's functions."""
         return self.query.watched()
 
-    def mutation_error(self, name: str, step: int) -> Exception:
-        """Return the error for one of them that changed a state."""
-        return self.query.mutation_error(name, step)
+    def guarded(self, codec: StateCodec, found: Mutation) -> Spanned:
+        """Return the query with those of them that change a state given copies."""
+        return Spanned(self.query.guarded(codec, found))
 
     def ends(self, answer: Any) -> bool:
         """Whether this is what was looked for."""

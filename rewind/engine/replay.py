@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from ..kernel import BlockRng, Place, Snapshots, Turn, Values
+from ..metrics import guard
 from ..state.checkpoints import Checkpoints
 from ..state.codec import Row, StateCodec
-from ..state.copies import dataclass_fields
+from ..state.copies import IMMUTABLE, dataclass_fields
 from ..steps.step import Step
 from .recording import Recording
 
@@ -114,12 +115,18 @@ class Watch:
         self.names, self.metrics = list(metrics), list(metrics.values())
         self._step, self._codec, self._asked = step, codec, False
         self._values = [Values(1024) for _ in self.names]
+        self._n = 0
         self._loop: Any = None
 
     def observe(self, place: Place, n_states: int, n_steps: int) -> list[Any]:
         """Return what each metric gives for the next `n_states` states of a block, having gone `n_steps` steps.
 
         Arrays of float64 are valid until the next call.
+
+        Raises
+        ------
+        Mutation
+            If a metric is seen to change a state.
         """
         if not self._asked:
             self._asked = True
@@ -127,7 +134,7 @@ class Watch:
         if self._loop is None:
             for kept in self._values:  # what a step that raised has left there
                 kept.take()
-            place.observe(self.names, self.metrics, self._values, n_states, n_steps)
+            self._observe(place, n_states, n_steps)
             return [values.take() for values in self._values]
         shapes = getattr(self._loop, "shapes", None) or [np.shape(place.state)]
         widths = [math.prod(shape) for shape in shapes]
@@ -142,21 +149,56 @@ class Watch:
             for shape, width, end in zip(shapes, widths, ends, strict=True)
         ]
 
+    def _observe(self, place: Place, n_states: int, n_steps: int) -> None:
+        """Observe step by step; at some of the states, see whether the metrics leave them as they are."""
+        observe, done = partial(place.observe, self.names, self.metrics, self._values), 0
+        for look in self._looks(place.state, n_states):
+            if look > done:
+                observe(look - done, look - done)
+                done = look
+            before = guard.kept(self._codec, place.state)
+            observe(1, 0)
+            if guard.changed(self._codec, before, place.state):
+                raise guard.Mutation(", ".join(self.names), place.t, before)
+            done += 1
+            if done <= n_steps:
+                place.run(1)
+        if done < n_states:
+            observe(n_states - done, n_steps - done)
 
-def first_mutation(cursor: Cursor, metric: Callable[[Any], Any] | None, block: int, step: int) -> int | None:
-    """Return the first step from `block` on, up to `step`, at which `metric` mutates the state it is given."""
-    if metric is None:
+    def _looks(self, state: Any, n_states: int) -> list[int]:
+        """Return at which of the next states to look: at the first of a block, and now and then at more of them."""
+        self._n += 1
+        often = self._n & (self._n - 1) == 0  # calls 1, 2, 4, 8, ...
+        if type(state) in IMMUTABLE or not (often or n_states >= _LONG):
+            return []
+        if not any(map(guard.may_change, self.metrics)):
+            return []
+        if self._n == 1:
+            return [*range(min(n_states, _FIRST)), *(k for k in _POWERS if _FIRST <= k < n_states)]
+        return [k for k in (_POWERS if often else _POWERS[:1]) if k < n_states]
+
+
+#: A block of fewer states is not looked at every time, and how many of the first states of all are.
+_LONG, _FIRST = 16, 8
+_POWERS = tuple(2**k - 1 for k in range(40))
+
+
+def first_mutation(cursor: Cursor, metric: Callable[[Any], Any] | None, block: int, step: int) -> guard.Mutation | None:
+    """Return the first change that `metric` makes of the state it is given, from `block` on up to `step`."""
+    if not guard.may_change(metric):
         return None
+    assert metric is not None
     codec = cursor.recording.checkpoints.codec
     cursor.restore(block)
     while True:
-        before = codec.digest(codec.encode(cursor.state))
+        before = guard.kept(codec, cursor.state)
         try:
             metric(cursor.state)
         except Exception:  # what it raises is another matter
             return None
-        if codec.digest(codec.encode(cursor.state)) != before:
-            return cursor.t
+        if guard.changed(codec, before, cursor.state):
+            return guard.Mutation(getattr(metric, "__name__", "f"), cursor.t, before)
         if cursor.t >= step:
             return None
         cursor.step_toward(step)

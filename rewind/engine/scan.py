@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from ..errors import MetricError
 from ..kernel import Turn
-from ..metrics.metric import CHANGED
+from ..metrics.guard import Mutation
 from ..state.checkpoints import Checkpoints
+from ..state.codec import StateCodec
 from ..state.columns import Array
 from ..steps.step import Step
 from .blocks import Grid
@@ -77,9 +77,9 @@ class Query:
         """Return the user's functions that are given states, by name: only they can have changed one."""
         return {}
 
-    def mutation_error(self, name: str, step: int) -> Exception:
-        """Return the error for one of them that changed a state."""
-        return MetricError(name, step, CHANGED)
+    def guarded(self, codec: StateCodec, found: Mutation) -> Query:
+        """Return the query with those of them that change a state given copies."""
+        raise found
 
 
 class Scan:
@@ -123,14 +123,21 @@ class Scan:
                 cursor.seek(item.start)
                 if answer_for is None:
                     answer_for = self._query.answerer(cursor)
-                answer = answer_for(item)
-                ends = self._query.ends(answer)
-                block = cursor.block
-                if item.stop == cursor.stop and cursor.t == item.stop - 1 and is_compared(cursor):
-                    self._check_arrival(cursor)
-                    cursor.park()
-                else:
-                    cursor.park()
+                while True:
+                    try:
+                        answer = answer_for(item)
+                        ends, block = self._query.ends(answer), cursor.block
+                        compared = item.stop == cursor.stop and cursor.t == item.stop - 1 and is_compared(cursor)
+                        if compared:
+                            self._check_arrival(cursor)
+                        break
+                    except Mutation as found:  # once more, on copies
+                        self._query = self._query.guarded(self._recording.checkpoints.codec, found)
+                        cursor = Cursor(self._recording, self._step, entered=lambda _: trust.look())
+                        cursor.seek(item.start)
+                        answer_for = self._query.answerer(cursor)
+                cursor.park()
+                if not compared:
                     trust.prove(self._recording, self._step, block)
             yield answer
             if ends:
@@ -148,10 +155,10 @@ class Scan:
             if not self._trust.settled:
                 self._trust.settle()
             return
-        for name, function in self._query.watched().items():
-            mutated = first_mutation(Cursor(self._recording, self._step), function, found.block, last)
-            if mutated is not None:
-                raise self._query.mutation_error(name, mutated)
+        for function in self._query.watched().values():
+            mutation = first_mutation(Cursor(self._recording, self._step), function, found.block, last)
+            if mutation is not None:
+                raise mutation
         raise found
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import MetricError, StateError, StepError
 from ..kernel import BlockRng, Place, Snapshots, Turn
-from ..metrics.metric import CHANGED, as_values
+from ..metrics.guard import Mutation, guarded_metrics
+from ..metrics.metric import as_values
 from ..metrics.table import Ledger, MetricTable
 from ..state.checkpoints import stack
 from ..state.codec import Row, StateCodec
@@ -396,6 +397,41 @@ class Sweep:
 
     def _block(self) -> Recording | None:
         """Run one block; return the recording after the last one."""
+        try:
+            return self._whole_block()
+        except Mutation as found:
+            self._give_copies(found)
+            return None
+
+    def _give_copies(self, found: Mutation) -> None:
+        """Give copies to the metrics that changed a state, and go back to where none can have.
+
+        That is the first state of this block, if the steps alone lead there, and else the first one of all.
+        """
+        plan, block = self.plan, self.at[0]
+        guarded = guarded_metrics(plan.metrics, plan.codec, found)
+        if block > self.first and not self._is_clean():
+            bound = (self._before, plan.log, self._handover, plan.snapshots)
+            if any(thing is not None for thing in bound):  # what was told of these blocks cannot be taken back
+                raise found
+            self.at, self.rows = (self.first, self.rows[0]), self.rows[:1]
+            self.ledgers = {name: Ledger(name) for name in plan.metrics}
+        plan.metrics.update(guarded)  # type: ignore[attr-defined]  # the run has them, too
+        self.watch, self._ahead = Watch(plan.step, plan.codec, plan.metrics), None
+
+    def _is_clean(self) -> bool:
+        """Whether the steps alone, without metrics, lead through the blocks so far."""
+        cursor, codec, (block, row) = self._cursor(), self.plan.codec, self.at
+        for j in range(self.first, block):
+            cursor.restore(j)
+            cursor.run(cursor.stop - cursor.t)
+            if j + 1 == block or (j + 1) % self.stride == 0:
+                expected = row if j + 1 == block else self.rows[(j + 1) // self.stride]
+                if not codec.same(expected, codec.encode(cursor.state)):
+                    return False
+        return True
+
+    def _whole_block(self) -> Recording | None:
         block, row = self.at
         self._keep(block, row)
         start, stop = self.grid.start(block), self.grid.stop(block)
@@ -569,10 +605,10 @@ class Sweep:
 
     def _refuse(self, block: int, step: int, expected: Row, got: Row) -> NoReturn:
         cursor = self._cursor()
-        for name, metric in self.plan.metrics.items():
-            t = first_mutation(cursor, metric, block, step)
-            if t is not None:
-                raise MetricError(name, t, CHANGED)
+        for metric in self.plan.metrics.values():
+            found = first_mutation(cursor, metric, block, step)
+            if found is not None:
+                raise found
         raise SelfCheckFailed(find_mismatch(cursor, block, step, expected, got))
 
     def _cursor(self) -> Cursor:

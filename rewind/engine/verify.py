@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..kernel import Turn
+from ..metrics.guard import Mutation, guarded_metrics
 from ..metrics.metric import as_values
 from ..metrics.table import TableDifference, TableRows
 from ..state.codec import Row
@@ -195,7 +196,7 @@ class _Tables:
     """
 
     def __init__(self, cursor: Cursor, metrics: Mapping[str, Any], rows: Mapping[str, TableRows]) -> None:
-        self._cursor, self._rows = cursor, rows
+        self._cursor, self._rows, self._metrics = cursor, rows, metrics
         self._watch = Watch(cursor.step, cursor.recording.checkpoints.codec, metrics)
         self._given: list[list[Array]] = []
         self.unlike: TableMismatch | None = None
@@ -203,11 +204,17 @@ class _Tables:
     def replay(self, block: int) -> TableMismatch | None:
         """Go through the stretch that begins at `block`, and return where it is unlike what was observed."""
         cursor, stride = self._cursor, self._cursor.recording.stride
-        self.start()
-        cursor.restore(block)
         last = min(block + stride, cursor.grid.n_blocks) - 1
-        _to_end(cursor, last, block + stride < cursor.grid.n_blocks, self)
-        return self.unlike
+        while True:
+            self.start()
+            cursor.restore(block)
+            try:
+                _to_end(cursor, last, block + stride < cursor.grid.n_blocks, self)
+                return self.unlike
+            except Mutation as found:  # once more, on copies
+                codec = cursor.recording.checkpoints.codec
+                self._metrics = guarded_metrics(self._metrics, codec, found)
+                self._watch = Watch(cursor.step, codec, self._metrics)
 
     def start(self) -> None:
         """Forget what was given."""
@@ -245,7 +252,8 @@ class _Native:
         """Return what replays blocks that way, None where they cannot be."""
         recording = cursor.recording
         form = cursor.step.form(recording.checkpoints.codec)
-        if form is None or recording.stride != 1 or recording.checkpoints.pickles:
+        checkpoints = recording.checkpoints
+        if form is None or recording.stride != 1 or checkpoints.pickles or checkpoints.wide is not None:
             return None
         loop = cursor.step.bound(recording.checkpoints.codec)()
         return cls(cursor, form, loop) if getattr(loop, "bulk", True) else None

@@ -13,6 +13,7 @@ from ..errors import ArgumentError, ArgumentTypeError, MetricError, show
 from ..state.classes import class_fields, class_kind
 from ..state.codec import StateCodec
 from ..state.columns import Array
+from .guard import changed, kept, may_change, on_copies
 from .plain import Labelled, is_plain, plain
 
 _NAME = r"[^\W\d][\w.-]{0,63}"
@@ -36,7 +37,12 @@ def resolve(metrics: Mapping[str, Metric], init_state: Any, codec: StateCodec) -
     ArgumentTypeError, ArgumentError
         If this is no mapping of names to metrics.
     MetricError
-        If a metric raises, changes the state, or gives something that is no number or array of numbers.
+        If a metric raises, or gives something that is no number or array of numbers.
+
+    Warns
+    -----
+    MutatingMetricWarning
+        If a metric changes the state; it is given copies.
     """
     if not isinstance(metrics, Mapping):
         raise ArgumentTypeError("observe", metrics, "a dict of names to metrics, such as {'x': lambda state: state.x}")
@@ -77,7 +83,7 @@ def resolve_one(
     else:
         raise ArgumentTypeError(f"metric {name!r}", metric, "a callable, None (the state itself) or a name")
     state = codec.copy(init_state)
-    before = codec.digest(codec.encode(state))
+    before = kept(codec, state)
     try:
         value = state if function is None else function(state)
     except Exception as error:
@@ -88,8 +94,8 @@ def resolve_one(
         raise MetricError(name, step, f"raised {type(error).__name__}: {error}") from error
     if numbers:
         as_values(name, [value], step)
-    if codec.digest(codec.encode(state)) != before:
-        raise MetricError(name, step, CHANGED)
+    if function is not None and may_change(function) and changed(codec, before, state):
+        function = on_copies(name, function, codec, step)
     if not numbers or isinstance(value, (bool, int, float, np.generic)) or isinstance(function, _ArrayCopy):
         return function
     return _ArrayCopy(function)
@@ -104,10 +110,6 @@ def _has(state: Any) -> str:
     else:
         names = list(class_fields(type(state))) if class_kind(type(state)) else list(getattr(state, "__dict__", ()))
     return f", which has {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else ""
-
-
-#: What is said of a metric that mutates the state.
-CHANGED = "changed the state it was given"
 
 
 class _ArrayCopy:

@@ -110,7 +110,7 @@ def record(
         Whether `rng` is a ``random.Random`` or a ``numpy.random.Generator``.
     observe : mapping of str to metric, optional
         Statistics to keep on the way, see `Run.observed`. A metric is a callable of the state, None (the state
-        itself) or the name of an attribute or key of the state. It must not change the state.
+        itself) or the name of an attribute or key of the state. One that changes the state is given copies.
     self_check : bool
         Run every block twice and refuse at the first that differs. Two to three times the time.
     params : mapping of str to JSON scalars or lists of them, optional
@@ -174,6 +174,8 @@ def record(
 
     Warns
     -----
+    MutatingMetricWarning
+        If a metric changes the state it is given; it is given copies.
     OwnGeneratorWarning
         If the state holds a random generator, and the first block drew from that and nothing from `rng`.
 

@@ -455,7 +455,7 @@ class Run(Generic[S]):
         Parameters
         ----------
         cond : callable or str
-            A predicate of the state, which may only look; or text over observed metrics: ``"x > 1e6"``,
+            A predicate of the state; or text over observed metrics: ``"x > 1e6"``,
             ``"isnan(loss)"``, ``"infected == 0 and day > 30"``, ``"any(abs(v) > 3)"``, ``"v[2] < 0"``. It is parsed and
             never evaluated as Python.
         start, stop : int

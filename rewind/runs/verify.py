@@ -79,9 +79,9 @@ def mutating_metric(trajectory: Trajectory, mismatch: Mismatch) -> tuple[str, in
         for name, metric in trajectory.metrics.items():
             assert trajectory.step is not None
             cursor = Cursor(trajectory.recording, trajectory.step)
-            t = first_mutation(cursor, metric, mismatch.block, mismatch.step)
-            if t is not None:
-                return name, t
+            found = first_mutation(cursor, metric, mismatch.block, mismatch.step)
+            if found is not None:
+                return name, found.t
     return None
 
 

@@ -470,8 +470,8 @@ def test_a_predicate_that_raises_or_mutates_is_named():
         s += 1
         return False
 
-    with pytest.raises(rewind.ConditionError, match="changed the state it was given at step 0; it may only look"):
-        run.first(mutate)
+    with pytest.warns(rewind.MutatingMetricWarning, match="the condition changed the state it was given at step 0"):
+        assert run.first(mutate) is None
 
     def later(s: Any) -> bool:
         if s[0] == 2:
@@ -479,10 +479,8 @@ def test_a_predicate_that_raises_or_mutates_is_named():
         return False
 
     for ask in (run.first, run.last):
-        with pytest.raises(
-            rewind.ConditionError, match="the condition changed the state it was given at step .*; it may only"
-        ):
-            ask(later)
+        with pytest.warns(rewind.MutatingMetricWarning, match="the condition changed the state it was given at step"):
+            assert ask(later) is None
     assert [s.tobytes() for s in run] == [s.tobytes() for s in states]
 
 

@@ -464,15 +464,16 @@ def test_a_metric_that_raises_is_named_with_the_step_and_its_exception():
     assert caught.value.run.n_steps <= 7  # what was finished is not lost
 
 
-def test_a_metric_that_changes_the_state_is_refused():
+def test_a_metric_that_changes_the_state_is_given_copies():
     def metric(state: Any) -> float:
         state[0] += 1.0
-        return 0.0
+        return state[0]
 
-    with pytest.raises(MetricError, match="changed the state it was given"):
-        rewind.record(lambda s, rng: s, [0.0], 10, 0, observe={"q": metric})
-    with pytest.raises(MetricError, match="changed the state it was given"):
-        rewind.record(lambda s, rng: s, [0.0], 10, 0).stats(metric)
+    with pytest.warns(rewind.MutatingMetricWarning, match="metric 'q' changed the state it was given at step 0"):
+        run = rewind.record(lambda s, rng: s, [0.0], 10, 0, observe={"q": metric})
+    assert run.observed["q"].mean == 1.0 and run.get(9) == [0.0]
+    with pytest.warns(rewind.MutatingMetricWarning):
+        assert rewind.record(lambda s, rng: s, [0.0], 10, 0).stats(metric).max == 1.0
 
 
 @pytest.mark.parametrize("metric", [5, 1.5, ["x"], b"x"])
