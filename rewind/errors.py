@@ -177,11 +177,17 @@ class StateError(RewindError, TypeError):
 
 
 class StateClassError(RewindError, ImportError):
-    """A state's class that has not been imported here; nothing is imported because a file says so."""
+    """A state's class that has not been imported here, or is another; nothing is imported because a file says so.
 
-    def __init__(self, module: str, qualname: str) -> None:
-        self.module, self.qualname = module, qualname
+    `problem` is what is the matter with the one that is here.
+    """
+
+    def __init__(self, module: str, qualname: str, problem: str | None = None) -> None:
+        self.module, self.qualname, self.problem = module, qualname, problem
         root = qualname.split(".")[0]
+        if problem is not None:
+            super().__init__(f"the states of this run are {module}:{qualname}, and that class {problem}")
+            return
         if module == "__main__":
             cure = f"it was defined in the recording script; define or import {root} in your own script first"
         else:

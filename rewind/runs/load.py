@@ -10,7 +10,14 @@ from typing import Any, Literal
 from ..engine.recording import Recording
 from ..engine.snapshots import snapshots_within
 from ..engine.verify import sampled_blocks
-from ..errors import ArgumentError, StepSourceWarning, UnknownMetricError, UnsafeArtifactError, changed_code
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    StepSourceWarning,
+    UnknownMetricError,
+    UnsafeArtifactError,
+    changed_code,
+)
 from ..metrics.metric import Metric, resolve
 from ..metrics.table import require_observed
 from ..state.codec import UserCodec
@@ -35,6 +42,7 @@ def load(
     reader: Literal["strict", "h5py"] = "strict",
     key: bytes | str | None = None,
     check: bool = True,
+    classes: Mapping[str, type] | None = None,
 ) -> Run[Any]:
     """Return the run in a `.replay` file. Nothing is imported or run, and nothing unpickled unless allowed.
 
@@ -65,6 +73,9 @@ def load(
         Whether the first replay is run to the end of its block and compared with the next checkpoint, before a state
         of it is given: once. Where that would take longer than ten seconds, it is made when a pass comes by that
         checkpoint, and an `UncheckedReplayWarning` says so.
+    classes : mapping of str to class, optional
+        ``{"old.module:Town": Town}``: the class that takes states which were recorded as those of another, where it
+        moved, has another name, has its fields in another order, or gained some that have defaults.
 
     Returns
     -------
@@ -100,6 +111,8 @@ def load(
     """
     limit = None if max_bytes is None else integer("max_bytes", max_bytes, 1)
     recording = open_run(path, codec_of(codec), limit, reader, key_of(key)).recording
+    if classes is not None:
+        _give_classes(recording, classes)
     if step_fn is None:
         require_allowed(recording, path, allow_pickle)
         if observe is not None:
@@ -111,6 +124,21 @@ def load(
     first = checkpoints.restore(0)
     snapshots = snapshots_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
     return Run(recording, step, metrics, snapshots, "elsewhere" if check else "unchecked")
+
+
+def _give_classes(recording: Recording, classes: Mapping[str, type]) -> None:
+    layout = recording.checkpoints.codec.layout
+    known = layout.names if layout is not None else []
+    for name, cls in classes.items():
+        if name not in known:
+            states = (
+                f"a name of {', '.join(known)}" if known else "no classes: those of its states are in pickles, or none"
+            )
+            raise ArgumentError("a name in classes", name, states)
+        if not isinstance(cls, type):
+            raise ArgumentTypeError(f"classes[{name!r}]", cls, "a class")
+    if layout is not None:
+        layout.give(classes)
 
 
 def require_allowed(recording: Recording, path: object, allow_pickle: bool) -> None:

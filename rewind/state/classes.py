@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from ..errors import StateClassError
@@ -60,9 +62,77 @@ def find_class(name: str, kind: str, fields: tuple[str, ...]) -> type:
     found: Any = sys.modules.get(module)
     for piece in qualname.split("."):
         found = _namespace(found).get(piece)
-    if not _is_class(found) or class_kind(found) != kind or class_fields(found) != fields:
+    problem = class_problem(found, kind, fields)
+    if problem is None:
+        return found  # type: ignore[no-any-return]
+    unknown = module == "__main__" or module not in sys.modules if found is None else not _is_class(found)
+    if unknown or module.partition(".")[0] in sys.stdlib_module_names:
         raise StateClassError(module, qualname)
-    return found
+    way = f'rewind.load(path, step_fn, classes={{"{name}": {qualname.split(".")[-1]}}})'
+    raise StateClassError(module, qualname, problem.replace("{way}", way))
+
+
+def class_problem(found: object, kind: str, fields: tuple[str, ...]) -> str | None:
+    """Return what keeps states of `kind` with `fields` from being of a class, with the cure; None if nothing does.
+
+    ``{way}`` in it stands for the call that says what the class is.
+    """
+    if found is None:
+        return "is not in that module any more. If it moved or has another name, say where it is: {way}"
+    if not _is_class(found) or class_kind(found) != kind:
+        return f"is no plain {kind} any more. Say which class takes its states: {{way}}"
+    here = class_fields(found)
+    if here == fields:
+        return None
+    gained, lost = [name for name in here if name not in fields], [name for name in fields if name not in here]
+    if not gained and not lost:
+        return f"has its fields in another order, {', '.join(here)}. If they mean the same, say so: {{way}}"
+    if len(gained) == len(lost):
+        return (
+            f"has {', '.join(gained)} where it had {', '.join(lost)}. Nothing says that they are the same: say which "
+            "class takes these states, one with the old names: {way}"
+        )
+    if lost:
+        return f"lost the field {', '.join(lost)}. Say which class takes its states, one that has it: {{way}}"
+    bare = [name for name in gained if name not in defaults_of(found)]
+    if bare:
+        return f"gained the field {', '.join(bare)}, which has no default. Give it one, and say that it holds: {{way}}"
+    return f"gained the field {', '.join(gained)}. If its default holds for old states, say so: {{way}}"
+
+
+def defaults_of(cls: Any) -> dict[str, Callable[[], Any]]:
+    """Return what makes the default of each field that has one."""
+    if issubclass(cls, tuple):
+        kept = getattr(cls, "_field_defaults", {})
+        return {name: functools.partial(_itself, value) for name, value in kept.items()}
+    made: dict[str, Callable[[], Any]] = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            made[field.name] = functools.partial(_itself, field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            made[field.name] = field.default_factory
+    return made
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def stand_in(kind: str, qualname: str, fields: tuple[str, ...]) -> type:
+    """Return a class that counts as the one of a name that had these fields."""
+    name = qualname.rpartition(".")[2]
+    make: Any = collections.namedtuple if kind == "namedtuple" else dataclasses.make_dataclass
+    made = make(name, fields)
+    made.__qualname__ = qualname
+    return made  # type: ignore[no-any-return]
+
+
+def named_like(cls: type) -> type:
+    """Return the class that is found by the name of `cls` now, or where there is none, `cls` itself."""
+    found: Any = sys.modules.get(cls.__module__)
+    for piece in cls.__qualname__.split("."):
+        found = _namespace(found).get(piece)
+    return found if _is_class(found) else cls
 
 
 def _is_class(found: object) -> TypeGuard[type[Any]]:

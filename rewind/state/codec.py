@@ -118,7 +118,10 @@ class StateCodec:
 
     def digest(self, row: Row) -> bytes:
         """Return the 16-byte digest of the value of what was kept."""
-        return digest(self.tree(row))
+        if isinstance(row, SpilledRow):
+            row = row.load()
+        recorded = self.layout.recorded if self.layout is not None else None
+        return digest(recorded.decode(row) if recorded is not None and isinstance(row, list) else self.tree(row))
 
     def same(self, a: Row, b: Row) -> bool:
         """Whether two kept states have the same value, byte for byte."""

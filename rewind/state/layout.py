@@ -8,13 +8,13 @@ of floats, a list of agents) share columns with one more axis instead of taking 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import StateClassError, StateError
-from .classes import class_fields, class_kind, find_class, only_fields
+from .classes import class_fields, class_kind, find_class, only_fields, stand_in
 from .columns import Array, UnsupportedDtype, is_text
 from .keys import NotAKey, key_from_json, same_json
 from .leaves import leaf_from_json, leaf_node
@@ -60,6 +60,7 @@ class Layout:
         if any(len(column.shape) > MAX_RANK for column in self.columns):
             raise UnsupportedDtype("too many axes")
         self._wider: dict[str, Layout] = {}
+        self.recorded: Layout | None = None
 
     @classmethod
     def of(cls, state: object) -> Layout | None:
@@ -120,7 +121,37 @@ class Layout:
             raise ValueError(f"not a layout: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Layout.from_json, (self.to_json(),)
+        given = self.given
+        return (Layout.from_json, (self.to_json(),)) if not given else (_with_classes, (self.to_json(), given))
+
+    @property
+    def given(self) -> dict[str, type]:
+        """The classes that `give` was told, by the names that were recorded."""
+        nodes = _nodes(self.root)
+        return {node.cls: node.given for node in nodes if isinstance(node, RecordNode) and node.given is not None}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its classes, as they were recorded."""
+        return list(dict.fromkeys(node.cls for node in _nodes(self.root) if isinstance(node, RecordNode)))
+
+    def give(self, classes: Mapping[str, type]) -> None:
+        """Take classes for those that were recorded under these names.
+
+        Raises
+        ------
+        StateClassError
+            If one does not take their states.
+        """
+        for node in _nodes(self.root):
+            if isinstance(node, RecordNode) and node.cls in classes:
+                node.give(classes[node.cls])
+        self.recorded = None
+        if self.given:  # what was recorded has the digest that it had
+            self.recorded = Layout.from_json(self.to_json())
+            for node in _nodes(self.recorded.root):
+                if isinstance(node, RecordNode):
+                    node.give(stand_in(node.kind, node.cls.partition(":")[2], node.fields))
 
     def require_classes(self, main: str | None = None) -> None:
         """Raise `StateClassError` now if a class this layout names is not imported.
@@ -214,6 +245,12 @@ def _nodes(node: Node) -> Iterator[Node]:
     yield node
     for child in node.children:
         yield from _nodes(child)
+
+
+def _with_classes(tree: Any, classes: Mapping[str, type]) -> Layout:
+    layout = Layout.from_json(tree)
+    layout.give(classes)
+    return layout
 
 
 def _put_iterators(node: Node, row: list[Array], iterators: list[Iterator[Any]]) -> None:

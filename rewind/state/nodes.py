@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import StateClassError
-from .classes import find_class, only_fields
+from .classes import class_fields, class_kind, class_problem, defaults_of, find_class, named_like, only_fields
 from .columns import MAX_TEXT, Array, Part, dtype_to_json, merged, parts
 from .frozen import frozen
 from .keys import INT64, Keys, key_to_json, plain_name, readable_name
@@ -404,6 +404,25 @@ class RecordNode(Node):
     def __init__(self, kind: str, cls: str, fields: tuple[str, ...], children: tuple[Node, ...]) -> None:
         self.kind, self.cls, self.fields, self.children = kind, cls, fields, children
         self._type: type | None = None
+        self.given: type | None = None
+        self._defaults: dict[str, Callable[[], Any]] = {}
+
+    def give(self, cls: type) -> None:
+        """Take `cls` for the class that was recorded: by the names of its fields, new ones with their defaults.
+
+        Raises
+        ------
+        StateClassError
+            If a field is not there, or a new one has no default.
+        """
+        ours = class_fields(cls) if class_kind(cls) == self.kind else None
+        defaults = {} if ours is None else {k: v for k, v in defaults_of(cls).items() if k not in self.fields}
+        known = {*self.fields, *defaults}
+        if ours is None or not set(self.fields) <= set(ours) or not set(ours) <= known:
+            problem = class_problem(cls, self.kind, self.fields) or ""
+            raise self._not_here(f"{problem.partition('. ')[0]}, as classes= gives it")
+        self.given = self._type = cls
+        self._defaults = defaults
 
     @property
     def python_type(self) -> type:
@@ -414,6 +433,9 @@ class RecordNode(Node):
 
     def find(self, main: str | None) -> None:
         """Look up the class; where it was in ``__main__`` and is not, in the module `main`."""
+        if self.given is not None:
+            self.give(named_like(self.given))
+            return
         try:
             self._type = find_class(self.cls, self.kind, self.fields)
         except StateClassError:
@@ -421,8 +443,12 @@ class RecordNode(Node):
                 raise
             try:
                 self._type = find_class(main + self.cls[len("__main__") :], self.kind, self.fields)
-            except StateClassError:
-                raise StateClassError(*self.cls.split(":", 1)) from None
+            except StateClassError as error:
+                raise self._not_here(error.problem) from None
+
+    def _not_here(self, problem: str | None) -> StateClassError:
+        module, _, qualname = self.cls.partition(":")
+        return StateClassError(module, qualname, problem)
 
     def find_again(self) -> None:
         """Look the class up anew."""
@@ -441,8 +467,8 @@ class RecordNode(Node):
         """Return the fields of an instance that is no more than they are."""
         _exactly(value, self.python_type)
         if self.kind == "namedtuple":
-            return list(value)
-        if not only_fields(value, self.fields):
+            return list(value) if self.given is None else [getattr(value, field) for field in self.fields]
+        if not only_fields(value, (*self.fields, *self._defaults)):
             raise Misfit("attributes that are no fields")
         try:
             return [getattr(value, field) for field in self.fields]
@@ -459,10 +485,16 @@ class RecordNode(Node):
     def decode(self, rows: list[Iterator[Any]]) -> Any:
         cls = self.python_type  # before the children's: where none is imported, the outermost is the one to name
         values = [child.decode(rows) for child in self.children]
+        if self.given is not None:
+            parts = dict(zip(self.fields, values, strict=True)) | {k: make() for k, make in self._defaults.items()}
+            values = [parts[name] for name in class_fields(cls)]
+            fields = class_fields(cls)
+        else:
+            fields = self.fields
         if self.kind == "namedtuple":
             return tuple.__new__(cls, values)
         record: Any = object.__new__(cls)  # no __init__: restoring a state runs no user code
-        for field, value in zip(self.fields, values, strict=True):
+        for field, value in zip(fields, values, strict=True):
             object.__setattr__(record, field, value)
         return record
 

@@ -117,7 +117,7 @@ DIFFERENCES = {
     "names/Run/new": "only the library makes one: `marks` are `snapshots`",
     "names/NativeStep/": "what identifies its code: its version, its library, the function that numba compiled",
     "names/UncheckedReplayWarning/": "new: a state of a block that would take long to compare",
-    "names/load": "check= says whether the first replay is compared with the recording",
+    "names/load": "check= says whether the first replay is compared, classes= which classes take its states",
     "names/native_step": "version= names the version of code that no file tells of",
     "command/verbs/run/--backend/default": "python still, where none is given: --resume tells whether one is",
     "names/record": "resume=True: the same call begins, goes on, or is done; allow_pickle= for that",
