@@ -185,7 +185,7 @@ def likelihood(
         return np.array(rows, np.dtype(names))
 
     try:
-        for item, future in zip(items, execution.job("likelihood", work, items, step), strict=False):
+        for future, item in zip(execution.job("likelihood", work, items, step), items, strict=False):
             happened.append(future.kept)
             no_draws += [item.t] if future.no_draws else []
     except ReplayMismatch as mismatch:  # of a worker, whose step goes another way

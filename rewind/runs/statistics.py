@@ -107,7 +107,7 @@ def compared(
     recording, grid = trajectory.recording, trajectory.recording.grid
     known = trajectory.observed()
     observed = [_observed_as(trajectory, known, measure) for measure in measures.values()]
-    for item, answer in zip(items, answers, strict=False):
+    for answer, item in zip(answers, items, strict=False):  # the answers first: they are to come to their end
         whole = item.start == grid.start(item.block) and item.stop == grid.stop(item.block)
         for name, sums in zip(observed, answer, strict=True):
             if name is None or not whole:

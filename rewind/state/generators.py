@@ -44,13 +44,16 @@ def own_generators(state: Any) -> list[OwnGenerator]:
     O(parts of the state), up to `MOST` of them, the outer ones first.
     """
     found = []
-    for part, name, place in _parts(state):
-        kind, read = _kind_of(part)
-        sure = kind is not None
-        if kind is None and _looks_like_a_key(name, part):
-            kind, read = "a key", partial(_same, part)
-        if kind is not None:
-            found.append(OwnGenerator(_path(place), kind, sure, _position(read)))
+    try:
+        for part, name, place in _parts(state):
+            kind, read = _kind_of(part)
+            sure = kind is not None
+            if kind is None and _looks_like_a_key(name, part):
+                kind, read = "a key", partial(_same, part)
+            if kind is not None:
+                found.append(OwnGenerator(_path(place), kind, sure, _position(read)))
+    except Exception:  # an odd object of the user's: a word may be missing, and nothing else
+        pass
     return found
 
 

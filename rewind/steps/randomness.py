@@ -51,10 +51,13 @@ _KNOWN: weakref.WeakKeyDictionary[types.FunctionType, dict[type, str | None]] = 
 
 
 def _found(step_fn: Callable[..., Any], state: Any) -> str | None:
-    for function in _functions(step_fn, state):
-        found = _random_name(function)
-        if found is not None:
-            return f"{function.__qualname__} uses {found}"
+    try:
+        for function in _functions(step_fn, state):
+            found = _random_name(function)
+            if found is not None:
+                return f"{function.__qualname__} uses {found}"
+    except Exception:  # an odd object among the user's: a word may be missing, and nothing else
+        return None
     return None
 
 
@@ -95,7 +98,7 @@ def _plain(thing: Any) -> types.FunctionType | None:
         elif isinstance(thing, types.FunctionType):
             inner = getattr(thing, "__wrapped__", None)
             if inner is None:
-                return None if thing.__module__.partition(".")[0] in ("numpy", "rewind", "builtins") else thing
+                return None if str(thing.__module__).partition(".")[0] in ("numpy", "rewind", "builtins") else thing
             thing = inner
         elif hasattr(thing, "py_func"):
             thing = thing.py_func
