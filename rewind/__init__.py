@@ -31,15 +31,15 @@ _PUBLIC = {
         ArgumentError ArgumentTypeError ArtifactBusyError ArtifactError ArtifactFormatError ArtifactIOError
         ArtifactIntegrityError ArtifactIsADirectoryError ArtifactNotFoundError ArtifactPermissionError
         ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError
-        LogValueError MetricError MissingCodecError MissingStepError MomentError NativeStepError
-        NoFreshNoiseWarning NoLockWarning
-        NoRunError NondeterminismError NondeterministicReplayError NondeterministicStepError ObservedMismatchError
-        MutatingMetricWarning OwnGeneratorWarning
+        LogValueError LossyStateError MetricError MissingCodecError MissingStepError MomentError
+        MutatingMetricWarning NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError NondeterminismError
+        NondeterministicReplayError NondeterministicStepError ObservedMismatchError OwnGeneratorWarning
         PickledStatesWarning RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError
         RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
         StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
-        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UncheckedReplayWarning
-        UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError UnsafeArtifactError WorkersLostError
+        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnchangedStateWarning
+        UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError
+        UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -91,6 +91,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import DroppedWarning as DroppedWarning
     from .errors import HistoryMismatchError as HistoryMismatchError
     from .errors import LogValueError as LogValueError
+    from .errors import LossyStateError as LossyStateError
     from .errors import MetricError as MetricError
     from .errors import MissingCodecError as MissingCodecError
     from .errors import MissingStepError as MissingStepError
@@ -129,6 +130,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import TrackedArtifactError as TrackedArtifactError
     from .errors import TrackerError as TrackerError
     from .errors import TransferError as TransferError
+    from .errors import UnchangedStateWarning as UnchangedStateWarning
     from .errors import UncheckedReplayWarning as UncheckedReplayWarning
     from .errors import UnfinishedRecordingError as UnfinishedRecordingError
     from .errors import UnfinishedRecordingWarning as UnfinishedRecordingWarning

@@ -8,6 +8,7 @@
     ├── StepRangeError (IndexError)           a step outside the run
     ├── SizeLimitError (ValueError)           an answer that would fill the memory
     ├── StateError (TypeError)                a state that no checkpoint can hold
+    │   └── LossyStateError                       what a checkpoint gives back does not go on as the state itself does
     ├── StateClassError (ImportError)         a state's class that has not been imported here
     ├── MetricError (TypeError)               a metric that does not give numbers of one shape
     ├── UnknownMetricError (KeyError)         a metric this run did not observe
@@ -37,7 +38,7 @@
     │       ├── StoreVersionError                 written by a later rewind
     │       └── StoreDamagedError                 not a database, or a damaged one
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
-    │   ├── NondeterministicStepError         found while recording (``self_check=True``)
+    │   ├── NondeterministicStepError         found while recording, by the trial or ``self_check=True``
     │   └── NondeterministicReplayError       found by ``verify``
     │       └── ObservedMismatchError             a replay that does not give what was observed
     └── ArtifactError                         a file
@@ -64,7 +65,8 @@
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
     ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
     ├── StepSourceWarning                     the step function is not the one recorded
-    └── UncheckedReplayWarning                a state of a replay that was not compared with the recording yet
+    ├── UncheckedReplayWarning                a state of a replay that was not compared with the recording yet
+    └── UnchangedStateWarning                 a state that no step of the trial changed
 
 Exceptions take facts and build their own text here, so both kernels and every caller say the same words.
 """
@@ -174,6 +176,136 @@ class StateError(RewindError, TypeError):
             "pass codec=(encode, decode) to record, where encode makes a tree of arrays and plain values of the state"
         )
         super().__init__(f"{where}. The cure: {cure}")
+
+
+class LossyStateError(StateError):
+    """A state of which storing loses something that the step goes on with; ``.run`` holds what was recorded.
+
+    Parameters
+    ----------
+    path : str
+        What leads to what is lost, ``.velocity``; empty where that is not known.
+    step : int
+        The step at which the live state and what was restored differ.
+    live, restored : object
+        What is at `path` in both, at step `stored_at`; with ``cause=""`` what is there at `step`.
+    cause : str
+        What loses it: ``"codec"``, ``"ndarray"``, a method of pickle such as ``"__reduce__"``, ``"identity"``,
+        ``"order"``, ``"shared"``, ``"views"``, ``"params"``, ``"global"``, ``"generator"``, or empty.
+    name : str
+        The class, the global, the generator, the other array or the parameter.
+    stored_at : int
+        The step of which the state was stored.
+    others : sequence of str
+        Paths of what else is lost.
+    shows : (int, str, object, object), optional
+        Where it shows first: step, path, the live value and the restored one.
+    """
+
+    run: Any = None
+
+    def __init__(
+        self,
+        path: str,
+        step: int,
+        live: object,
+        restored: object,
+        cause: str = "",
+        name: str = "",
+        stored_at: int = 0,
+        others: Sequence[str] = (),
+        shows: tuple[int, str, Any, Any] | None = None,
+    ) -> None:
+        self.path, self.step, self.live, self.restored, self.cause = path, step, live, restored, cause
+        self.name, self.stored_at, self.others = name, stored_at, tuple(others)
+        what = self._what(path or "part of it")
+        if shows is not None:
+            at, where, one, other = shows
+            what += (
+                f". It shows at step {at}: {where or 'the state'} is {show(one)} in your loop and {show(other)} from "
+            )
+            what += "the checkpoint"
+        reason, cure = _LOSSES.get(cause, _LOSSES["pickle"] if name else _LOSSES[""])
+        facts = {"name": name, "path": path or "the state", "cause": cause}
+        what += f". {reason.format(**facts)}" if reason else ""
+        accept = "lossy='accept' records all the same, where what is lost does not matter to you"
+        RewindError.__init__(self, f"{what}. The cure: {cure.format(**facts)}. {accept}")
+
+    def _what(self, where: str) -> str:
+        at = f"of step {self.stored_at}"
+        if self.cause == "generator":
+            return f"{where} is {self.name}, and a checkpoint holds a copy of it, which draws other numbers"
+        if self.cause == "global":
+            return f"the initial state is {self.name} itself, and a checkpoint gives back another object"
+        if self.cause == "identity":
+            return f"{where} is {self.name or 'an object()'} itself, and a checkpoint {at} gives back another object"
+        if self.cause == "order":
+            return f"{where} is a set that has its elements in another order once it is stored and restored ({at})"
+        if self.cause == "shared":
+            return f"{where} is one object at two places of the state {at}, and two objects once it is restored"
+        if self.cause == "views":
+            return f"{where} and {self.name} of the state {at} share memory, and a checkpoint keeps them apart"
+        if self.cause == "params":
+            return f"the step changes params[{self.name!r}]"
+        if not self.cause and not self.name and not self.path:
+            return f"what a checkpoint {at} gives back does not go on as the state itself does"
+        also = f" (and {', '.join(self.others)})" if self.others else ""
+        values = f"it is {show(self.live)}, and {show(self.restored)} when restored"
+        return f"storing the state {at} loses {where}{also}: {values}"
+
+
+#: What loses something of a state, and what to do about it.
+_LOSSES = {
+    "codec": (
+        "The codec leaves it out, or makes something else of it",
+        "let encode put it into the tree, and decode make it from that",
+    ),
+    "ndarray": (
+        "numpy's pickle of {name}, a subclass of ndarray, holds the elements and no attributes",
+        "give {name} a __reduce__ and a __setstate__ that keep them, or keep them beside the array in a dict",
+    ),
+    "__getstate__": (
+        "{name}.__getstate__ leaves it out",
+        "let __getstate__ keep it, or __setstate__ make it again as it was, or pass codec=(encode, decode)",
+    ),
+    "pickle": (
+        "{name} says with {cause} what its pickle holds, such as arguments of its constructor, and not this",
+        "let {cause} give it as well (a third item, self.__dict__, keeps all attributes), or pass a codec",
+    ),
+    "identity": (
+        "The step seems to ask for that very object (is), or to change it where it lies",
+        "compare by value, with ==, an enum or None; or give its class a __reduce__ that returns the name under which "
+        "its module holds it; what the step changes has to be reached through the state alone",
+    ),
+    "order": (
+        "The step seems to depend on that order, which also differs from process to process",
+        "let the step go through sorted(...), or keep a list or the keys of a dict",
+    ),
+    "shared": (
+        "A change of one is no change of the other any more",
+        "keep it once, or let what stores it keep both together",
+    ),
+    "views": (
+        "A change of one is no change of the other any more",
+        "keep one array in the state, and take the view in the step",
+    ),
+    "params": (
+        "Lists among the parameters are new in every block, so that a replay finds them as they were given",
+        "keep in the state what the step changes",
+    ),
+    "global": (
+        "The step seems to change that global, and not the state it is given",
+        "let the step read and change the state that it is given, and return it",
+    ),
+    "generator": (
+        "No replay can give the numbers of a global generator again",
+        "draw from the rng that the step is given, or give the object a generator of its own that is seeded from it",
+    ),
+    "": (
+        "",
+        "see that all the step reads is in the state and survives copy.deepcopy, or pass codec=(encode, decode)",
+    ),
+}
 
 
 class StateClassError(RewindError, ImportError):
@@ -697,6 +829,10 @@ class NondeterminismError(RewindError, RuntimeError):
         self.expected, self.got, self.global_rng = expected, got, global_rng
         self.changes, self.hidden = changes, hidden
         self.recorded, self.present, self.meddler = recorded or {}, present or {}, meddler
+        if global_rng and exact and expected is None and got is None:  # what was drawn shows in no state yet
+            text = f"step_fn draws from {' and '.join(global_rng)}, and no replay can give these numbers again; draw "
+            super().__init__(text + "from the rng it is given")
+            return
         field = path or "the state"
         text = f"block {block} does not reproduce step {step}: {field} is {show(got)}, "
         if exact:
@@ -750,7 +886,10 @@ def _versions(facts: dict[str, str]) -> str:
 
 
 class NondeterministicStepError(NondeterminismError):
-    """Found while recording, by ``self_check=True``; ``.run`` holds what was recorded and is not to be trusted."""
+    """Found while recording, by the trial of the first steps or by ``self_check=True``.
+
+    ``.run`` holds what was recorded until then, and is not to be trusted.
+    """
 
     run: Any = None
 
@@ -1079,3 +1218,18 @@ class UncheckedReplayWarning(RewindWarning):
 def _listed(words: Sequence[str], most: int = 8) -> str:
     shown = [*words[:most], *([f"{len(words) - most} more"] if len(words) > most else [])]
     return ", ".join(shown[:-1]) + " and " + shown[-1] if len(shown) > 1 else shown[0]
+
+
+class UnchangedStateWarning(RewindWarning):
+    """A state that no step of the trial changed; `culprits` are names of what the step changes besides."""
+
+    def __init__(self, n_steps: int, culprits: Sequence[str] = ()) -> None:
+        self.culprits = tuple(culprits)
+        text = f"none of the first {n_steps} steps changed the state"
+        if culprits:
+            text += f", while they changed {' and '.join(culprits)}, which no checkpoint holds: work on the state that "
+            text += "step_fn is given, and return it"
+        else:
+            text += ": does step_fn work on something global, or return the old state? If it is meant to stay as it "
+            text += "is, trial=False says so"
+        super().__init__(text)

@@ -60,6 +60,13 @@ def record(new: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--self-check", action="store_true", help="run every block twice, and refuse at the first difference"
     )
+    new.add_argument("--no-trial", action="store_true", help="do not try the first steps before recording")
+    new.add_argument(
+        "--lossy",
+        choices=("refuse", "accept"),
+        default="refuse",
+        help="what to do where storing a state loses something of it; what is accepted is noted in the file",
+    )
     new.add_argument(
         "--durability",
         choices=("block", "1s", "none"),

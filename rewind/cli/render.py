@@ -186,6 +186,7 @@ def info_text(facts: Mapping[str, Any], checked: bool = False) -> str:
     pairs += [
         ("complete", "yes" if f["complete"] else f"no: {f['stopped'] or 'the recording stopped early'}"),
         ("trust", _trust(f)),
+        *([("lossy", _lossy(f["step"]["lossy"]))] if "lossy" in f["step"] else []),
         ("made by", ", ".join([*known, versions.get("platform", "")]).strip(", ") or "unknown"),
         ("content hash", f["content_hash"]),
     ]
@@ -196,6 +197,10 @@ def _step_text(step: Mapping[str, str]) -> str:
     more = [step["file"]] if "file" in step else []
     more += [f"source {step['source'][:12]}"] if "source" in step else []
     return step.get("id", "unknown") + (f" ({', '.join(more)})" if more else "")
+
+
+def _lossy(paths: str) -> str:
+    return "accepted" if paths == "accepted" else f"storing a state loses {paths}, which was accepted"
 
 
 def _trust(facts: Mapping[str, Any]) -> str:

@@ -62,6 +62,7 @@ class Growing(Sweep):
         # The step it stands at, and how many of the pieces in `_seen` belong to its block: one assignment changes both.
         self._here: tuple[int, int] = (self.grid.start(self.at[0]), 0)
         self._seen: list[list[Array]] = []  # what each metric gave in that block, piece by piece
+        self._try_first_steps(row)
         self._begin()
         if part is not None and part.t > self._here[0]:
             self._seen = [[values[:-1] for values in part.values]]
@@ -244,6 +245,7 @@ class Growing(Sweep):
             self._enter(block, joined(self._seen), start)
         if self.plan.self_check:
             self._check(block, self.at[1], stop - start, next_row)
+        self._try_again(block + 1, next_row)
         self.at, self._here = (block + 1, next_row), (stop, 0)
         self._tell(block, [next_row])
         self._keep(*self.at)

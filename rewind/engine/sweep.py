@@ -28,6 +28,7 @@ from .pace import KNOWN, LONG, LOOK, Pace, Part, Probe
 from .recording import Origin, Recording
 from .replay import Cursor, ReplayMismatch, Watch, first_mutation
 from .rng import get_state, set_state
+from .trial import Bench, Trial
 from .verify import TRACE, Mismatch, compared_step, find_mismatch, first_replay_difference
 
 Report = Callable[[int, int], None]
@@ -66,6 +67,9 @@ class Plan:
     is nothing to give.
 
     `draws` looks at the rng after each block, and knows in the end whether anything was drawn.
+
+    A `trial` is asked at the first state, and where storing may lose something at some later blocks; what it raises
+    ends the sweep.
     """
 
     step: Step
@@ -86,6 +90,7 @@ class Plan:
     tap: Tap | None = None
     pace: Pace | None = None
     draws: Draws | None = None
+    trial: Trial | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -266,6 +271,7 @@ class Sweep:
         self.place.snapshots = self.plan.snapshots
         self.at, self.first = (block, row), block
         try:
+            self._try_first_steps(row)
             self._begin()
             while True:
                 with self.plan.turn:
@@ -298,6 +304,22 @@ class Sweep:
                 if not isinstance(error, KeyboardInterrupt) or (handover is not None and handover.failed):
                     return error
         return None
+
+    def _try_first_steps(self, row: Row) -> None:
+        """Try the first steps, before there is anything on disk."""
+        if self.plan.trial is not None and self._before is None:
+            with self.plan.turn:
+                self.plan.trial.begin(self._bench(), row, self.plan.n_steps)
+
+    def _try_again(self, block: int, row: Row) -> None:
+        """Try the first steps of `block`, at which the place stands with the live state, and `row` is kept of it."""
+        if self.plan.trial is not None:
+            start = self.grid.start(block)
+            self.plan.trial.again(self._bench(), block, start, row, self.place.state, self.plan.n_steps)
+
+    def _bench(self) -> Bench:
+        plan = self.plan
+        return Bench(plan.step, plan.codec, plan.backend, plan.metrics, self._place)
 
     def _begin(self) -> None:
         """Tell the log what there is."""
@@ -452,6 +474,7 @@ class Sweep:
             if self._handover is not None:
                 self._handover.give(start, values)
             return done
+        self._try_again(block + 1, next_row)
         if self._handover is not None:
             self._handover.prepare(block, start, values)
         self.at = block + 1, next_row
@@ -688,7 +711,7 @@ class Sweep:
             tail_digest=digest,
             metrics=tables,
             origin=plan.origin,
-            step=plan.hints,
+            step=plan.hints if plan.trial is None else {**plan.hints, **plan.trial.hints()},
             versions=plan.versions,
         )
 

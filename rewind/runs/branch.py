@@ -29,13 +29,16 @@ from ..steps.step import Step
 from .arguments import integer, n_steps_of, seed_of
 from .execute import Held, sweep_run
 from .noise import watch_branch
+from .options import Options
 from .plan import follow_plan
 from .progress import ProgressOption, reporter
 from .trajectory import Trajectory
+from .trial import trial_of
 from .verify import not_reproduced
 
 R = TypeVar("R", bound=Held)
 Noise = Literal["fresh", "same"]
+DEFAULTS = Options()
 Shortened = tuple[Recording, Step | None, dict[str, Any]]
 
 
@@ -50,8 +53,12 @@ def branch_plan(
     params: Mapping[str, Any] | None = None,
     step_fn: Callable[..., Any] | None = None,
     observe: Mapping[str, Metric] | None = None,
+    options: Options = DEFAULTS,
 ) -> tuple[Plan, Row]:
-    """Return how `Run.branch` records, and what it begins with; `observe` replaces the metrics of this run."""
+    """Return how `Run.branch` records, and what it begins with; `observe` replaces the metrics of this run.
+
+    Of the `options` it looks at ``trial`` and ``lossy``: another step function is tried.
+    """
     recording = trajectory.recording
     point = recording.grid.step(integer("t", t))
     if noise not in ("fresh", "same"):
@@ -101,6 +108,10 @@ def branch_plan(
     plan = follow_plan(trajectory, step, kept, **facts)
     with trajectory.reader.turn:
         row = cursor.row(cursor.block) if goes_on else kept.encode(state)
+    if step.function is not cursor.step.function:
+        if "lossy" in plan.hints:
+            options = replace(options, lossy="accept")
+        plan = replace(plan, trial=trial_of(state, options))
     return plan, row
 
 

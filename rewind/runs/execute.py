@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ..engine.pace import Pace
 from ..engine.recording import Recording
 from ..engine.sweep import Plan, SelfCheckFailed, Stopped, sweep
+from ..engine.trial import TrialFailed
 from ..errors import (
     ArtifactError,
     NoLockWarning,
@@ -29,6 +30,7 @@ from .arguments import codec_of
 from .options import Options, durability_of, require_no_output, signals_of
 from .progress import Report, reporter
 from .signals import Signals
+from .trial import error_of
 from .verify import failure
 
 if TYPE_CHECKING:
@@ -114,6 +116,8 @@ def sweep_run(
     """
     try:
         run = make_run(make(), plan.step, plan.metrics, plan.snapshots)
+    except TrialFailed as failed:  # where not even state 0 can be stored twice
+        raise error_of(failed.finding) from None
     except Stopped as stop:
         stopped = stop
     else:
@@ -144,6 +148,9 @@ def stopped_error(
         new, cause = RecordingInterrupted(run._trajectory.n_steps - 1, n_steps, run, path, signal), error
     elif isinstance(error, SelfCheckFailed):
         new, cause = failure(NondeterministicStepError, error.mismatch, stopped.recording, step), None
+        new.run = run
+    elif isinstance(error, TrialFailed):
+        new, cause = error_of(error.finding), None
         new.run = run
     else:
         error.run = run  # type: ignore[attr-defined]

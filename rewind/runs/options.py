@@ -16,6 +16,7 @@ from .signals import Signals
 
 Durability = Literal["block", "1s", "none"]
 OnSignal = Literal["checkpoint"] | None
+Lossy = Literal["refuse", "accept"]
 
 
 @frozen
@@ -37,6 +38,8 @@ class Options:
     resume: bool = False
     allow_pickle: bool = False
     progress: ProgressOption = None
+    trial: bool = True
+    lossy: Lossy = "refuse"
 
 
 def durability_of(value: Any) -> str:

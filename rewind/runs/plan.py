@@ -26,6 +26,7 @@ from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
 from .noise import watch_recording
 from .options import Options
 from .trajectory import OBSERVED, Trajectory
+from .trial import trial_of
 
 
 def make_plan(
@@ -78,6 +79,7 @@ def make_plan(
         self_check=bool(options.self_check),
         hints=hints,
         snapshots=snapshots,
+        trial=trial_of(init_state, options),
     )
     plan = replace(plan, draws=watch_recording(plan, init_state))
     views = shared_memory(init_state) if user is None else None

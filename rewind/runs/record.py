@@ -13,7 +13,7 @@ from ..metrics.metric import Metric
 from ..state.codec import UserCodec
 from ..steps.importing import ends_import
 from .execute import run_plan
-from .options import Durability, OnSignal, Options
+from .options import Durability, Lossy, OnSignal, Options
 from .plan import make_plan
 from .progress import ProgressOption
 from .resume import recorded_before
@@ -45,6 +45,8 @@ def record(
     checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
+    trial: bool = True,
+    lossy: Lossy = "refuse",
 ) -> Run[S]: ...
 @overload
 def record(
@@ -68,6 +70,8 @@ def record(
     checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
+    trial: bool = True,
+    lossy: Lossy = "refuse",
 ) -> Run[S]: ...
 def record(
     step_fn: Callable[..., S],
@@ -90,6 +94,8 @@ def record(
     checkpoint_budget: int | str | None = None,
     progress: ProgressOption = None,
     step_id: str | None = None,
+    trial: bool = True,
+    lossy: Lossy = "refuse",
 ) -> Run[S]:
     """Run a seeded loop once and keep about ``sqrt(n_steps)`` states of it, from which any state comes back exactly.
 
@@ -148,6 +154,12 @@ def record(
         True shows a bar; a callable is given a `Progress` at block ends. Raising from it stops the recording.
     step_id : str, optional
         Name of the step function for people. Default ``module:qualname``.
+    trial : bool
+        Whether the first steps (at most 64, about a second of slow ones) are gone beforehand, as your own loop would
+        and from what a checkpoint gives back, to refuse a recording that could not be replayed. `step_fn` is called for
+        that some hundred times more, also with `init_state` itself, which is put back as it was.
+    lossy : {"refuse", "accept"}
+        What is done where the trial finds that storing a state loses something. What is accepted is noted in the file.
 
     Returns
     -------
@@ -166,11 +178,17 @@ def record(
     ArtifactBusyError, UnfinishedRecordingError
         With `path`, if another process records to it, or a recording that was cut off would be lost.
     StateError
-        If a state cannot be kept; names the attribute that is to blame.
+        If a state cannot be kept; names the attribute that is to blame. `LossyStateError` if storing loses something.
     MetricError
         If a metric does not give numbers.
     NondeterministicStepError
-        With `self_check`, at the first block that differs when it is run again.
+        If the trial finds that `step_fn` depends on something outside its arguments; with `self_check`, at the first
+        block that differs when it is run again.
+
+    Warns
+    -----
+    UnchangedStateWarning
+        If no step of the trial changed the state.
 
     Warns
     -----
@@ -210,6 +228,8 @@ def record(
         resume=bool(resume),
         allow_pickle=bool(allow_pickle),
         progress=progress,
+        trial=trial,
+        lossy=lossy,
     )
     if options.resume:
         before = recorded_before(step_fn, init_state, n_steps, seed, options)

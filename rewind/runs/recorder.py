@@ -15,6 +15,7 @@ from ..engine.queries import CONDITION, Test
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
 from ..engine.sweep import Plan, SelfCheckFailed, Stopped, checked_row, reason_of
+from ..engine.trial import TrialFailed
 from ..errors import (
     ArgumentTypeError,
     ArtifactError,
@@ -34,12 +35,13 @@ from .arguments import block_size_of, codec_of, integer
 from .branch import longer_plan
 from .execute import OpenJournal, finish, open_journal, stopped_error
 from .load import attached, load
-from .options import Durability, OnSignal, Options, require_no_output
+from .options import Durability, Lossy, OnSignal, Options, require_no_output
 from .plan import make_plan
 from .progress import ProgressOption, reporter
 from .resume import is_unfinished, reopen_unfinished
 from .run import Run
 from .search import ConditionOption
+from .trial import error_of
 from .verify import not_reproduced
 
 if TYPE_CHECKING:
@@ -47,13 +49,16 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+#: What ends a call early, with what there is.
+_STOPS = (StepError, StateError, MetricError, SelfCheckFailed, TrialFailed, ArtifactError, KeyboardInterrupt)
+
 
 class Recorder(Generic[S]):
     """A recording that goes on as long as it is told to, for loops that own their control flow.
 
     Parameters
     ----------
-    step_fn, init_state, seed, backend, observe, self_check, params, codec, step_id
+    step_fn, init_state, seed, backend, observe, self_check, params, codec, step_id, trial, lossy
         As for `record`.
     block_size : int
         Steps from one stream of random numbers to the next: the trajectory is that of ``record(...,
@@ -111,6 +116,8 @@ class Recorder(Generic[S]):
         on_signal: OnSignal = None,
         progress: ProgressOption = None,
         step_id: str | None = None,
+        trial: bool = True,
+        lossy: Lossy = "refuse",
     ) -> None:
         ends_import("Recorder")
         options = Options(
@@ -125,6 +132,8 @@ class Recorder(Generic[S]):
             durability=durability,
             on_signal=on_signal,
             progress=progress,
+            trial=trial,
+            lossy=lossy,
         )
         reporter(progress, "record", 1)  # refuse now what is no callable
         plan, row = make_plan(step_fn, init_state, 1, seed, options)
@@ -214,9 +223,11 @@ class Recorder(Generic[S]):
             plan = replace(plan, log=output.log, pace=output.pace(None))
         try:
             self._growing = Growing(plan, None, row, before, part)
-        except BaseException:
+        except BaseException as error:
             if output is not None:
                 output.log.close()
+            if isinstance(error, TrialFailed):
+                raise error_of(error.finding) from None
             raise
 
     # ---- where it stands
@@ -333,7 +344,7 @@ class Recorder(Generic[S]):
                 if output is not None and output.signals.caught:  # since the last call
                     growing.settle()
                 yield growing
-            except (StepError, StateError, MetricError, SelfCheckFailed, ArtifactError, KeyboardInterrupt) as error:
+            except _STOPS as error:
                 done = growing.rescued(error)
                 if output is not None:
                     if isinstance(error, KeyboardInterrupt):

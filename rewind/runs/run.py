@@ -25,7 +25,7 @@ from .execute import run_plan
 from .executors import Execution, ExecutorOption
 from .forks import Branches
 from .noise import warn_of_branch
-from .options import Durability, OnSignal, Options
+from .options import Durability, Lossy, OnSignal, Options
 from .progress import ProgressOption
 from .search import ConditionOption, Cursor
 from .trajectory import Origin, Trajectory
@@ -646,6 +646,8 @@ class Run(Generic[S]):
         durability: Durability = "block",
         on_signal: OnSignal = None,
         progress: ProgressOption = None,
+        trial: bool = True,
+        lossy: Lossy = "refuse",
     ) -> Self:
         """Record another future from step `t`; this run stays as it is.
 
@@ -671,6 +673,8 @@ class Run(Generic[S]):
         path, durability, on_signal
             As for `record`: block by block to this file, which `resume` goes on with.
         progress : bool or callable, optional
+        trial, lossy
+            As for `record`; the step function of the parent is not tried again.
 
         Returns
         -------
@@ -696,10 +700,12 @@ class Run(Generic[S]):
         A branch keeps this run's ``block_size``, so siblings of different length draw the same noise, too.
         """
         ends_import("Run.branch")
-        plan, row = branch.branch_plan(
-            self._trajectory, t, mutate, seed, n_steps, noise=noise, params=params, step_fn=step_fn
+        options = Options(
+            path=path, durability=durability, on_signal=on_signal, progress=progress, trial=trial, lossy=lossy
         )
-        options = Options(path=path, durability=durability, on_signal=on_signal, progress=progress)
+        plan, row = branch.branch_plan(
+            self._trajectory, t, mutate, seed, n_steps, noise=noise, params=params, step_fn=step_fn, options=options
+        )
         made = run_plan(type(self), plan, row, options, op="branch", misfits=False)
         warn_of_branch(self._trajectory, plan, row)
         return made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import ArgumentError, ArgumentTypeError, LogValueError, RunFinishedError, StoreError, TrackerError
 from ..metrics.metric import Metric
 from ..runs.arguments import integer
-from ..runs.options import Durability, OnSignal, Options
+from ..runs.options import Durability, Lossy, OnSignal, Options
 from ..runs.progress import ProgressOption
 from ..runs.run import Run
 from ..state.codec import UserCodec
@@ -292,6 +292,8 @@ class TrackedRun(Revision):
         checkpoint_budget: int | str | None = None,
         progress: ProgressOption = None,
         step_id: str | None = None,
+        trial: bool = True,
+        lossy: Lossy = "refuse",
     ) -> Run[Any]:
         """Record a simulation as part of this run, and log what is observed; or go on with the one it has.
 
@@ -323,8 +325,8 @@ class TrackedRun(Revision):
             To go on: the intervention, as for `Run.branch`.
         block_size, backend, self_check, codec, memory_budget, checkpoint_budget
             As for `rewind.record`, which a simulation that goes on keeps.
-        durability, on_signal, progress, step_id
-            As for `rewind.record`.
+        durability, on_signal, progress, step_id, trial, lossy
+            As for `rewind.record`. To go on, another step function is tried.
 
         Returns
         -------
@@ -360,6 +362,8 @@ class TrackedRun(Revision):
             durability=durability,
             on_signal=on_signal,
             progress=progress,
+            trial=trial,
+            lossy=lossy,
         )
         request = Request(step_fn, init_state, n_steps, seed, log_every, noise, mutate, options)
         self._write_for("record")

@@ -82,7 +82,8 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 def recorded(kind: str, **options: Any) -> tuple[rewind.Run[Any], list[bytes]]:
     make, init = KINDS[kind]
-    run = rewind.record(make(), init, 100, 1, block_size=50, backend="numpy", **options)
+    # The trial finds that some depend on being given their own array back.
+    run = rewind.record(make(), init, 100, 1, block_size=50, backend="numpy", trial=False, **options)
     return run, [digest(state) for state in run]
 
 
@@ -268,7 +269,7 @@ def test_a_property_over_a_field_is_not_set_by_copying():
 
     init = Guarded.__new__(Guarded)
     init.__dict__["x"] = 0
-    run = rewind.record(step, init, 60, 1, block_size=7)
+    run = rewind.record(step, init, 60, 1, block_size=7, trial=False)  # restored, it is another
     assert [run.get(t).__dict__["x"] for t in (3, 4, 40, 2)] == [run[t].__dict__["x"] for t in (3, 4, 40, 2)]
     assert run.get(3).__dict__["x"] == run.get(2).__dict__["x"] + 1
 

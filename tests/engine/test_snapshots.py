@@ -157,7 +157,7 @@ def test_list_parameters_that_a_step_may_change_leave_no_snapshots():
         seen.append(x)
         return x + len(seen) + rng.random()
 
-    run = rewind.record(step, 0.0, 300, 3, block_size=100, params={"seen": [1.0]}, memory_budget="10MB")
+    run = rewind.record(step, 0.0, 300, 3, block_size=100, params={"seen": [1.0]}, memory_budget="10MB", trial=False)
     assert run._trajectory.reader.snapshots is None
     expected = [digest(state) for state in loop(step, 0.0, 300, 3, 100, params={"seen": [1.0]})]
     assert [digest(run.get(t)) for t in reversed(range(300))] == expected[::-1]

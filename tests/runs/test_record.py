@@ -183,19 +183,22 @@ def test_a_codec_keeps_a_state_that_cannot_be_pickled(backend, tmp_path):
 @backends
 def test_a_lossy_codec_loses_the_same_in_record_and_replay(backend):
     codec = (lambda x: np.float16(x), lambda x: float(x) + 2**-20)  # loses bits, and is not even idempotent
-    run = rewind.record(noisy, 0.1, 30, 5, block_size=7, backend=backend, codec=codec, self_check=True)
+    run = rewind.record(noisy, 0.1, 30, 5, block_size=7, backend=backend, codec=codec, self_check=True, lossy="accept")
     want = bytes_of(loop(noisy, 0.1, 30, 5, 7, backend, codec=codec))
     assert bytes_of(run) == want and bytes_of(run[::-1]) == want[::-1]
     assert run.verify(full=True)
     for t in range(30):
         assert bytes_of(run.branch(t, noise="same")) == want[t:], t
-    assert bytes_of(rewind.record(noisy, 0.1, 5, 5, block_size=7, backend=backend, codec=codec).extend(30)) == want
+    assert (
+        bytes_of(rewind.record(noisy, 0.1, 5, 5, block_size=7, backend=backend, codec=codec, lossy="accept").extend(30))
+        == want
+    )
 
 
 @backends
 def test_a_codec_that_drifts_drifts_only_at_the_starts_of_blocks(backend):
     codec = (lambda x: x + 1.0, lambda x: x * 0.5)  # storing twice is not storing once
-    run = rewind.record(noisy, 8.0, 20, 5, block_size=7, backend=backend, codec=codec)
+    run = rewind.record(noisy, 8.0, 20, 5, block_size=7, backend=backend, codec=codec, lossy="accept")
     want = bytes_of(loop(noisy, 8.0, 20, 5, 7, backend, codec=codec))
     assert bytes_of(run) == want and run.verify(full=True)
     for t in range(20):
@@ -247,7 +250,7 @@ def pull(x, rng, k=1.0, names=(), history=None):
 @backends
 def test_parameters_reach_every_call_and_every_file(backend, tmp_path):
     params = {"k": np.float64(0.5), "names": ("a", "b"), "history": [7]}
-    run = rewind.record(pull, 1.0, 20, 3, block_size=6, backend=backend, params=params)
+    run = rewind.record(pull, 1.0, 20, 3, block_size=6, backend=backend, params=params, trial=False)
     want = bytes_of(loop(pull, 1.0, 20, 3, 6, backend, params={"k": 0.5, "names": ["a", "b"], "history": [7]}))
     assert bytes_of(run) == want and bytes_of(run[::-1]) == want[::-1]
     assert run.params == {"k": 0.5, "names": ["a", "b"], "history": [7]} and type(run.params["k"]) is float
@@ -258,7 +261,7 @@ def test_parameters_reach_every_call_and_every_file(backend, tmp_path):
 
 def test_a_list_parameter_that_a_step_changes_changes_nothing_else():
     history = [1, 2]
-    run = rewind.record(pull, 1.0, 20, 3, block_size=6, params={"history": history})
+    run = rewind.record(pull, 1.0, 20, 3, block_size=6, params={"history": history}, trial=False)
     want = bytes_of(loop(pull, 1.0, 20, 3, 6, params={"history": [1, 2]}))
     assert history == [1, 2]
     run.params["history"].append(9)
@@ -341,7 +344,7 @@ def test_a_step_that_raises_only_once_keeps_the_blocks_before(tmp_path):
         return calls(x, rng)
 
     with pytest.raises(rewind.StepError, match="at step 17: the licence server is away") as caught:
-        rewind.record(step, 0, 30, 5, block_size=6)
+        rewind.record(step, 0, 30, 5, block_size=6, trial=False)
     run = caught.value.run
     assert run.get(17) == loop(walk, 0, 30, 5, 6)[17]
     assert bytes_of(run.extend(30)) == bytes_of(loop(walk, 0, 30, 5, 6))
@@ -356,7 +359,7 @@ def test_a_step_that_raises_earlier_when_it_is_run_again_keeps_the_blocks_before
         return calls(x, rng)
 
     with pytest.raises(rewind.StepError, match="the replay does not reach step 17 again") as caught:
-        rewind.record(step, 0, 30, 5, block_size=6)
+        rewind.record(step, 0, 30, 5, block_size=6, trial=False)
     assert len(caught.value.run) == 13  # two blocks, and the checkpoint of the third
     assert caught.value.run._recording.checkpoints.n == 3
 
@@ -400,7 +403,7 @@ def test_an_interrupted_recording_goes_on_to_the_same_file(backend, observe, tmp
 
         step.__qualname__, step.__module__ = noisy.__qualname__, noisy.__module__
         with pytest.raises(rewind.RecordingInterrupted, match=r"\.run\.extend\(31\)") as caught:
-            rewind.record(step, 0.0, n, 5, block_size=b, backend=backend, observe=observe)
+            rewind.record(step, 0.0, n, 5, block_size=b, backend=backend, observe=observe, trial=False)
         assert isinstance(caught.value, KeyboardInterrupt)
         run = caught.value.run
         assert not run.complete and run.metadata()["stopped"] == "interrupted"
@@ -483,7 +486,7 @@ def test_an_impatient_second_ctrl_c_loses_nothing():
             return noisy(x, rng)
 
         with pytest.raises(rewind.RecordingInterrupted) as caught:
-            rewind.record(step, 0.0, n, 5, block_size=b, codec=(encode, lambda x: x))
+            rewind.record(step, 0.0, n, 5, block_size=b, codec=(encode, lambda x: x), trial=False)
         traps[1].n = -2
         assert len(caught.value.run) == 31
         assert bytes_of(caught.value.run.extend(n)) == want
@@ -501,7 +504,7 @@ def test_a_ctrl_c_while_a_failure_is_written_up_keeps_the_blocks_before():
         return {"t": s["t"] + 1}
 
     with pytest.raises((rewind.StepError, rewind.RecordingInterrupted)) as caught:
-        rewind.record(step, {"t": 0}, 40, 1, block_size=10)
+        rewind.record(step, {"t": 0}, 40, 1, block_size=10, trial=False)
     assert [s["t"] for s in caught.value.run] == list(range(21))
 
 

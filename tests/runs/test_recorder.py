@@ -193,13 +193,13 @@ def test_until_looks_no_further_than_it_is_told():
         assert recorder.until(lambda x: False, max_steps=limit) is None and recorder.t == before + limit
     assert recorder.until(lambda x: True, max_steps=1) == recorder.t
     step = Counting(walk)
-    counted = rewind.Recorder(step, 0, 7)
+    counted = rewind.Recorder(step, 0, 7, trial=False)
     assert counted.until(lambda x: True, max_steps=0) is None and step.calls == 0
 
 
 def test_a_condition_that_cannot_be_meant_is_refused_before_a_step():
     step = Counting(walk)
-    recorder = rewind.Recorder(step, 0, 7, observe={"x": None})
+    recorder = rewind.Recorder(step, 0, 7, observe={"x": None}, trial=False)
     for cond, error in (
         ("x > > 3", rewind.ConditionError),
         ("y > 3", rewind.RewindError),
@@ -278,7 +278,7 @@ def test_a_step_that_raises_leaves_the_state_it_was_given_and_can_be_mended(at, 
 def test_why_it_stopped_is_kept_when_it_is_left(tmp_path):
     path = tmp_path / "run.replay"
     with pytest.raises(rewind.StepError):
-        with rewind.Recorder(Halting(walk, 25), 0, 7, block_size=10, path=path) as recorder:
+        with rewind.Recorder(Halting(walk, 25), 0, 7, block_size=10, path=path, trial=False) as recorder:
             recorder.advance(60)
     found = rewind.load(path, Halting(walk))
     assert "step_fn raised at step 25" in found.metadata()["stopped"]
@@ -289,7 +289,7 @@ def test_why_it_stopped_is_kept_when_it_is_left(tmp_path):
 @pytest.mark.parametrize("call", [0, 5, 10, 17, 33])
 def test_ctrl_c_leaves_it_where_it_can_go_on(kind, call):
     step, make, _ = KINDS[kind]
-    recorder = rewind.Recorder(Halting(step, call, KeyboardInterrupt), make(), 7, block_size=10)
+    recorder = rewind.Recorder(Halting(step, call, KeyboardInterrupt), make(), 7, block_size=10, trial=False)
     recorder.advance(3 if call > 3 else 0)
     with pytest.raises(rewind.RecordingInterrupted) as caught:
         recorder.advance(50)

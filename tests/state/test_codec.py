@@ -35,7 +35,7 @@ def states_of(make: Any, n: int = 12, **options: Any) -> Any:
         return make(clock["t"])
 
     clock = {"t": 0}
-    return rewind.record(step, make(0), n, 1, block_size=3, **options)
+    return rewind.record(step, make(0), n, 1, block_size=3, trial=False, **options)  # the clock is hidden state
 
 
 # ---- private copies

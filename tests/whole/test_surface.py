@@ -122,6 +122,13 @@ DIFFERENCES = {
     "command/verbs/run/--backend/default": "python still, where none is given: --resume tells whether one is",
     "names/record": "resume=True: the same call begins, goes on, or is done; allow_pickle= for that",
     "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
+    "names/LossyStateError": "new: what the trial refuses",
+    "names/UnchangedStateWarning": "new: what the trial warns of",
+    "names/Recorder/new": "`trial` and `lossy`",
+    "names/Run/members/branch": "`trial` and `lossy`, of another step function",
+    "names/TrackedRun/members/record": "`trial` and `lossy`",
+    "names/record": "`trial` and `lossy`",
+    "command/verbs/run": "`--no-trial` and `--lossy`",
 }
 #: Annotations may spell a type in another way.
 SPELLINGS = {"Handle[": "Run[", "branch.Noise": "Noise"}
@@ -320,6 +327,8 @@ SAMPLES = [
     errors.StepRangeError(1000, 10),
     errors.SizeLimitError(10**12, 10**9),
     errors.StateError(".x", "a lambda"),
+    errors.LossyStateError(".x", 33, 1.5, 0.0, "__reduce__", "Env", 32, (".v",), (33, ".x", 1.5, 0.1)),
+    errors.LossyStateError("", 1, None, None),
     errors.StateClassError("shapes", "Shape.Inner"),
     errors.MetricError("x", 5, "gave 'text'"),
     errors.UnknownMetricError("y", ["x"]),

@@ -221,6 +221,7 @@ def _go_on(target: Target, request: Request) -> _Start | None:
         params=params,
         step_fn=step_fn,
         observe=observe,
+        options=request.options,
     )
     every = old.log_every if request.log_every is None else request.log_every
     metrics = dict(old.metrics) if observe is None else _specs(observe)

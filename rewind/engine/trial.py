@@ -1,0 +1,743 @@
+"""The trial: the first steps of a recording, gone once with live states and once from what storing gives of them.
+
+Three ways lead through the first steps. The *live* way is the user's own loop: it starts from the very object that is
+state 0, copies nothing, and what it did to that object is undone at the end. The *restored* way starts from what a
+checkpoint gives of state 0, as the recording does. The *later* way starts in the middle of the live one, from what a
+checkpoint gives of the state there. All draw the same random numbers, so where they differ, something is lost by
+storing, or lies outside the state.
+
+What decides is what they do: the digests of their states, what the metrics give, whether they raise. Besides, a number
+or text that is in the live state and another one in the restored state is a difference, also where no digest shows it
+(a pickle of constructor arguments is the same whatever became of the object). What a restored object has not filled
+yet, as a cache, is none.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import StepError
+from ..kernel import Place
+from ..state.codec import Row, StateCodec, row_bytes
+from ..state.copies import shared_memory
+from ..state.difference import first_difference
+from ..state.digest import digest
+from ..state.frozen import frozen
+from ..state.live import MISSING, Gap, Live, Words, gaps, is_leaf, own_reduction
+from ..steps.globals import reached
+from ..steps.step import Step
+from .rng import get_state, set_state
+
+#: Most steps of a trial, and most of one that goes on since no step has changed the state.
+STEPS, MORE_STEPS = 64, 1024
+
+#: Bytes of a state that is kept as a digest on the way.
+LARGE = 1 << 15
+
+#: Steps of a run that is too short to wonder that its state stayed the same.
+SHORT = 8
+
+#: Seconds that the live way may take after its first step, of a first trial and of a later one; all trials together.
+FIRST, LATER, TOGETHER = 0.28, 0.05, 1.0
+
+#: Where the later way may begin.
+_MIDDLES = (1, 2, 4, 8, 16, 32)
+
+#: Where states are looked at that are dear to keep: near every place where a way begins, and at the end.
+_SOME = (1, 2, 3, 4, 8, 16, 32, 33, 34, 36, 40, 48, 64)
+
+_ENDS = (1, 2, 4, 8, 16, 32, 33, 64)
+
+
+@frozen
+class Finding:
+    """What a trial found.
+
+    Attributes
+    ----------
+    kind : {"lossy", "hidden", "unchanged"}
+        Storing loses something; the step depends on something outside its arguments; no step changed the state.
+    block, step : int
+        The block, and the step at which the ways differ; of a loss that nothing shows yet, the step that is stored.
+    path : str
+        What leads to what is lost, or to what differs; empty where that is not known.
+    live, restored : object
+        What is there, in the live state and in what is restored (of ``"hidden"``: the first time, and again).
+    cause : str
+        What loses it: ``"codec"``, ``"ndarray"``, ``"__getstate__"``, ``"__reduce__"`` or another method of pickle,
+        ``"identity"``, ``"order"``, ``"shared"``, ``"global"``, ``"generator"``, or empty.
+    name : str
+        The class whose attribute it is, the global, or the generator.
+    stored_at : int
+        The step of which the state was stored.
+    others : tuple of str
+        What else is lost.
+    shows : tuple or None
+        Where the states differ after that: step, path, live, restored.
+    generators : tuple of str
+        The global generators that a step drew from.
+    culprits : tuple of str
+        Names of what the step changes besides its state.
+    """
+
+    kind: str
+    block: int
+    step: int
+    path: str = ""
+    live: Any = None
+    restored: Any = None
+    cause: str = ""
+    name: str = ""
+    stored_at: int = 0
+    others: tuple[str, ...] = ()
+    shows: tuple[int, str, Any, Any] | None = None
+    generators: tuple[str, ...] = ()
+    culprits: tuple[str, ...] = ()
+
+
+class TrialFailed(Exception):
+    """The error for a recording that would not be the user's own loop."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding.kind)
+
+
+class Trial:
+    """The trials of one recording.
+
+    Parameters
+    ----------
+    live : object
+        State 0 itself, not a copy; let go of after the first trial.
+    clock : callable
+        Gives seconds.
+    tell : callable
+        ``tell(finding)`` is called with what is no error.
+    accept : bool
+        Whether what storing loses is only noted.
+    wanted : bool
+        Whether anything is tried; else only what was accepted is noted.
+
+    Attributes
+    ----------
+    lost : list of str
+        What is lost and was accepted.
+    """
+
+    def __init__(
+        self,
+        live: Any,
+        clock: Callable[[], float],
+        tell: Callable[[Finding], None],
+        accept: bool = False,
+        wanted: bool = True,
+    ) -> None:
+        self.live, self.accept, self.lost, self._wanted = live, accept, list[str](), wanted
+        self._clock, self._tell, self._left = clock, tell, TOGETHER
+
+    def begin(self, bench: Bench, row: Row, n_steps: int) -> None:
+        """Try the first steps of a recording of `n_steps` states, of the first of which `row` is kept.
+
+        Raises
+        ------
+        TrialFailed
+        """
+        live, self.live = self.live, None
+        n = min(STEPS, n_steps - 1)
+        if n < 1 or not self._wanted:
+            return
+        began, generators = self._clock(), _GlobalGenerators()
+        try:
+            finding = _First(bench, row, live, n, n_steps - 1, self._clock, generators).found()
+        finally:
+            generators.put_back()
+            self._left -= self._clock() - began
+        self._answer(finding)
+
+    def again(self, bench: Bench, block: int, start: int, row: Row, live: Any, n_steps: int) -> None:
+        """Try the first steps of a later block from `live`, the state that led there, which is worked on.
+
+        Only where storing may lose something, and at blocks 1, 2, 4, 8 and so on.
+
+        Raises
+        ------
+        TrialFailed
+        """
+        n = min(STEPS, n_steps - 1 - start)
+        if block & (block - 1) or n < 1 or not self._wanted or not bench.may_lose(row):
+            return
+        began, generators = self._clock(), _GlobalGenerators()
+        least, seconds = (2, min(LATER, self._left / 4)) if self._left > 0 else (1, 0.0)
+        try:
+            finding = _Later(bench, row, live, block, start, n, least, seconds, self._clock).found()
+        finally:
+            generators.put_back()
+            self._left -= self._clock() - began
+        self._answer(finding)
+
+    def hints(self) -> dict[str, str]:
+        """Return what the file says of losses that were accepted."""
+        return {"lossy": ", ".join(self.lost) or "accepted"} if self.accept else {}
+
+    def _answer(self, finding: Finding | None) -> None:
+        if finding is None:
+            return
+        if finding.kind == "unchanged":
+            self._tell(finding)
+        elif finding.kind == "lossy" and self.accept:
+            paths = [finding.path or finding.cause or "something", *finding.others]
+            self.lost += [path for path in paths if path not in self.lost]
+        else:
+            raise TrialFailed(finding)
+
+
+class Bench:
+    """What steps are tried with.
+
+    Parameters
+    ----------
+    step : Step
+    codec : StateCodec
+    backend : str
+    metrics : mapping of str to callable or None
+    make_place : callable
+        ``make_place(row)`` gives a new place in the run.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        codec: StateCodec,
+        backend: str,
+        metrics: Mapping[str, Any],
+        make_place: Callable[[Row], Place],
+    ) -> None:
+        self.step, self.codec, self.backend, self.metrics = step, codec, backend, metrics
+        self._make_place = make_place
+
+    def place(self, row: Row) -> Place:
+        """Return a new place."""
+        return self._make_place(row)
+
+    def may_lose(self, row: Row) -> bool:
+        """Whether what is kept may be less than the state: a pickle, or what a codec makes."""
+        return self.codec.user is not None or isinstance(row, bytes)
+
+    def same(self, a: Row, b: Row) -> bool:
+        """Whether two kept states have the same value, byte for byte."""
+        if isinstance(a, _Token) or isinstance(b, _Token):
+            x, y = (row.digest if isinstance(row, _Token) else self.codec.digest(row) for row in (a, b))
+            return bool(x == y)
+        if type(a) is float and type(b) is float:
+            return struct.pack("d", a) == struct.pack("d", b)
+        if type(a) in (int, bool):
+            return type(a) is type(b) and bool(a == b)
+        return self.codec.same(a, b)
+
+
+class _Middle(NamedTuple):
+    """Where a way can be taken up."""
+
+    row: Row
+    block: int
+    t: int
+    rng: Any
+
+
+class _Token(NamedTuple):
+    """What is kept of a large state on the way."""
+
+    digest: bytes
+
+
+class _Way:
+    """Some steps that were gone: what is kept of the states on the way."""
+
+    def __init__(self, begin: Callable[[], Place] | None, first: int) -> None:
+        self.begin, self.first = begin, first  # where it can be gone again, and how many steps that is from the start
+        self.rows: dict[int, Row] = {}  # by the number of steps from where the first way began
+        self.middles: dict[int, _Middle] = {}
+        self.n = 0
+        self.error: BaseException | None = None
+        self.end: Live | None = None
+        self.values: dict[str, Any] = {}
+
+
+class _Ways:
+    """Ways through the same steps, and what they tell apart."""
+
+    def __init__(self, bench: Bench, row: Row, block: int, start: int, clock: Callable[[], float]) -> None:
+        self.bench, self.row, self.block, self.start = bench, row, block, start
+        self.deep = bench.may_lose(row)
+        self._clock = clock
+
+    # ---- going
+
+    def looks(self, n: int, every: bool = False) -> list[int]:
+        """Return after how many steps states are looked at."""
+        some: Iterable[int] = range(1, n + 1)
+        if not every and self.bench.step.runs_itself:
+            some = _ENDS
+        elif not every and self.deep:
+            some = _SOME
+        return sorted({i for i in some if i <= n} | {n})
+
+    def restored(self, row: Row) -> Any:
+        """Return a state as a checkpoint gives it back."""
+        return self.bench.codec.decode(row)
+
+    def entered(self, state: Any, row: Row) -> Place:
+        """Return a place at the first step."""
+        place = self.bench.place(row)
+        place.enter(self.block, state)
+        return place
+
+    def go(
+        self,
+        begin: Callable[[], Place] | Place,
+        looks: list[int],
+        n: int = 0,
+        *,
+        least: int = 2,
+        seconds: float | None = None,
+        middles: bool = False,
+        full: bool = False,
+    ) -> _Way:
+        """Go through `looks`, the numbers of steps after which the state is kept; `n` have been gone.
+
+        Parameters
+        ----------
+        begin : callable or Place
+            Gives the place at which the way begins; a place is one that there will be no second of.
+        seconds, least
+            No more steps than are sure not to take longer, after the first; but the first `least`.
+        middles : bool
+            Whether it is kept where the way can be taken up.
+        full : bool
+            Whether states are kept whole, however large they are.
+        """
+        way, codec = _Way(None if isinstance(begin, Place) else begin, n), self.bench.codec
+        place = begin if isinstance(begin, Place) else begin()
+        way.n, first, last = n, self._clock(), None
+        for look in looks:
+            if seconds is not None and way.n >= least:
+                took = self._clock() - first
+                each = took / max(way.n - 1, 1)
+                if took + each * (look - way.n) > seconds:
+                    break
+            gone = way.n
+            try:
+                while gone < look:
+                    if place.t == place.stop:
+                        place.enter(place.block + 1, place.state)
+                    if middles and gone in _MIDDLES and gone == way.n:
+                        rng = get_state(place.blocks.rng, self.bench.backend)
+                        way.middles[gone] = _Middle(last, place.block, place.t, rng)
+                    k = min(look - gone, place.stop - place.t)
+                    place.run(k)
+                    gone += k
+                last = codec.encode(place.state)
+                large = not full and row_bytes(last) > LARGE
+                way.rows[look] = _Token(codec.digest(last)) if large else last
+            except Exception as error:  # what the recording will meet, too
+                way.error = error.__cause__ or error
+                break
+            if way.n == n:
+                first = self._clock()  # what the first step takes may be imports, or a compiler
+            way.n = look
+            latest = max((i for i in way.middles if 2 * i <= look), default=0)
+            way.middles = {i: middle for i, middle in way.middles.items() if i >= latest}
+        if self.deep and way.error is None:
+            way.end = Live(place.state)
+            way.values = {name: _Given.of(metric, place.state) for name, metric in self.bench.metrics.items()}
+        return way
+
+    # ---- telling apart
+
+    def parted(self, one: _Way, other: _Way) -> int | None:
+        """Return after how many steps two ways differ; None if they do not, as far as the first goes."""
+        for i, row in one.rows.items():
+            if i in other.rows and not self.bench.same(row, other.rows[i]):
+                return i
+        if other.error is not None and other.n < one.n:
+            return other.n + 1
+        return None
+
+    def lost(self, live: _Way, restored: _Way, noise: set[str]) -> list[Gap]:
+        """Return what is another value at the end of two ways, in memory; `noise` are paths that do not count."""
+        if live.end is None or restored.end is None or not (live.end.whole and restored.end.whole):
+            return []
+        found = gaps(live.end, restored.end)
+        return [gap for gap in found if gap.kind == "value" and not gap.chosen and gap.path not in noise]
+
+    def noise(self, one: _Way, other: _Way) -> set[str]:
+        """Return the paths at which two ways from one stored state differ in memory: clocks, numbers of objects."""
+        if one.end is None or other.end is None:
+            return set()
+        return {gap.path for gap in gaps(one.end, other.end)}
+
+    def metric(self, one: _Way, other: _Way) -> str | None:
+        """Return a metric that gives something else at the end of two ways."""
+        given = ((name, other.values[name]) for name in one.values if name in other.values)
+        return next((name for name, value in given if value.token != one.values[name].token), None)
+
+    def trees(self, one: Row, other: Row) -> tuple[str, Any, Any]:
+        """Return where two kept states differ."""
+        codec = self.bench.codec
+        difference = first_difference(codec.tree(one), codec.tree(other))
+        return ("", None, None) if difference is None else (difference.path, difference.expected, difference.got)
+
+    def seen(self, one: _Way, other: _Way) -> tuple[int, str, Any, Any] | None:
+        """Return where two ways differ first: step, path, both values."""
+        i = self.parted(one, other)
+        if i is None:
+            name = self.metric(one, other)
+            if name is None:
+                return None
+            return self.start + one.n, f"metric {name!r}", one.values[name].value, other.values[name].value
+        if i not in other.rows or i not in one.rows:
+            return self.start + i - 1, "", Words("a state"), Words(f"{type(other.error).__name__}: {other.error}")
+        rows = [self.whole(way, i) for way in (one, other)]
+        if isinstance(rows[0], _Token) or isinstance(rows[1], _Token):
+            return self.start + i, "", Words("one state"), Words("another")
+        return self.start + i, *self.trees(*rows)
+
+    def whole(self, way: _Way, i: int) -> Row:
+        """Return what is kept of a state on the way; one that is large is made once more."""
+        row = way.rows[i]
+        if isinstance(row, _Token) and way.begin is not None:
+            row = self.go(way.begin, [i], way.first, full=True).rows.get(i, row)
+        return row
+
+    def _restored(self) -> Place:
+        return self.entered(self.restored(self.row), self.row)
+
+    def hidden(self, way: _Way, row: Row) -> Finding | None:
+        """Return what is found where going from one stored state twice gives two things."""
+        every, ways, generators = self.looks(way.n, every=True), [way], _GlobalGenerators()
+        drawn: tuple[str, ...] = ()
+        for k in (2, 3):
+            self.false_start(row, k)
+            ways.append(self.go(lambda: self.entered(self.restored(row), row), every))
+            # One that is seeded in every step stands, after the same steps, where it stood.
+            drawn, generators = generators.drawn(), _GlobalGenerators()
+        for one, other in ((ways[1], ways[2]), (way, ways[1]), (way, ways[2])):
+            if self.parted(one, other) is not None or self.metric(one, other) is not None:
+                return self.hidden_finding(self.seen(one, other), drawn, row)
+        return None
+
+    def hidden_finding(self, seen: tuple[int, str, Any, Any] | None, generators: tuple[str, ...], row: Row) -> Finding:
+        """Return the finding for a step that depends on something outside its arguments."""
+        step, path, one, other = seen or (self.start, "", None, None)
+        culprits = () if generators else self.culprits(row)
+        return Finding("hidden", self.block, step, path, one, other, generators=generators, culprits=culprits)
+
+    def false_start(self, row: Row, n: int) -> None:
+        """Go some steps that do not count: no hidden counter is where it was before, whatever it is taken modulo."""
+        place = self.entered(self.restored(row), row)
+        try:
+            for _ in range(n):
+                if place.t < place.stop:
+                    place.run(1)
+        except StepError:
+            pass
+
+    def culprits(self, row: Row) -> tuple[str, ...]:
+        """Return the names of what a step changes besides the state it is given."""
+        before = [(name, Live(value)) for name, value in reached(self.bench.step.function)]
+        self.false_start(row, 1)
+        now = dict(reached(self.bench.step.function))
+        changed = [name for name, was in before if name in now and _changed(was, now[name])]
+        return tuple(dict.fromkeys(changed))[:3]
+
+    def loss(
+        self, live: Live, row: Row, stored_at: int, seen: tuple[int, str, Any, Any] | None, conflicts: list[Gap]
+    ) -> Finding:
+        """Return the finding for a state of which storing loses something: `live` is how it was when it was stored."""
+        at = self.start + stored_at
+        step = at if seen is None else seen[0]
+        found = _ranked(gaps(live, Live(self.restored(row))))
+        if conflicts:
+            known_now = {gap.path: gap for gap in found}
+            found = [known_now.get(gap.path, gap) for gap in conflicts]
+        kind = found[0].kind if found else ""
+        known = self.identity(live) if kind in ("", "unfilled", "order", "shared") else None
+        if known is not None and (known[0] == "global" or kind != "order"):
+            cause, name, path, value = known
+            return Finding("lossy", self.block, step, path, value, None, cause, name, at, (), seen)
+        if not found:
+            path, cause, name = self.outside(live, row)
+            return Finding("lossy", self.block, step, path, cause=cause, name=name, stored_at=at, shows=seen)
+        first, others = found[0], tuple(gap.path for gap in found[1:4] if gap.kind == kind)
+        facts = first.path, first.live, first.restored, *self.cause(first)
+        return Finding("lossy", self.block, step, *facts, at, others, seen)
+
+    def outside(self, live: Live, row: Row) -> tuple[str, str, str]:
+        """Return what else may be lost of a state whose parts are all there: path, cause, name."""
+        views = shared_memory(live.root) if self.bench.codec.user is None else None
+        if views is not None:
+            return views[0], "views", views[1]
+        place = self.entered(self.restored(row), row)
+        before = {name: list(value) for name, value in self.bench.step.params.items() if isinstance(value, list)}
+        keywords = getattr(place.step_fn, "keywords", {})
+        try:
+            place.run(min(2, place.stop - place.t))
+        except StepError:
+            pass
+        changed = [name for name, value in before.items() if list(keywords.get(name, value)) != value]
+        return ("", "params", changed[0]) if changed else ("", "", "")
+
+    def order(self, live: Live, stored_at: int, seen: tuple[int, str, Any, Any] | None) -> Finding:
+        """Return the finding for a step that reads the order of a set."""
+        at = self.start + stored_at
+        path = live.path(live.sets()[0])
+        return Finding(
+            "lossy", self.block, at if seen is None else seen[0], path, cause="order", stored_at=at, shows=seen
+        )
+
+    def cause(self, gap: Gap) -> tuple[str, str]:
+        """Return what loses it, and the class that does."""
+        if gap.kind in ("order", "shared"):
+            return gap.kind, ""
+        if self.bench.codec.user is not None:
+            return "codec", ""
+        return (own_reduction(gap.owner), gap.owner.__qualname__) if gap.owner is not None else ("", "")
+
+    def identity(self, live: Live) -> tuple[str, str, str, Any] | None:
+        """Return what of a state may be known by identity: cause, name, path, value."""
+        names = {id(value): name for name, value in reached(self.bench.step.function) if not is_leaf(value)}
+        if id(live.root) in names:
+            return "global", names[id(live.root)], "", live.root
+        for key, node in live.nodes.items():
+            if key in names:
+                return "identity", names[key], live.path(node.value), node.value
+        for node in live.nodes.values():
+            if type(node.value) is object:
+                return "identity", "", live.path(node.value), node.value
+        return None
+
+
+class _First(_Ways):
+    """The trial of the first steps."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        row: Row,
+        init: Any,
+        n: int,
+        most: int,
+        clock: Callable[[], float],
+        generators: _GlobalGenerators,
+    ) -> None:
+        super().__init__(bench, row, 0, 0, clock)
+        self.init, self.n, self.most, self.generators = init, n, most, generators
+        self.before = Live(init)
+        self.own = self.before.known  # whether the live way can start from state 0 itself
+
+    def found(self) -> Finding | None:
+        """Go the ways, and return what they tell."""
+        if self.deep:
+            for path, name in self.before.global_generators():
+                return Finding("lossy", 0, 0, path, Words(name), Words("a copy of it"), "generator", name)
+        try:
+            return self._found()
+        finally:
+            if self.own:
+                self.before.put_back()
+
+    def _from_live(self) -> Place:
+        if self.own:
+            self.before.put_back()
+        return self.entered(self.init if self.own else self.restored(self.row), self.row)
+
+    def _found(self) -> Finding | None:
+        live = self._gone_live()
+        if live.n < 1 and self.own:  # a compiled step may take only what a checkpoint gives
+            self.before.put_back()
+            self.own = False
+            live = self._gone_live()
+        if live.n < 1:  # the recording will meet what stopped it
+            return None
+        if live.error is not None and self.deep:  # once more, to look at its end
+            live = self.go(self._from_live, self.looks(live.n), middles=True)
+        after_live = _GlobalGenerators()
+        if live.n == self.n:
+            self.false_start(self.row, 1)
+        restored = self.go(self._restored, self.looks(live.n))
+        drawn = self.generators.drawn() if after_live.drawn() else ()
+        m = max((i for i in live.middles if 2 * i <= live.n), default=0)
+        later = self._later(live, m) if m else None
+        found = self._compared(live, restored, later, m)
+        if found is not None:
+            return found
+        if drawn:
+            return self.hidden_finding(None, drawn, self.row)
+        return self._unchanged(live, restored)
+
+    def _gone_live(self) -> _Way:
+        return self.go(self._from_live, self.looks(self.n), seconds=FIRST, middles=True)
+
+    def _later(self, live: _Way, m: int) -> _Way:
+        middle = live.middles[m]
+
+        def begin() -> Place:
+            place = self.bench.place(self.row)
+            place.enter(middle.block, self.restored(middle.row))
+            set_state(place.blocks.rng, self.bench.backend, middle.rng)
+            place.t = middle.t
+            return place
+
+        return self.go(begin, [i for i in self.looks(live.n) if i > m], m)
+
+    def _compared(self, live: _Way, restored: _Way, later: _Way | None, m: int) -> Finding | None:
+        ways = [(restored, 0)] + ([(later, m)] if later is not None else [])
+        for way, stored_at in ways:
+            if self.parted(live, way) is None and self.metric(live, way) is None:
+                continue
+            hidden = self.hidden(restored, self.row)
+            if hidden is not None:
+                return hidden
+            again = self.go(self._from_live, self.looks(live.n, every=True))
+            row, same = self._row(live, stored_at), self.parted(live, again) is None
+            if not same and not (self.own and self.before.sets()):
+                return self.hidden_finding(self.seen(live, again), (), self.row)
+            if not same:  # nothing brings back the order that a set had
+                return self.order(self.before, stored_at, self.seen(live, way))
+            return self.loss(self._live_at(stored_at), row, stored_at, self.seen(again, way), [])
+        for way, stored_at in ways:
+            conflicts = self.lost(live, way, set())
+            if conflicts:
+                again = self._later(live, m) if stored_at else self.go(self._restored, self.looks(live.n))
+                conflicts = self.lost(live, way, self.noise(way, again))
+            if conflicts:
+                return self.loss(self._live_at(stored_at), self._row(live, stored_at), stored_at, None, conflicts)
+        return None
+
+    def _row(self, live: _Way, stored_at: int) -> Row:
+        return live.middles[stored_at].row if stored_at else self.row
+
+    def _live_at(self, n: int) -> Live:
+        """Return the live state after `n` steps."""
+        if n == 0 and self.own:
+            return self.before
+        place = self._from_live()
+        if n:
+            self.go(place, [n])
+        return Live(place.state)
+
+    def _unchanged(self, live: _Way, restored: _Way) -> Finding | None:
+        same = self.bench.same
+        if (
+            self.most < SHORT
+            or live.n < 2
+            or not all(same(self.row, row) for way in (live, restored) for row in way.rows.values())
+        ):
+            return None
+        if self.deep and live.end is not None:
+            noise = self.noise(restored, self.go(self._restored, self.looks(live.n)))
+            moved = [gap for gap in gaps(self.before, live.end) if gap.kind == "value" and not gap.chosen]
+            moved = [gap for gap in moved if gap.path not in noise]
+            if moved and self.own:
+                first, others = moved[0], tuple(gap.path for gap in moved[1:4])
+                facts = first.path, first.restored, first.live, *self.cause(first)
+                return Finding("lossy", 0, live.n, *facts, live.n, others)
+        looks = [i for i in (128, 256, 512, MORE_STEPS) if i <= self.most] or [self.most]
+        more = self.go(self._restored, [live.n, *(i for i in looks if i > live.n)], seconds=FIRST / 4, least=live.n)
+        if more.error is not None or not all(same(self.row, row) for row in more.rows.values()):
+            return None
+        return Finding("unchanged", 0, more.n, culprits=self.culprits(self.row))
+
+
+class _Later(_Ways):
+    """The trial of the first steps of a later block."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        row: Row,
+        live: Any,
+        block: int,
+        start: int,
+        n: int,
+        least: int,
+        seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(bench, row, block, start, clock)
+        self.live, self.n, self.least, self.seconds = live, n, least, seconds
+
+    def found(self) -> Finding | None:
+        """Go both ways, and return what they tell."""
+        before = Live(self.live)
+        live = self.go(self.entered(self.live, self.row), self.looks(self.n), least=self.least, seconds=self.seconds)
+        if live.n < 1:
+            return None
+        restored = self.go(self._restored, self.looks(live.n))
+        if self.parted(live, restored) is not None or self.metric(live, restored) is not None:
+            hidden = self.hidden(restored, self.row)
+            return hidden or self.loss(before, self.row, 0, self.seen(live, restored), [])
+        conflicts = self.lost(live, restored, set())
+        if conflicts:
+            again = self.go(self._restored, self.looks(live.n))
+            conflicts = self.lost(live, restored, self.noise(restored, again))
+        return self.loss(before, self.row, 0, None, conflicts) if conflicts else None
+
+
+class _Given(NamedTuple):
+    """What a metric gave, and as it can be compared."""
+
+    token: Any
+    value: Any
+
+    @classmethod
+    def of(cls, metric: Any, state: Any) -> _Given:
+        """Return what a metric gives of a state."""
+        try:
+            value = state if metric is None else metric(state)
+            return cls(digest(value), value)
+        except Exception as error:
+            return cls(type(error).__name__, Words(f"{type(error).__name__}: {error}"))
+
+
+def _changed(was: Live, now: Any) -> bool:
+    if is_leaf(was.root) or is_leaf(now):
+        return was.root is not now and _Given.of(None, was.root).token != _Given.of(None, now).token
+    return bool(gaps(was, Live(now)))
+
+
+def _ranked(found: list[Gap]) -> list[Gap]:
+    """Return what may be the cause of a difference, the likeliest first."""
+    ranks = {"value": 0, "missing": 1, "unfilled": 2, "order": 3, "shared": 4}
+    likely = [gap for gap in found if gap.kind != "missing" or not (gap.live is MISSING or callable(gap.live))]
+    return sorted(likely, key=lambda gap: ranks[gap.kind])
+
+
+class _GlobalGenerators:
+    """The global generators as they stand."""
+
+    def __init__(self) -> None:
+        self._states = self._now()
+
+    @staticmethod
+    def _now() -> tuple[Any, Any]:
+        return random.getstate(), np.random.get_state()
+
+    def drawn(self) -> tuple[str, ...]:
+        """Return the names of those that do not stand there any more."""
+        (python, numpy), (python_now, numpy_now) = self._states, self._now()
+        names = ["random's global generator"] if python != python_now else []
+        moved = numpy[2:] != numpy_now[2:] or not np.array_equal(numpy[1], numpy_now[1])
+        return tuple(names + ["numpy.random's global generator"] * moved)
+
+    def put_back(self) -> None:
+        """Put them back, where a step moved them."""
+        if self.drawn():
+            random.setstate(self._states[0])
+            np.random.set_state(self._states[1])

@@ -1,0 +1,70 @@
+"""The trial at the start of a recording: whether there is one, and what it says to the user."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ..engine.trial import Finding, Trial
+from ..errors import ArgumentError, LossyStateError, NondeterministicStepError, UnchangedStateWarning
+from .options import Options
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+def trial_of(init_state: Any, options: Options) -> Trial | None:
+    """Return the trial of a recording that begins with `init_state`, None where there is to be none.
+
+    Raises
+    ------
+    ArgumentError
+        If ``options.lossy`` is neither word.
+    """
+    if options.lossy not in ("refuse", "accept"):
+        raise ArgumentError("lossy", options.lossy, "'refuse' or 'accept'")
+    accept = options.lossy == "accept"
+    if not options.trial and not accept:
+        return None
+    return Trial(init_state, time.perf_counter, tell, accept, bool(options.trial))
+
+
+def tell(finding: Finding) -> None:
+    """Warn of what a trial found that is no error, at the line of the user's that began the recording."""
+    warnings.warn(UnchangedStateWarning(finding.step, finding.culprits), stacklevel=_user_level())
+
+
+def _user_level() -> int:
+    """Return how far above the caller the first frame is that is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def error_of(finding: Finding) -> LossyStateError | NondeterministicStepError:
+    """Return the error that a finding is."""
+    if finding.kind == "lossy":
+        return LossyStateError(
+            finding.path,
+            finding.step,
+            finding.live,
+            finding.restored,
+            finding.cause,
+            finding.name,
+            finding.stored_at,
+            finding.others,
+            finding.shows,
+        )
+    return NondeterministicStepError(
+        finding.block,
+        finding.step,
+        finding.path,
+        finding.live,
+        finding.restored,
+        exact=True,
+        global_rng=finding.generators,
+        hidden=finding.culprits,
+    )
