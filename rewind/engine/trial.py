@@ -265,7 +265,7 @@ class _Way:
         self.middles: dict[int, _Middle] = {}
         self.n = 0
         self.error: BaseException | None = None
-        self.end: Live | None = None
+        self.lives: dict[int, Live] = {}  # a step after each place where a way begins, and at the end
         self.values: dict[str, Any] = {}
 
 
@@ -351,10 +351,13 @@ class _Ways:
             if way.n == n:
                 first = self._clock()  # what the first step takes may be imports, or a compiler
             way.n = look
+            if self.deep and (look == n + 1 or (middles and look - 1 in way.middles)):
+                way.lives[look] = Live(place.state)
             latest = max((i for i in way.middles if 2 * i <= look), default=0)
             way.middles = {i: middle for i, middle in way.middles.items() if i >= latest}
+            way.lives = {i: live for i, live in way.lives.items() if i == n + 1 or i > latest}
         if self.deep and way.error is None:
-            way.end = Live(place.state)
+            way.lives[way.n] = Live(place.state)
             way.values = {name: _Given.of(metric, place.state) for name, metric in self.bench.metrics.items()}
         return way
 
@@ -370,17 +373,19 @@ class _Ways:
         return None
 
     def lost(self, live: _Way, restored: _Way, noise: set[str]) -> list[Gap]:
-        """Return what is another value at the end of two ways, in memory; `noise` are paths that do not count."""
-        if live.end is None or restored.end is None or not (live.end.whole and restored.end.whole):
-            return []
-        found = gaps(live.end, restored.end)
-        return [gap for gap in found if gap.kind == "value" and not gap.chosen and gap.path not in noise]
+        """Return what is another value in memory on two ways; `noise` are paths that do not count."""
+        for i, one in restored.lives.items():
+            if i in live.lives and one.whole and live.lives[i].whole:
+                found = [gap for gap in gaps(live.lives[i], one) if gap.kind == "value" and not gap.chosen]
+                found = [gap for gap in found if gap.path not in noise]
+                if found:
+                    return found
+        return []
 
     def noise(self, one: _Way, other: _Way) -> set[str]:
         """Return the paths at which two ways from one stored state differ in memory: clocks, numbers of objects."""
-        if one.end is None or other.end is None:
-            return set()
-        return {gap.path for gap in gaps(one.end, other.end)}
+        both = [(one.lives[i], other.lives[i]) for i in one.lives if i in other.lives]
+        return {gap.path for pair in both for gap in gaps(*pair)}
 
     def metric(self, one: _Way, other: _Way) -> str | None:
         """Return a metric that gives something else at the end of two ways."""
@@ -640,9 +645,9 @@ class _First(_Ways):
             or not all(same(self.row, row) for way in (live, restored) for row in way.rows.values())
         ):
             return None
-        if self.deep and live.end is not None:
+        if self.deep and live.n in live.lives:
             noise = self.noise(restored, self.go(self._restored, self.looks(live.n)))
-            moved = [gap for gap in gaps(self.before, live.end) if gap.kind == "value" and not gap.chosen]
+            moved = [gap for gap in gaps(self.before, live.lives[live.n]) if gap.kind == "value" and not gap.chosen]
             moved = [gap for gap in moved if gap.path not in noise]
             if moved and self.own:
                 first, others = moved[0], tuple(gap.path for gap in moved[1:4])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import collections
-import datetime
 import decimal
 import enum
 import fractions
@@ -45,10 +44,6 @@ _LEAVES: tuple[Any, ...] = (
     np.dtype,
     np.ufunc,
     enum.Enum,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    datetime.tzinfo,
     decimal.Decimal,
     fractions.Fraction,
     pathlib.PurePath,
@@ -173,6 +168,8 @@ def is_leaf(value: Any) -> bool:
     if kind is types.BuiltinFunctionType:
         owner = value.__self__
         return owner is None or isinstance(owner, (types.ModuleType, type))
+    if kind.__module__ in ("datetime", "zoneinfo"):
+        return True
     # A subclass of a leaf may have attributes.
     return isinstance(value, _LEAVES) and (not kind.__dictoffset__ or isinstance(value, _NAMED))
 

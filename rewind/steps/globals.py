@@ -55,6 +55,10 @@ def _names(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name in _global_names(function.__code__):
         if name in function.__globals__:
             yield f"{function.__module__}.{name}", function.__globals__[name]
+            module = function.__globals__[name]
+            if isinstance(module, types.ModuleType):
+                inside = vars(module)
+                yield from ((f"{module.__name__}.{x}", inside[x]) for x in function.__code__.co_names if x in inside)
 
 
 def _global_names(code: types.CodeType) -> list[str]:

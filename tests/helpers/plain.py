@@ -445,6 +445,8 @@ def part() -> dict[str, np.ndarray]:
     return {"a": a, "b": a[1:]}
 
 
+#: Hazards that the trial refuses or warns of: storing loses something, or nothing changes. Replays agree all the same.
+UNFAITHFUL = {"None", "a view of another leaf", "a cache that a pickle drops", "a dataclass that drops a cache"}
 #: step, and what makes its state 0: every one can be recorded with either backend.
 HAZARDS: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
     "a walk": (walk, lambda: 0),

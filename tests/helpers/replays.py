@@ -165,7 +165,7 @@ def fail(x: int, rng: random.Random) -> int:
 
 def empty() -> rewind.Run[Any]:
     """States without a single number in them."""
-    return rewind.record(stay, {"a": [], "b": None, "c": np.zeros((0, 3))}, 10, 0)
+    return rewind.record(stay, {"a": [], "b": None, "c": np.zeros((0, 3))}, 10, 0, trial=False)
 
 
 def stay(x: Any, rng: Any) -> Any:

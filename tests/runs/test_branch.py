@@ -419,7 +419,8 @@ def widening(x, rng):
 )
 @pytest.mark.parametrize("n", [1, 6, 12, 13, 29])
 def test_so_are_those_of_states_that_are_kept_otherwise(step, init, observe, n, tmp_path):
-    run, short = (rewind.record(step, init, k, 5, block_size=6, observe=observe) for k in (30, n))
+    trial = init is not None  # the last one changes nothing, as it is meant to
+    run, short = (rewind.record(step, init, k, 5, block_size=6, observe=observe, trial=trial) for k in (30, n))
     assert file_of(first_states(run, n), tmp_path / "cut") == file_of(short, tmp_path / "short")
 
 
@@ -460,7 +461,7 @@ def test_another_step_function_inherits_the_parameters_it_has_and_no_others():
         return x + scale * rng.random() + drift
 
     run = rewind.record(drifting, 0.0, 20, 1, params={"drift": 2.0, "scale": 3.0})
-    assert run.branch(5, step_fn=lambda x, rng: x).params == {}
+    assert run.branch(5, step_fn=lambda x, rng: x + 1).params == {}
     assert run.branch(5, step_fn=lambda x, rng, scale: x + scale).params == {"scale": 3.0}
     assert run.branch(5, step_fn=lambda x, rng, **given: x + given["drift"]).params == {"drift": 2.0, "scale": 3.0}
     assert run.branch(5).params == {"drift": 2.0, "scale": 3.0}

@@ -136,7 +136,7 @@ def test_a_step_that_does_not_give_the_past_again_is_not_gone_on_with(tmp_path):
         return x + calls[0] * rng.random()
 
     with pytest.raises(rewind.NondeterministicReplayError):
-        rewind.record(counting, 0.0, 100, 1).extend(200)
+        rewind.record(counting, 0.0, 100, 1, trial=False).extend(200)
 
 
 def test_a_metric_that_is_not_the_one_observed_is_not_gone_on_with(tmp_path):

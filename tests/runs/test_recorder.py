@@ -348,7 +348,7 @@ def test_a_step_that_differs_is_found_where_that_was_asked_for():
         calls[0] += 1
         return x + calls[0]
 
-    recorder = rewind.Recorder(step, 0, 7, block_size=10, self_check=True)
+    recorder = rewind.Recorder(step, 0, 7, block_size=10, self_check=True, trial=False)
     with pytest.raises(rewind.NondeterministicStepError) as caught:
         recorder.advance(50)
     assert caught.value.run is not None
@@ -503,7 +503,7 @@ def test_a_recorder_goes_on_from_a_finished_file(tmp_path):
 def test_a_recorder_goes_on_from_what_record_left(tmp_path):
     path = tmp_path / "run.replay"
     with pytest.raises(rewind.StepError):
-        rewind.record(Halting(walk, 55), 0, 100, 7, path=path)
+        rewind.record(Halting(walk, 55), 0, 100, 7, path=path, trial=False)
     recorder = rewind.Recorder.resume(path, Halting(walk))
     assert 50 <= recorder.t <= 55
     run = recorder.advance(250 - recorder.t).finish()

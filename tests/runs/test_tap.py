@@ -61,7 +61,7 @@ def series(run, start=0):
 
 
 def tapped(tap, step=noisy, init=0.0, n=N, path=None, **options):
-    named = {"block_size": BLOCK, "observe": OBSERVE, **options}
+    named = {"block_size": BLOCK, "observe": OBSERVE, "trial": False, **options}  # calls of the step are counted
     plan, row = make_plan(step, init, n, 5, Options(**named))
     return run_plan(Run, replace(plan, tap=tap), row, Options(path=path))
 

@@ -61,9 +61,11 @@ def test_views_of_one_memory_are_named():
         return state
 
     data = np.zeros((5, 3))
-    _, found = warned(step, {"data": data, "pos": data[:, :2]}, 9)
+    _, found = warned(step, {"data": data, "pos": data[:, :2]}, 9, trial=False)
     assert [category for category, _ in found] == [rewind.SharedMemoryWarning]
     assert found[0][1].startswith("['data'] and ['pos'] of the state share memory")
+    with pytest.warns(rewind.SharedMemoryWarning), pytest.raises(rewind.LossyStateError, match="share memory"):
+        rewind.record(step, {"data": data, "pos": data[:, :2]}, 9, 1)
     apart = np.zeros(6)
     assert warned(step, {"data": apart[::2], "pos": apart[1::2]}, 9)[1] == []  # interleaved, but not shared
     assert warned(step, {"data": data.copy(), "pos": data}, 9)[1] == []

@@ -16,6 +16,7 @@ import pytest
 from helpers.plain import (
     BACKENDS,
     HAZARDS,
+    UNFAITHFUL,
     Counting,
     branch_seed,
     bytes_of,
@@ -35,6 +36,10 @@ hazards = pytest.mark.parametrize("hazard", HAZARDS)
 backends = pytest.mark.parametrize("backend", BACKENDS)
 SEEDS = [0, 1, 2**32, 2**64 - 1, 2**64, 2**128 + 1, 10**200, 10**4500]
 SIZES = [(1, 1), (2, 1), (2, 2), (6, 7), (7, 7), (8, 7), (15, 1), (15, 2), (23, 7), (15, 40)]
+
+
+def record(hazard, step, init, n, seed, **options):
+    return rewind.record(step, init, n, seed, trial=hazard not in UNFAITHFUL, **options)
 
 
 def shuffled(n, seed=1):
@@ -57,7 +62,7 @@ def assert_is(run, expected, seed=1):
 def test_a_recording_is_the_plain_loop_byte_for_byte(hazard, backend):
     step, make = HAZARDS[hazard]
     for n, b in SIZES:
-        run = rewind.record(step, make(), n, 5, block_size=b, backend=backend)
+        run = record(hazard, step, make(), n, 5, block_size=b, backend=backend)
         assert run.block_size == b and run.n_checkpoints == -(-n // b)
         assert_is(run, loop(step, make(), n, 5, b, backend), seed=n * b)
         assert run.verify(full=True) is True
@@ -67,7 +72,7 @@ def test_a_recording_is_the_plain_loop_byte_for_byte(hazard, backend):
 @backends
 def test_a_recording_survives_a_file(hazard, backend, tmp_path):
     step, make = HAZARDS[hazard]
-    run = rewind.record(step, make(), 23, 6, block_size=7, backend=backend)
+    run = record(hazard, step, make(), 23, 6, block_size=7, backend=backend)
     run.save(tmp_path / "a.replay")
     loaded = rewind.load(tmp_path / "a.replay", step, allow_pickle=True)
     assert_is(loaded, loop(step, make(), 23, 6, 7, backend))
@@ -86,7 +91,7 @@ def test_a_recording_survives_a_file(hazard, backend, tmp_path):
 @backends
 def test_self_check_passes_what_is_a_function_of_state_and_rng(hazard, backend):
     step, make = HAZARDS[hazard]
-    run = rewind.record(step, make(), 15, 5, block_size=4, backend=backend, self_check=True)
+    run = record(hazard, step, make(), 15, 5, block_size=4, backend=backend, self_check=True)
     assert bytes_of(run) == bytes_of(loop(step, make(), 15, 5, 4, backend))
 
 
@@ -95,7 +100,7 @@ def test_self_check_passes_what_is_a_function_of_state_and_rng(hazard, backend):
 def test_a_fork_with_the_same_noise_is_its_parent_wherever_it_starts(hazard, backend, tmp_path):
     step, make = HAZARDS[hazard]
     n, b = 17, 5
-    run = rewind.record(step, make(), n, 9, block_size=b, backend=backend)
+    run = record(hazard, step, make(), n, 9, block_size=b, backend=backend)
     want = bytes_of(loop(step, make(), n, 9, b, backend))
     for t in range(n):
         fork = run.branch(t, noise="same")
@@ -121,10 +126,10 @@ def test_a_fork_with_the_same_noise_is_its_parent_wherever_it_starts(hazard, bac
 def test_an_extended_run_is_the_longer_recording(hazard, backend, tmp_path):
     step, make = HAZARDS[hazard]
     want = bytes_of(loop(step, make(), 25, 3, 6, backend))
-    whole = rewind.record(step, make(), 25, 3, block_size=6, backend=backend)
+    whole = record(hazard, step, make(), 25, 3, block_size=6, backend=backend)
     whole.save(tmp_path / "whole.replay")
     for goes in ([25], [13, 18, 19, 25]):
-        run = rewind.record(step, make(), 1, 3, block_size=6, backend=backend)
+        run = record(hazard, step, make(), 1, 3, block_size=6, backend=backend)
         for n in goes:
             before = run
             run = run.extend(n)
@@ -140,7 +145,7 @@ def test_a_thinned_run_keeps_every_state(hazard, tmp_path):
     step, make = HAZARDS[hazard]
     n = 60
     want = bytes_of(loop(step, make(), n, 3, 2))
-    run = rewind.record(step, make(), 5, 3, block_size=2).extend(31).extend(n)
+    run = record(hazard, step, make(), 5, 3, block_size=2).extend(31).extend(n)
     assert run._recording.stride > 1 and run.n_checkpoints <= 2 * math.sqrt(n)
     run.save(tmp_path / "thin.replay")
     run = rewind.load(tmp_path / "thin.replay", step, allow_pickle=True)
@@ -156,7 +161,7 @@ def test_a_thinned_run_keeps_every_state(hazard, tmp_path):
 def test_what_is_handed_out_is_private(hazard):
     step, make = HAZARDS[hazard]
     init = make()
-    run = rewind.record(step, init, 12, 3, block_size=5)
+    run = record(hazard, step, init, 12, 3, block_size=5)
     want = bytes_of(loop(step, make(), 12, 3, 5))
     spoil(init)
     for t in shuffled(12):
@@ -265,7 +270,7 @@ def test_the_default_block_is_the_root_of_the_length(n):
 def test_no_order_of_questions_changes_an_answer(hazard, backend, seed, n, b, asks):
     step, make = HAZARDS[hazard]
     want = bytes_of(loop(step, make(), n, seed, b, backend))
-    run = rewind.record(step, make(), n, seed, block_size=b, backend=backend)
+    run = record(hazard, step, make(), n, seed, block_size=b, backend=backend)
     iterator, at = iter(run), 0
     for kind, t, k in asks:
         t %= n
@@ -361,7 +366,8 @@ BOTH = """
     observe = {"n": lambda s: 1.0, "v": lambda s: [0.1, 1e9]}
     for name, (step, make) in HAZARDS.items():
         for backend in BACKENDS:
-            run = rewind.record(step, make(), 23, 5, block_size=6, backend=backend, observe=observe)
+            options = {"backend": backend, "observe": observe, "trial": False}
+            run = rewind.record(step, make(), 23, 5, block_size=6, **options)
             made = {"run": run, "same": run.branch(8, noise="same"), "fork": run.branch(8), "long": run.extend(200)}
             found |= {f"{name} {backend} {kind}": one.content_hash() for kind, one in made.items()}
         found[name] = hashlib.blake2b(replay_file.to_bytes(run._recording)).hexdigest()

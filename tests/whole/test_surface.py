@@ -120,14 +120,13 @@ DIFFERENCES = {
     "names/load": "check= says whether the first replay is compared, classes= which classes take its states",
     "names/native_step": "version= names the version of code that no file tells of",
     "command/verbs/run/--backend/default": "python still, where none is given: --resume tells whether one is",
-    "names/record": "resume=True: the same call begins, goes on, or is done; allow_pickle= for that",
+    "names/record": "resume=True: the same call begins, goes on, or is done; allow_pickle= for that; trial, lossy",
     "names/plain_loop": "new: the oracle of a recording, for their tests and ours",
     "names/LossyStateError": "new: what the trial refuses",
     "names/UnchangedStateWarning": "new: what the trial warns of",
     "names/Recorder/new": "`trial` and `lossy`",
     "names/Run/members/branch": "`trial` and `lossy`, of another step function",
     "names/TrackedRun/members/record": "`trial` and `lossy`",
-    "names/record": "`trial` and `lossy`",
     "command/verbs/run": "`--no-trial` and `--lossy`",
 }
 #: Annotations may spell a type in another way.
