@@ -148,9 +148,9 @@ class Trial:
         ------
         TrialFailed
         """
-        live, self.live = self.live, None
+        live, self.live = self.live, MISSING
         n = min(STEPS, n_steps - 1)
-        if n < 1 or not self._wanted:
+        if n < 1 or not self._wanted or live is MISSING:
             return
         began, generators = self._clock(), _GlobalGenerators()
         try:
@@ -548,9 +548,8 @@ class _First(_Ways):
 
     def found(self) -> Finding | None:
         """Go the ways, and return what they tell."""
-        if self.deep:
-            for path, name in self.before.global_generators():
-                return Finding("lossy", 0, 0, path, Words(name), Words("a copy of it"), "generator", name)
+        for path, name in self.before.global_generators():
+            return Finding("lossy", 0, 0, path, Words(name), Words("a copy of it"), "generator", name)
         try:
             return self._found()
         finally:

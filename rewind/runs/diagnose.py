@@ -260,7 +260,7 @@ class _Exam:
     def _timed(self, n: int) -> bool:
         """Go `n` steps from state 0; return whether they could be made."""
         draws = Draws(self.plan.seed, self.plan.backend)
-        changes = {"n_steps": n + 1, "block_size": -(-(n + 1) // 4), "draws": draws, "snapshots": None}
+        changes = {"n_steps": n + 1, "block_size": -(-(n + 1) // 4), "draws": draws, "snapshots": None, "trial": None}
         plan = replace(self.plan, **changes)  # type: ignore[arg-type]
         began = time.perf_counter()
         try:
