@@ -636,7 +636,8 @@ def test_statistics_are_right_after_a_step_that_was_mended(at, tmp_path):
         recorder.advance(60)
     broken[0] = False
     recorder.advance(100 - recorder.t)
-    assert len(rewind.load(tmp_path / "r.replay", step, observe=observe)) == 101
+    with pytest.warns(rewind.StepSourceWarning, match="broken changed"):
+        assert len(rewind.load(tmp_path / "r.replay", step, observe=observe)) == 101
     same(recorder.finish(), rewind.record(step, 0, 101, 7, block_size=10, observe=observe))
 
 
