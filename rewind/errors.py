@@ -452,18 +452,36 @@ class StepError(RewindError, RuntimeError):
     def __init__(self, t: int, error: BaseException | None, run: Any = None) -> None:
         self.t, self.run, self.way = t, run, ""
         raised = None if error is None else f"step_fn raised {type(error).__name__} at step {t}: {said(error)}"
-        self.what = raised or self._what(t)
+        self.what = _advised(raised or self._what(t), _other_backend(error))
         if run is not None and len(run) > t:
             self.way = f"The finished part is in .run: .run.get({t}) is the state it was given"
         elif run is not None:
             self.way = f"Steps 0 to {len(run) - 1} are in .run; the replay does not reach step {t} again"
         super().__init__(self.what)
 
+    def say_restored(self, step: int, how: str) -> None:
+        """Say that the object was restored, by `how`: a pickle or the codec."""
+        self.what += f". The object it was given was restored at step {step}, from what {how} keeps of it"
+        self.what += ": is all there that the step reads?"
+
     def _what(self, t: int) -> str:
         return f"step_fn failed at step {t}"
 
     def __str__(self) -> str:
         return _advised(self.what, self.way)
+
+
+def _other_backend(error: BaseException | None) -> str:
+    """Return what to do where a step asked its rng for what only that of the other backend has."""
+    text = "" if error is None else said(error)
+    known = "rng is a random.Random here, and numpy's methods are those of a numpy.random.Generator: pass "
+    if isinstance(error, AttributeError) and ("'FastRandom' object" in text or "'Random' object" in text):
+        return f'{known}backend="numpy"'
+    if isinstance(error, TypeError) and ("andom.random() takes no arg" in text or "Random.choice()" in text):
+        return f'{known}backend="numpy"'
+    if isinstance(error, AttributeError) and ("'FastGenerator' object" in text or ".Generator' object" in text):
+        return 'rng is a numpy.random.Generator here; backend="python" gives a random.Random'
+    return ""
 
 
 class StepReturnError(StepError, TypeError):
@@ -850,17 +868,40 @@ class NondeterminismError(RewindError, RuntimeError):
         if hidden:
             text += f". step_fn writes {_listed(hidden)}, which is no part of its state: hidden state"
         if global_rng:
-            text += f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given"
+            text += (
+                f". step_fn drew from {' and '.join(global_rng)}; draw from the rng it is given{_seeding(global_rng)}"
+            )
         elif meddler is not None:
             text += f". metric {meddler[0]!r} changed the state it was given at step {meddler[1]}; it may only look"
         elif exact or not other:
             text += ". step_fn depends on something that is not its state, rng or params"
+        if _last_bits(expected, got):
+            text += (
+                ". The two differ in their last bits only: as sums in another order do, or another version of numpy or "
+                "of a C library, another processor, another number of threads"
+            )
         if not exact and not changes:
             text += _salted(self.recorded.get("hash_seed"), self.present.get("hash_seed"))
         super().__init__(text)
 
     def _differs(self, name: str) -> bool:
         return self.recorded.get(name, "") != self.present.get(name, "") != ""
+
+
+def _seeding(generators: tuple[str, ...]) -> str:
+    """Return what to do inside a library that cannot draw from rng, as a clause."""
+    ways = {
+        "random's": "random.seed(n)",
+        "numpy.random's": "numpy.random.seed(n)",
+        "numba's": "a compiled function that calls numpy.random.seed(n), or random.seed(n)",
+        "torch's": "torch.manual_seed(n)",
+    }
+    said = [way for name, way in ways.items() if any(generator.startswith(name) for generator in generators)]
+    seeds = ", and ".join(said) or "its own seeding"
+    return (
+        f". Inside a library that cannot, seed it in each step: {seeds}, with n = rng.randrange(2**32), or "
+        'int(rng.integers(2**32)) with backend="numpy"'
+    )
 
 
 def _salted(recorded: str | None, present: str | None) -> str:
@@ -956,9 +997,11 @@ def _component(component: tuple[int, ...]) -> str:
 
 def _last_bits(a: object, b: object) -> bool:
     """Return whether two floats differ by some units in the last place."""
-    if not isinstance(a, float) or not isinstance(b, float):
+    if type(a) is not type(b) or not type(a).__name__.startswith("float"):
         return False
-    return a != b and abs(a - b) <= 1e-13 * max(abs(a), abs(b)) < float("inf")
+    x, y = float(a), float(b)  # type: ignore[arg-type]
+    units = 1e-13 if type(a).__name__ in ("float", "float64") else 1e-6
+    return x != y and abs(x - y) <= units * max(abs(x), abs(y)) < float("inf")
 
 
 class ArtifactError(RewindError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random as global_random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +11,11 @@ from ..kernel import Turn
 from ..metrics.guard import Mutation, guarded_metrics
 from ..metrics.metric import as_values
 from ..metrics.table import TableDifference, TableRows
-from ..state.codec import Row
+from ..state.codec import Row, StateCodec
 from ..state.columns import Array
-from ..state.difference import Description, first_difference
+from ..state.difference import Description, Difference, first_difference
 from ..state.frozen import frozen
+from ..steps.global_generators import drawn_from
 from ..steps.memory import Form, table
 from ..steps.raised import found_already
 from ..steps.step import Step
@@ -359,20 +359,30 @@ def find_mismatch(cursor: Cursor, block: int, step: int, expected: Row | None, g
 
 def _described(cursor: Cursor, block: int, step: int, expected: Row | None, got: Row) -> Mismatch:
     codec = cursor.recording.checkpoints.codec
-    before = _global_generators()
-    replays = first_replay_difference(cursor, block, step)
-    drawn = tuple(name for name, state in _global_generators().items() if state != before[name])
+    replays, drawn = drawn_from(lambda: first_replay_difference(cursor, block, step))
     if replays is not None:
         t, a, b = replays
-        difference = first_difference(codec.tree(a), codec.tree(b))
+        difference = _difference(codec, a, b)
         if difference is not None:
             return Mismatch(block, t, difference.path, difference.expected, difference.got, True, drawn)
     if expected is None:
         digest = "a state with another digest"
         return Mismatch(block, step, "", Description(digest), codec.tree(got), False, drawn)
-    difference = first_difference(codec.tree(expected), codec.tree(got))
+    difference = _difference(codec, expected, got)
     assert difference is not None
     return Mismatch(block, step, difference.path, difference.expected, difference.got, False, drawn)
+
+
+def _difference(codec: StateCodec, a: Row, b: Row) -> Difference | None:
+    """Return where two rows differ: in the states they stand for, where they are bytes that a codec made."""
+    found = first_difference(codec.tree(a), codec.tree(b))
+    if found is None or codec.user is None or not isinstance(found.expected, bytes):
+        return found
+    try:
+        inside = first_difference(codec.decode(a), codec.decode(b))
+    except Exception:  # of the codec, or a state that has no digest
+        return found
+    return found if inside is None else inside
 
 
 def first_replay_difference(
@@ -408,11 +418,3 @@ def first_replay_difference(
                 return cursor.t, rows[i], row
             i += 1
     return None
-
-
-def _global_generators() -> dict[str, Any]:
-    numpy_state: Any = np.random.get_state()
-    return {
-        "random's global generator": global_random.getstate(),
-        "numpy.random's global generator": (numpy_state[1].tobytes(), numpy_state[2:]),
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,10 +66,12 @@ def resolve_one(
     step: int = 0,
     numbers: bool = True,
     known: Mapping[str, MetricFunction | None] | None = None,
+    observed: Collection[str] = (),
 ) -> MetricFunction | None:
     """Return one metric as a function, tried on a copy of the state at `step`; with `numbers` it must give numbers.
 
-    A name that the state does not have may be that of an observed metric in `known`.
+    A name that the state does not have may be that of an observed metric in `known`; the functions of those in
+    `observed` may be missing.
     """
     if isinstance(metric, str):
         if isinstance(init_state, Mapping) or (
@@ -90,6 +92,10 @@ def resolve_one(
         if isinstance(metric, str) and isinstance(error, (KeyError, AttributeError, ValueError)):
             if known is not None and metric in known:
                 return resolve_one(name, known[metric], init_state, codec, step, numbers)
+            if metric in observed:
+                problem = "was observed while recording, and a file holds no functions"
+                cure = f"rewind.load(path, step_fn, observe={{{metric!r}: function}}), or run.observed[{metric!r}] and "
+                raise MetricError(name, step, problem, f"{cure}run.overview({metric!r}) for what is kept") from None
             raise MetricError(name, step, f"is no attribute or key of the state{_has(state)}", "one it has") from None
         raise MetricError(name, step, f"raised {type(error).__name__}: {error}") from error
     if numbers:

@@ -8,12 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import MetricError
 from ..state.columns import Array
 from ..state.digest import digest
 from .autocovariance import Lagged
 from .histogram import Histogram
 from .metric import as_values
 from .moments import Moments, ScalarMoments, VectorMoments
+
+#: What to draw instead of statistics.
+_TO_DRAW = (
+    "run.overview(name), a row for each block with its mean, min and max, or run.series(f), a value for each step; a "
+    "number of these statistics is stats.mean, stats.max and so on"
+)
 
 
 class Stats(Mapping[str, Any]):
@@ -67,6 +74,9 @@ class Stats(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        raise MetricError("observed", None, "is statistics of the whole run, and no values to draw", _TO_DRAW)
 
     def __repr__(self) -> str:
         return f"Stats({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"

@@ -43,6 +43,15 @@ def slice_of(value: slice) -> slice:
 
 def seed_of(value: object) -> int:
     """Return a master seed: an integer of any size, not negative."""
+    advice = ""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        advice = 'One for a list: int.from_bytes(numpy.random.SeedSequence(seed).generate_state(4).tobytes(), "little")'
+    elif isinstance(value, np.random.SeedSequence):
+        advice = "Its integer is seed.entropy, where it has no spawn_key; else make one of seed.generate_state(4)"
+    elif isinstance(value, (np.random.Generator, np.random.BitGenerator)) or hasattr(value, "getrandbits"):
+        advice = "Draw one from it: int(rng.integers(2**63)), or rng.getrandbits(128)"
+    if advice:
+        raise ArgumentTypeError("seed", value, "an integer >= 0", advice)
     return integer("seed", value, 0)
 
 

@@ -143,6 +143,10 @@ def stopped_error(
         return StepReturnError(error.t, run)
     if isinstance(error, StepError):
         new, cause = StepError(error.t, error.__cause__, run), error.__cause__
+        codec = stopped.recording.checkpoints.codec
+        if isinstance(cause, (AttributeError, LookupError, TypeError)) and (codec.layout is None or codec.user):
+            restored = error.t - error.t % stopped.recording.block_size
+            new.say_restored(restored, "the codec" if codec.user else "a pickle")
     elif isinstance(error, KeyboardInterrupt):
         path, signal = (output.path, str(error) or None) if output is not None else (None, None)
         new, cause = RecordingInterrupted(run._trajectory.n_steps - 1, n_steps, run, path, signal), error

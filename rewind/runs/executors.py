@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,7 @@ class _Pools:
 def _require_option(executor: Any, workers: int | None) -> None:
     """Refuse what is neither an executor, nor a callable without arguments, nor a number of workers."""
     if workers is not None:
-        integer("workers", workers, 1)
+        _require_children(integer("workers", workers, 1))
         if executor is not None:
             raise ArgumentError("workers", workers, "no number of workers where executor= is given")
     if executor is None or (hasattr(executor, "submit") and not isinstance(executor, type)):
@@ -71,6 +72,15 @@ def _require_option(executor: Any, workers: int | None) -> None:
         raise ArgumentTypeError("executor", executor, _EXPECTED, advice) from None
     except ValueError:  # some builtins have no signature; the call will tell
         pass
+
+
+def _require_children(workers: int) -> None:
+    """Refuse processes within a worker of a pool, which may have none of its own."""
+    process = sys.modules.get("multiprocessing.process")
+    if workers > 1 and process is not None and process.current_process().daemon:
+        advice = "A worker of multiprocessing.Pool may start no processes: use concurrent.futures.ProcessPoolExecutor "
+        advice += "for the outer pool, or threads here: executor=concurrent.futures.ThreadPoolExecutor(n)"
+        raise ArgumentError("workers", workers, "1 inside a worker of a pool", advice)
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def branches(
     assert trajectory.step is not None
     step.require_branch(trajectory.step, recording.checkpoints.codec, codec, state)
     name, row = label(metric), codec.encode(state)
-    function = resolve_one(name, metric, state, codec, 0, True, trajectory.metrics)
+    function = resolve_one(name, metric, state, codec, 0, True, trajectory.metrics, trajectory.recording.metrics)
     shape = as_values(name, [state if function is None else function(codec.decode(row))], 0).shape[1:]
     grid = recording.origin.grid + point
     seeds = [fork_seed(master, grid, i) for i in range(count)]

@@ -157,7 +157,9 @@ def _before(trajectory: Trajectory, before: int | None) -> int:
 
 def _function(trajectory: Trajectory, f: Metric, t: int) -> Callable[[Any], Any] | None:
     codec = trajectory.recording.checkpoints.codec
-    return resolve_one(label(f), f, trajectory.reader.get(t), codec, t, False, trajectory.metrics)
+    return resolve_one(
+        label(f), f, trajectory.reader.get(t), codec, t, False, trajectory.metrics, trajectory.recording.metrics
+    )
 
 
 def _candidates(trajectory: Trajectory, cond: ConditionOption, first: int, end: int) -> tuple[Sequence[Stretch], Test]:

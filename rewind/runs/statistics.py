@@ -33,7 +33,9 @@ def series(trajectory: Trajectory, f: Metric, start: int, stop: int | None, ever
     if first >= end:
         return stacked(values)
     codec = trajectory.recording.checkpoints.codec
-    function = resolve_one(label(f), f, trajectory.reader.get(first), codec, first, False, trajectory.metrics)
+    function = resolve_one(
+        label(f), f, trajectory.reader.get(first), codec, first, False, trajectory.metrics, trajectory.recording.metrics
+    )
     if trajectory.step is None:  # the stored states are available all the same
         values = [_value(function, state) for state in trajectory.reader.states(range(first, end, stride))]
         return stacked(values)
@@ -154,7 +156,7 @@ def _measure(
         raise ArgumentTypeError("a name in f", name, "a str")
     state, codec = trajectory.reader.get(first), trajectory.recording.checkpoints.codec
     trajectory.reader.cursor("stats")
-    function = resolve_one(name, metric, state, codec, first, True, trajectory.metrics)
+    function = resolve_one(name, metric, state, codec, first, True, trajectory.metrics, trajectory.recording.metrics)
     array = as_values(name, [_value(function, state)], first)
     shape = array.shape[1:]
     if shape and (lag is not None or edges is not None):

@@ -186,8 +186,18 @@ def from_pickle(data: bytes) -> Any:
         raise StateError(
             "",
             f"a checkpoint that cannot be unpickled here ({type(error).__name__}: {error})",
-            "make the classes of the state importable, as they were in the recording program",
+            _cure_of(error),
         ) from error
+
+
+def _cure_of(error: Exception) -> str:
+    """Return what to do where a pickle cannot be read: its classes are missing, or fail themselves."""
+    if isinstance(error, ImportError) or (isinstance(error, AttributeError) and "Can't get attribute" in str(error)):
+        return "make the classes of the state importable, as they were in the recording program"
+    return (
+        "the unpickling of a class of the state failed by itself, as copy.deepcopy of it would. Mend its __reduce__, "
+        "__setstate__ or __init__, or pass codec=(encode, decode), where encode makes a tree of arrays and plain values"
+    )
 
 
 def shared_memory(state: Any) -> tuple[str, str] | None:

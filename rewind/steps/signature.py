@@ -91,6 +91,7 @@ def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]
     call = ", ".join(["state", "rng", *(f"{name}={value!r}" for name, value in params.items())])
     if not callable(step_fn):
         raise ArgumentTypeError("step_fn", step_fn, f"a callable: step_fn({call}) -> state")
+    _require_function(step_fn, call)
     try:
         signature = inspect.signature(step_fn)
     except (ValueError, TypeError):  # some builtins have none; the first call will tell
@@ -98,7 +99,34 @@ def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]
     try:
         signature.bind(None, None, **params)
     except TypeError:
-        raise ArgumentTypeError(
-            "step_fn", step_fn, f"a callable that takes ({call})", f"Its signature is {signature}"
-        ) from (None)
+        advice, names = f"Its signature is {signature}", parameter_names(step_fn)
+        unknown = [name for name in params if names is not None and name not in names]
+        if unknown:
+            has = f"the parameters {', '.join(names or ())}" if names else "no parameters besides state and rng"
+            advice = f"{' and '.join(unknown)} is none of its parameters: it has {has}. {advice}"
+        raise ArgumentTypeError("step_fn", step_fn, f"a callable that takes ({call})", advice) from None
     return step_fn  # type: ignore[no-any-return]
+
+
+def _require_function(step_fn: Any, call: str) -> None:
+    """Refuse what gives a coroutine or a generator when it is called: nothing of it would run."""
+    called: Any = step_fn
+    while hasattr(called, "func"):  # functools.partial
+        called = called.func
+    if not inspect.isroutine(called) and not isinstance(called, type):
+        called = vars(type(called)).get("__call__", called)
+    advice = "A step is one call that returns the next state"
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise ArgumentTypeError(
+            "step_fn",
+            step_fn,
+            f"a function, not an async one: step_fn({call}) -> state",
+            f"{advice}; await nothing in it",
+        )
+    if inspect.isgeneratorfunction(called):
+        raise ArgumentTypeError(
+            "step_fn",
+            step_fn,
+            f"a function, not a generator: step_fn({call}) -> state",
+            f"{advice}: return it instead of yielding, and keep what the generator does in the state",
+        )
