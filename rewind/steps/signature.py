@@ -103,7 +103,7 @@ def step_function(step_fn: Any, params: Mapping[str, Any]) -> Callable[..., Any]
         unknown = [name for name in params if names is not None and name not in names]
         if unknown:
             has = f"the parameters {', '.join(names or ())}" if names else "no parameters besides state and rng"
-            advice = f"{' and '.join(unknown)} is none of its parameters: it has {has}. {advice}"
+            advice += f". {' and '.join(unknown)} is none of its parameters: it has {has}"
         raise ArgumentTypeError("step_fn", step_fn, f"a callable that takes ({call})", advice) from None
     return step_fn  # type: ignore[no-any-return]
 

@@ -131,7 +131,7 @@ def test_a_verb_takes_no_step_beyond_what_it_needs(script, cli, monkeypatch):
     for t in (0, 31, 842):
         sys.count.clear()
         assert cli("get", "run.replay", str(t))[0] == 0
-        assert len(sys.count) <= 32
+        assert len(sys.count) <= 2 * 32  # a block, of which the first is gone through to its end, to check it
 
 
 @pytest.mark.parametrize(
