@@ -459,7 +459,7 @@ class StepError(RewindError, RuntimeError):
             self.way = f"Steps 0 to {len(run) - 1} are in .run; the replay does not reach step {t} again"
         super().__init__(self.what)
 
-    def say_restored(self, step: int, how: str) -> None:
+    def _say_restored(self, step: int, how: str) -> None:
         """Say that the object was restored, by `how`: a pickle or the codec."""
         self.what += f". The object it was given was restored at step {step}, from what {how} keeps of it"
         self.what += ": is all there that the step reads?"

@@ -146,7 +146,7 @@ def stopped_error(
         codec = stopped.recording.checkpoints.codec
         if isinstance(cause, (AttributeError, LookupError, TypeError)) and (codec.layout is None or codec.user):
             restored = error.t - error.t % stopped.recording.block_size
-            new.say_restored(restored, "the codec" if codec.user else "a pickle")
+            new._say_restored(restored, "the codec" if codec.user else "a pickle")
     elif isinstance(error, KeyboardInterrupt):
         path, signal = (output.path, str(error) or None) if output is not None else (None, None)
         new, cause = RecordingInterrupted(run._trajectory.n_steps - 1, n_steps, run, path, signal), error
