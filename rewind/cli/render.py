@@ -122,6 +122,8 @@ def layout_text(tree: Any) -> str:
         return " or ".join(map(layout_text, tree["one_of"]))
     if "set" in tree or "generator" in tree:
         return str(next(iter(tree.values())))
+    if "tensor" in tree:
+        return f"{tree['tensor']} {_dtype_text(tree['dtype'])}{tree['shape']}"
     if "dtype" in tree:
         return _dtype_text(tree["dtype"]) + (str(tree["shape"]) if "shape" in tree else "")
     for kind in ("list", "tuple"):

@@ -127,7 +127,8 @@ class _ArrayCopy:
     def __call__(self, state: Any) -> Any:
         value = state if self.function is None else self.function(state)
         try:
-            return np.array(value if is_plain(value) else plain(value))
+            # What another library gives may be its own memory still: not all of them copy when they are asked to.
+            return np.array(value) if is_plain(value) else np.array(np.asarray(plain(value)))
         except Labelled:  # said with its step where the numbers are looked at
             return value
 

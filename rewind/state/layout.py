@@ -34,6 +34,7 @@ from .nodes import (
     once,
 )
 from .one_of import OneOfNode, first_kinds, from_kinds, is_leaf, merged, moved, several, used, widened
+from .tensors import TensorNode
 
 #: A layout with more columns, or deeper, is kept as pickles: a file with so many datasets helps nobody.
 MAX_COLUMNS = 500
@@ -161,6 +162,8 @@ class Layout:
         for node in _nodes(self.root):
             if isinstance(node, RecordNode):
                 node.find(main)
+            elif isinstance(node, TensorNode):
+                node.require()
 
     def look_up_classes(self) -> None:
         """Look its classes up anew, each where it was found: one that was defined again is another.
@@ -261,7 +264,7 @@ def _put_iterators(node: Node, row: list[Array], iterators: list[Iterator[Any]])
         _put_iterators(child, row, iterators)
     if node.children:
         return
-    array = isinstance(node, ArrayLeaf)
+    array = isinstance(node, (ArrayLeaf, TensorNode))
     for i, column in enumerate(node.columns("", ())):
         values = row[node.at + i]
         if array or column.shape:
@@ -444,6 +447,8 @@ def _words(tree: Any) -> str:
         return " or ".join(map(_words, tree["one_of"]))
     if "set" in tree:
         return f"a {tree['set']}"
+    if "tensor" in tree:
+        return f"{tree['tensor']}'s {_words({name: tree[name] for name in tree if name not in ('tensor', 'weak')})}"
     if "generator" in tree:
         return f"a {tree['generator']}"
     if "keys" in tree:

@@ -11,6 +11,7 @@ from .generator_leaves import KINDS, GeneratorNode, generator_kind
 from .keys import INT64
 from .nodes import MAX_RANK, PLAIN_TYPES, ArrayLeaf, Misfit, Node, NoneLeaf, PlainLeaf, count_of, once, order_of
 from .sets import SET_TYPES, SetNode
+from .tensors import TensorNode, tensor_library
 
 
 def leaf_node(value: Any, seen: set[int]) -> Node | None:
@@ -36,8 +37,11 @@ def leaf_node(value: Any, seen: set[int]) -> Node | None:
             raise Misfit
         return ArrayLeaf(as_restored(value.dtype), (), None)
     node: Node
+    library = tensor_library(value)
     if kind in SET_TYPES:
         node = SetNode(SET_TYPES[kind])
+    elif library is not None:
+        node = TensorNode.of(value, library)
     else:
         generator = generator_kind(value)
         if generator is None:
@@ -67,6 +71,13 @@ def leaf_from_json(tree: Any) -> Node | None:
     keys = set(tree)
     if "dtype" in keys and keys <= {"dtype", "shape", "order"}:
         return _array_from_json(tree)
+    if "tensor" in keys and keys <= {"tensor", "dtype", "shape", "order", "weak"}:
+        weak = tree.get("weak", False)
+        if tree["tensor"] not in ("torch", "jax") or weak not in (False, True) or "shape" not in tree:
+            raise ValueError("a tensor")
+        if weak and (tree["tensor"] != "jax" or tree["shape"]):
+            raise ValueError("a weak type")
+        return TensorNode(tree["tensor"], _array_from_json(tree), bool(weak))
     if keys == {"set"} and tree["set"] in ("set", "frozenset"):
         return SetNode(tree["set"])
     if keys == {"generator"} and isinstance(tree["generator"], str) and tree["generator"] in KINDS:

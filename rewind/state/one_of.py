@@ -29,6 +29,7 @@ from .nodes import (
     SequenceNode,
     once,
 )
+from .tensors import TensorNode
 
 #: Most kinds of one leaf.
 MAX_KINDS = 8
@@ -93,7 +94,7 @@ class OneOfNode(Node):
 def _blank(child: Node, column: Column) -> Any:
     if not column.dtype.itemsize:
         return b""
-    return np.zeros(column.shape, column.dtype) if isinstance(child, ArrayLeaf) or column.shape else 0
+    return np.zeros(column.shape, column.dtype) if isinstance(child, (ArrayLeaf, TensorNode)) or column.shape else 0
 
 
 def _names_of(children: tuple[Node, ...]) -> list[str]:

@@ -204,11 +204,25 @@ def _same(kind: type, tag: bytes, *names: str) -> Callable[[Any], Parts | None]:
     return take
 
 
+def _tensor_parts(value: Any) -> Parts | None:
+    """Read a tensor of torch by its numbers: its reduction holds where these lie in memory, another place each time."""
+    torch: Any = sys.modules["torch"]
+    if str(value.layout) != "torch.strided" or vars(value):
+        return None
+    plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    kind = f"{name_of(type(value))} {value.dtype} {value.device.type} {bool(value.requires_grad)}"
+    head = b"Q" + text_token("torch:" + kind) + shape_token(tuple(value.shape))
+    return Parts(head, [plain.view(torch.uint8).numpy() if plain.numel() else None], ("",))
+
+
 def special_nodes() -> Iterable[tuple[type, Callable[[Any], Parts | None]]]:
     """Return the classes that are read in a way of their own, those in modules nobody imported left out."""
     fraction = getattr(sys.modules.get("fractions"), "Fraction", None)
     if fraction is not None:
         NODES.setdefault(fraction, _same(fraction, b"Q", "numerator", "denominator"))
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    if tensor is not None:
+        NODES.setdefault(tensor, _tensor_parts)
     return NODES.items()
 
 

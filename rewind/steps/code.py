@@ -24,6 +24,7 @@ import numpy as np
 
 from ..state.checkpoints import Checkpoints
 from ..state.classes import class_fields
+from ..state.tensors import tensor_library
 from .bytecode import read
 from .signature import is_numba
 
@@ -167,7 +168,9 @@ def classes_of(checkpoints: Checkpoints) -> list[type]:
         If one is not imported.
     """
     codec = checkpoints.codec
-    if codec.layout is not None and codec.user is None and 0 not in checkpoints.pickles:
+    plain = codec.layout is not None and codec.layout.version == 1  # no sets, nor objects of other libraries
+    if plain and codec.user is None and 0 not in checkpoints.pickles:
+        assert codec.layout is not None
         return codec.layout.classes()
     return classes_in(checkpoints.restore(0))
 
@@ -180,6 +183,8 @@ def classes_in(state: Any) -> list[type]:
         value = queue.popleft()
         kind = type(value)
         if kind in _PLAIN or id(value) in seen or issubclass(kind, (np.ndarray, np.generic, types.ModuleType)):
+            continue
+        if tensor_library(value) is not None:
             continue
         seen[id(value)] = value
         if kind is dict:
