@@ -9,6 +9,7 @@ from ..errors import MissingStepError
 from ..kernel import MISSING, Snapshots, Turn
 from ..state.codec import row_bytes
 from ..steps.step import Step
+from .pace import Part
 from .recording import Recording
 from .replay import BLOCK_CACHE, Cursor, arrival
 from .trust import Trust
@@ -40,6 +41,7 @@ class Reader:
         self.recording, self.step, self._step_id, self.snapshots = recording, step, step_id, snapshots
         self.trust, self._epoch = trust, trust.epoch
         self.turn = Turn()
+        self.part: Part | None = None  # what was kept at the last step, where it is not the first of its block
         self._cursor: Cursor | None = None
         self._copied: tuple[int, list[Any]] = -1, []
 
@@ -93,7 +95,8 @@ class Reader:
         """``quick(t)`` gives the state at step `t`, or `MISSING` where only `get` can."""
         if self.step is None or not self.trust.open:
             return lambda t: MISSING
-        return self._shared().get
+        get, part = self._shared().get, self.part
+        return get if part is None else lambda t: MISSING if t == part.t else get(t)
 
     def get(self, t: int) -> Any:
         """Return a private copy of the state at step `t`, ``0 <= t < n_steps``."""
@@ -101,6 +104,8 @@ class Reader:
         block = grid.block_of(t)
         if self.step is not None:
             self._look()
+        if self.part is not None and t == self.part.t:
+            return checkpoints.codec.decode(self.part.row)
         if self.step is None or not self.trust.open:
             if self._is_stored(t):
                 return checkpoints.restore(block // self.recording.stride)

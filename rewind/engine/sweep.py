@@ -150,7 +150,7 @@ def checked_row(before: Recording, plan: Plan, row: Row = None, part: Part | Non
         if part is None:
             _check_past(before, plan, last)
         else:
-            _check_probe(before, plan, row, part)
+            check_probe(before, plan.step, plan.metrics, row, part)
         if row is None:
             row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
     return row
@@ -180,10 +180,11 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
             raise MetricError(name, start, "does not give what was observed from here on; it is another function")
 
 
-def _check_probe(before: Recording, plan: Plan, row: Row, part: Part) -> None:
-    """Refuse to go on where the step does not give what was kept of a state soon after the start of a block."""
+def check_probe(before: Recording, step: Step, metrics: Mapping[str, Any], row: Row, part: Part) -> None:
+    """Refuse a step that does not give what was kept of a state soon after the start of a block, or other `metrics`."""
     probe, codec = part.probe, before.checkpoints.codec
-    cursor, start = Cursor(before, plan.step), before.grid.start(probe.block)
+    cursor, start = Cursor(before, step), before.grid.start(probe.block)
+    kept = {name: values for name, values in zip(before.metrics, part.values, strict=True) if name in metrics}
     if row is not None and probe.block == part.block:
         cursor.enter(probe.block, codec.decode(row))
     elif probe.block % before.stride == 0:
@@ -191,24 +192,20 @@ def _check_probe(before: Recording, plan: Plan, row: Row, part: Part) -> None:
     else:  # the way there is as long as a block
         return
     given: list[Any] = []
-    if probe.block == part.block and before.metrics:
-        watch = Watch(plan.step, codec, {name: plan.metrics[name] for name in before.metrics})
+    if probe.block == part.block and kept:
+        watch = Watch(step, codec, {name: metrics[name] for name in kept})
         given = watch.observe(cursor, probe.t - start, probe.t - start)
     else:
         cursor.run(probe.t - start)
     got = codec.encode(cursor.state)
     if codec.digest(got) != probe.digest:
         raise ReplayMismatch(probe.block, probe.t, None, got)
-    another = "does not give what was observed from here on; it is another function"
-    for (name, table), values, kept in zip(before.metrics.items(), given, part.values, strict=False):
-        if as_values(name, values, start, table.shape).tobytes() != kept[: probe.t - start].tobytes():
-            raise MetricError(name, start, another)
-    for (name, table), kept in zip(before.metrics.items(), part.values, strict=True):
-        function, state = plan.metrics[name], codec.decode(part.row)
-        if as_values(name, [state if function is None else function(state)], part.t, table.shape)[0].tobytes() != (
-            kept[-1].tobytes()
-        ):
-            raise MetricError(name, part.t, another)
+    for i, (name, values) in enumerate(kept.items()):
+        function, state, shape = metrics[name], codec.decode(part.row), values.shape[1:]
+        here = as_values(name, [state if function is None else function(state)], part.t, shape)[0]
+        early = as_values(name, given[i], start, shape) if given else values[:0]
+        if here.tobytes() != values[-1].tobytes() or early.tobytes() != values[: len(early)].tobytes():
+            raise MetricError(name, start, "does not give what was observed from here on; it is another function")
 
 
 def reason_of(error: BaseException) -> str:

@@ -69,9 +69,13 @@ def branch_plan(
     cursor = trajectory.reader.cursor("branch", point)
     step = step_of_branch(trajectory, params, step_fn)
     codec = recording.checkpoints.codec
+    part = trajectory.part if trajectory.part is not None and trajectory.part.t == point else None
     with trajectory.reader.turn:
-        cursor.seek(point)
-        state = codec.copy(cursor.state)
+        if part is None:
+            cursor.seek(point)
+            block, state = cursor.block, codec.copy(cursor.state)
+        else:  # kept inside its block, which it may take hours to replay
+            block, state = part.block, codec.decode(part.row)
     before = None
     if mutate is not None:
         before = own_generators(state)
@@ -83,9 +87,11 @@ def branch_plan(
         master = branch_seed(recording.seed, grid) if seed is None else seed_of(seed)
     lead, rng_state = 0, None
     goes_on = noise == "same" and mutate is None and step.same(cursor.step)
-    if goes_on:  # nothing but the parent's own way leads to the state as the parent has it inside a block
-        lead = point - recording.grid.start(cursor.block)
-        if cursor.block == 0:
+    if part is not None and noise == "same":  # as the parent itself goes on
+        rng_state = part.rng
+    elif goes_on:  # nothing but the parent's own way leads to the state as the parent has it inside a block
+        lead = point - recording.grid.start(block)
+        if block == 0:
             lead, rng_state = lead + recording.origin.lead, recording.origin.rng_state
     elif noise == "same" and grid % recording.block_size != 0:
         rng_state = get_state(cursor.rng, recording.backend)
@@ -107,7 +113,10 @@ def branch_plan(
     facts: dict[str, Any] = {"n_steps": length, "seed": master, "metrics": metrics, "origin": origin, "draws": draws}
     plan = follow_plan(trajectory, step, kept, **facts)
     with trajectory.reader.turn:
-        row = cursor.row(cursor.block) if goes_on else kept.encode(state)
+        if part is not None and goes_on:
+            row = part.row
+        else:
+            row = cursor.row(block) if goes_on else kept.encode(state)
     if step.function is not cursor.step.function:
         if "lossy" in plan.hints:
             options = replace(options, lossy="accept")

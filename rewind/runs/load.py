@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from ..engine.block_log import Growth
 from ..engine.recording import Recording
 from ..engine.snapshots import snapshots_within
 from ..engine.verify import sampled_blocks
@@ -25,7 +26,7 @@ from ..steps.code import Code, classes_of
 from ..steps.resolve import step_of
 from ..steps.source import changed, describe
 from ..steps.step import Step
-from ..storage.open import open_run
+from ..storage.open import Opened, open_run
 from .arguments import codec_of, integer, key_of, n_bytes_of
 from .run import Run
 
@@ -110,20 +111,22 @@ def load(
     for takes a block more, unless it is stored.
     """
     limit = None if max_bytes is None else integer("max_bytes", max_bytes, 1)
-    recording = open_run(path, codec_of(codec), limit, reader, key_of(key)).recording
+    opened = open_run(path, codec_of(codec), limit, reader, key_of(key))
+    recording = opened.recording
     if classes is not None:
         _give_classes(recording, classes)
     if step_fn is None:
         require_allowed(recording, path, allow_pickle)
         if observe is not None:
             raise ArgumentError("observe", observe, "step_fn as well", "Metrics are of use only to a replay")
-        return Run(recording, None, {})
+        return _with_part(Run(recording, None, {}), opened, allow_pickle)
     step, metrics = attached(recording, path, step_fn, allow_pickle, observe)
     checkpoints = recording.checkpoints
     budget = n_bytes_of("memory_budget", memory_budget)
     first = checkpoints.restore(0)
     snapshots = snapshots_within(budget, step, checkpoints.codec, first, recording.grid, recording.backend)
-    return Run(recording, step, metrics, snapshots, "elsewhere" if check else "unchecked")
+    run: Run[Any] = Run(recording, step, metrics, snapshots, "elsewhere" if check else "unchecked")
+    return _with_part(run, opened, allow_pickle)
 
 
 def _give_classes(recording: Recording, classes: Mapping[str, type]) -> None:
@@ -141,11 +144,28 @@ def _give_classes(recording: Recording, classes: Mapping[str, type]) -> None:
         layout.give(classes)
 
 
+def _with_part(run: Run[Any], opened: Opened, allow_pickle: bool) -> Run[Any]:
+    """Return the run, with what was kept at its last step where that is inside a block."""
+    part = None if opened.found is None else opened.found.growth.part
+    if part is None or not run._recording.grid.start(part.block) < part.t == run.n_steps - 1:
+        return run
+    if allow_pickle or not isinstance(part.row, bytes):
+        run._trajectory.part = run._reader.part = part
+    return run
+
+
 def require_allowed(recording: Recording, path: object, allow_pickle: bool) -> None:
     """Refuse pickles that were not allowed."""
     checkpoints = recording.checkpoints
     if checkpoints.pickles and not allow_pickle:
         raise UnsafeArtifactError(len(checkpoints.pickles), checkpoints.n, path)
+
+
+def require_rows_allowed(growth: Growth, path: object, allow_pickle: bool) -> None:
+    """Refuse the same of the states that a recording goes on from, and that are not among its checkpoints."""
+    rows = [growth.row, None if growth.part is None else growth.part.row]
+    if any(isinstance(row, bytes) for row in rows) and not allow_pickle:
+        raise UnsafeArtifactError(1, growth.finished().checkpoints.n + 1, path)
 
 
 def attached(

@@ -34,7 +34,7 @@ from ..storage import journal
 from .arguments import block_size_of, codec_of, integer
 from .branch import longer_plan
 from .execute import OpenJournal, finish, open_journal, stopped_error
-from .load import attached, load
+from .load import attached, load, require_rows_allowed
 from .options import Durability, Lossy, OnSignal, Options, require_no_output
 from .plan import make_plan
 from .progress import ProgressOption, reporter
@@ -186,6 +186,7 @@ class Recorder(Generic[S]):
                 assert found is not None
                 before, row, part = found.growth.finished(), found.growth.row, found.growth.part
                 step, metrics = attached(before, output.log.path, step_fn, allow_pickle, observe)
+                require_rows_allowed(found.growth, output.log.path, allow_pickle)
                 run: Run[S] = Run(before, step, metrics, origin="elsewhere")
             else:
                 run = load(

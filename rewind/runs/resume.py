@@ -27,7 +27,7 @@ from ..storage.journal_writer import Journal
 from .arguments import codec_of, n_steps_of, seed_of
 from .branch import longer_plan
 from .execute import OpenJournal, open_journal, reopen_journal, sweep_run
-from .load import attached, load
+from .load import attached, load, require_rows_allowed
 from .options import Durability, OnSignal, Options, durability_of, require_no_output, signals_of
 from .progress import ProgressOption, reporter
 from .run import Run
@@ -139,6 +139,7 @@ def go_on_at(
         total = found.owner.n_steps if total is None else total
         total = _total(total, before, target)
         step, metrics = attached(before, output.log.path, step_fn, allow_pickle, observe)
+        require_rows_allowed(found.growth, output.log.path, allow_pickle)
         run: Run[Any] = Run(before, step, metrics, origin="elsewhere")
         stride = found.owner.stride
         if stride is not None and total != found.owner.n_steps:

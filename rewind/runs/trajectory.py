@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Literal
 
+from ..engine.pace import Part
 from ..engine.reader import Reader
 from ..engine.recording import Recording
 from ..engine.trust import Trust
@@ -39,9 +40,11 @@ class Trajectory:
     reader : Reader
     trust : Trust
         Whether its replays were compared with the recording here.
+    part : Part or None
+        What was kept at the last step of a recording that was ended inside a block.
     """
 
-    __slots__ = ("_hash", "metrics", "reader", "recording", "step", "trust")
+    __slots__ = ("_hash", "metrics", "part", "reader", "recording", "step", "trust")
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Trajectory:
         origin: Origin = "here",
     ) -> None:
         self.recording, self.step, self.metrics = recording, step, dict(metrics)
+        self.part: Part | None = None
         here = origin == "here"
         self.trust = Trust(
             step,

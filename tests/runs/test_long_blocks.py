@@ -547,3 +547,73 @@ def test_the_shell_says_once_at_the_start_how_long_a_block_takes(clock, tmp_path
     assert err.count("rewind: a block takes 17 minutes; what is done of it is kept every minute") == 1
     assert main([*command, "-o", "quiet.replay", "-q"]) == 0
     assert "a block takes" not in capsys.readouterr().err
+
+
+# ---- what is left inside a block
+
+
+def test_the_last_state_is_there_without_a_replay_and_branches_from_it_make_no_step_twice(clock, tmp_path):
+    path, calls = tmp_path / "run.replay", []
+
+    def step(x, rng):
+        calls.append(x)
+        return walk(x, rng)
+
+    states = loop(walk, 0.0, N, SEED, B)
+    clock(look130=signal.SIGINT)
+    with pytest.raises(rewind.RecordingInterrupted) as caught:
+        rewind.record(step, 0.0, N, SEED, path=path, block_size=B)
+    t = caught.value.t
+    del calls[:]
+    assert bytes_of([rewind.load(path)[-1], rewind.load(path, step)[t]]) == bytes_of([states[t]] * 2) and not calls
+    run = rewind.load(path, step)
+    same = run.branch(t, noise="same", n_steps=N - t)
+    assert len(calls) == N - t - 1 and bytes_of(list(same)) == bytes_of(states[t:])
+    assert same.verify(full=True) and run.verify(full=True) and bytes_of(list(run)) == bytes_of(states[: t + 1])
+    other = run.branch(t, mutate=lambda x: x + 1, noise="same", n_steps=5)
+    assert other[0] == states[t] + 1 and bytes_of(list(other)) != bytes_of(states[t : t + 5])
+    same.save(tmp_path / "branch.replay")
+    assert rewind.load(tmp_path / "branch.replay", step).verify(full=True)
+
+
+def test_a_pickle_kept_inside_a_block_is_not_unpickled_unless_that_is_allowed(clock, tmp_path):
+    path = tmp_path / "run.replay"
+
+    def step(x, rng):
+        return x + rng.randrange(1, 9) if isinstance(x, int) and x < 20 else f"text {rng.random()}"
+
+    clock(look100=signal.SIGINT)
+    with pytest.raises(rewind.RecordingInterrupted):
+        rewind.record(step, 0, N, SEED, path=path, block_size=N)
+    assert isinstance(journal.read(beside(path)).growth.part.row, bytes)
+    assert not rewind.load(path)._recording.checkpoints.pickles
+    with pytest.raises(rewind.MissingStepError):
+        rewind.load(path)[-1]
+    for go_on in (rewind.resume, rewind.Recorder.resume):
+        with pytest.raises(rewind.UnsafeArtifactError):
+            go_on(path, step)
+    assert len(rewind.resume(path, step, allow_pickle=True)) == N
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_tracked_simulation_that_was_ended_inside_a_block_goes_on_there(observed, clock, tmp_path):
+    calls, observe = [], {"x": None} if observed else None
+
+    def step(x, rng):
+        calls.append(x)
+        return walk(x, rng)
+
+    states = loop(walk, 0.0, N, SEED, B)
+    clock(look130=signal.SIGINT)
+    with pytest.raises(rewind.RecordingInterrupted) as caught:
+        with rewind.init(id="a", dir=tmp_path) as run:
+            run.record(step, 0.0, N, SEED, block_size=B, observe=observe, log_every=10)
+    t = caught.value.t
+    assert 0 < t % B
+    clock()
+    del calls[:]
+    with rewind.init(id="a", dir=tmp_path, resume="must") as run:
+        run.record(step, 0.0, N, SEED, block_size=B, observe=observe, log_every=10)
+        assert len(calls) <= N - t + 3  # and some to see that the step is the same
+        assert bytes_of([run.state]) == bytes_of(states[-1:])
+        assert bytes_of([run.state_at(t), run.state_at(t + 1)]) == bytes_of(states[t : t + 2])

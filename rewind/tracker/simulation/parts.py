@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine.recording import Recording
+from ...engine.replay import ReplayMismatch
+from ...engine.sweep import check_probe
 from ...engine.verify import Mismatch, Verification
 from ...errors import (
     ArgumentTypeError,
@@ -25,7 +27,7 @@ from ...runs.arguments import codec_of
 from ...runs.branch import shortened
 from ...runs.load import load
 from ...runs.run import Run
-from ...runs.verify import failure
+from ...runs.verify import failure, not_reproduced
 from ...state.codec import UserCodec
 from ...steps.source import describe
 from ...storage import replay_file
@@ -273,6 +275,14 @@ class Simulation:
         """Refuse a step function that does not give the stored states around step `t` again."""
         attached, recording, step = self.functions(part), run._recording, run._trajectory.step
         if attached is None or step is None or attached.proved or part.file in self._proved:
+            return
+        kept = run._trajectory.part
+        if kept is not None and kept.t == t:  # inside a block, which it may take hours to run
+            try:
+                check_probe(recording, step, run._trajectory.metrics, None, kept)
+            except ReplayMismatch as found:
+                raise not_reproduced(run._trajectory, found) from None
+            self._proved.add(part.file)
             return
         block = recording.grid.block_of(t) // recording.stride * recording.stride
         for mismatch in Verification(recording, step, Turn()).here([(0, block)]):
