@@ -22,8 +22,6 @@ LONG = 10.0
 TOLD = 600.0
 #: How many times as many steps are made at once as before, where they are quick.
 _FASTER = 8
-#: At most one part in so many of the time is spent on keeping.
-_SHARE = 20
 
 
 @frozen
@@ -100,7 +98,7 @@ class Pace:
     ) -> None:
         self.clock, self.caught, self.check, self.tell = clock, caught, check, tell
         self.seconds: float | None = None
-        self._limit, self._began, self._costs = 1, clock(), 0.0
+        self._limit, self._began = 1, clock()
         self._kept = self._began
 
     def steps(self, rest: int) -> int:
@@ -132,10 +130,8 @@ class Pace:
         if self.takes(rest) <= LOOK:
             return False
         ahead = self.takes(max(1, min(rest, self._limit)))
-        return self.clock() + ahead - self._kept > max(KEEP, _SHARE * self._costs)
+        return self.clock() + ahead - self._kept > KEEP
 
-    def kept(self, began: float | None = None) -> None:
-        """Take note that all is on disk; what was kept inside a block took since `began`."""
+    def kept(self) -> None:
+        """Take note that all is on disk."""
         self._kept = self.clock()
-        if began is not None:
-            self._costs = self._kept - began

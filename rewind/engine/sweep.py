@@ -161,7 +161,7 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
     cursor = Cursor(before, plan.step)
     if before.n_steps - before.grid.start(last) == 1 and last:  # of which no step would be run
         cursor.restore(last - 1)
-        cursor.run(before.n_steps - 1 - cursor.t)
+        run_again(cursor, before.n_steps - 1 - cursor.t, plan.pace)
         got = before.checkpoints.codec.encode(cursor.state)
         if before.checkpoints.codec.digest(got) != before.tail_digest:
             raise ReplayMismatch(last - 1, before.n_steps - 1, None, got)
@@ -178,6 +178,16 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
         again.enter(last, buffer, start)
         if not again.table().tail.agrees(table.tail):
             raise MetricError(name, start, "does not give what was observed from here on; it is another function")
+
+
+def run_again(place: Place, n: int, pace: Pace | None) -> None:
+    """Go `n` steps of a block that was run before, with a look at signals now and then where that takes long."""
+    while pace is not None and (some := pace.steps(n)) < n:
+        place.run(some)
+        pace.made(some)
+        n -= some
+        pace.look(n)
+    place.run(n)
 
 
 def check_probe(before: Recording, step: Step, metrics: Mapping[str, Any], row: Row, part: Part) -> None:
@@ -551,7 +561,6 @@ class Sweep:
     def _keep_part(self, block: int, t: int, seen: list[list[Array]], probe: Probe | None = None) -> None:
         """Keep what there is of a block, at whose step `t` the place stands."""
         plan, codec = self.plan, self.plan.codec
-        began = None if plan.pace is None else plan.pace.clock()
         row = codec.encode(self.place.state)
         values: list[Array] = []
         if self.ledgers:
@@ -564,7 +573,7 @@ class Sweep:
         if plan.log is not None:
             plan.log.keep(part)
             if plan.pace is not None:
-                plan.pace.kept(began)
+                plan.pace.kept()
 
     def _piece(self, n_states: int, n_steps: int) -> list[Any]:
         if self.ledgers:
@@ -601,27 +610,17 @@ class Sweep:
         reach = compared_step(block, n_steps)
         place = self._place(row)
         place.enter(block, codec.decode(row))
-        self._run(place, reach)
+        run_again(place, reach, self.plan.pace)
         before = codec.encode(place.state)
         place.enter(block, codec.decode(row))
-        self._run(place, reach)
+        run_again(place, reach, self.plan.pace)
         now = codec.encode(place.state)
         if not codec.same(before, now):
             self._refuse(block, start + reach, before, now)
-        self._run(place, n_steps - reach)
+        run_again(place, n_steps - reach, self.plan.pace)
         got = codec.encode(place.state)
         if not codec.same(expected, got):
             self._refuse(block, start + n_steps, expected, got)
-
-    def _run(self, place: Place, n: int) -> None:
-        """Go `n` steps of a block that is run again, with a look at signals where that takes long."""
-        pace = self.plan.pace
-        while pace is not None and (some := pace.steps(n)) < n:
-            place.run(some)
-            pace.made(some)
-            n -= some
-            pace.look(n)
-        place.run(n)
 
     def _refuse(self, block: int, step: int, expected: Row, got: Row) -> NoReturn:
         cursor = self._cursor()

@@ -14,7 +14,7 @@ from ..engine.pace import Part
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
 from ..engine.sweep import Plan, Report, Stopped, checked_row, go_on
-from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError, StateClassError, show
+from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError, RecordingInterrupted, StateClassError, show
 from ..metrics.metric import Metric
 from ..state.codec import Row, StateCodec, UserCodec
 from ..state.difference import first_difference
@@ -373,6 +373,10 @@ def _gone_on(
         part = None
     try:
         return sweep_run(Run, plan, lambda: go(before, plan, report, row, part), output)
+    except RecordingInterrupted:
+        raise
+    except KeyboardInterrupt as caught:  # while what there is was run again
+        raise RecordingInterrupted(run.n_steps - 1, n_steps, run, output.path, str(caught) or None) from caught
     except ReplayMismatch as mismatch:
         raise not_reproduced(run._trajectory, mismatch) from None
 

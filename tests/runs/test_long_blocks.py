@@ -580,7 +580,7 @@ def test_a_pickle_kept_inside_a_block_is_not_unpickled_unless_that_is_allowed(cl
     path = tmp_path / "run.replay"
 
     def step(x, rng):
-        return x + rng.randrange(1, 9) if isinstance(x, int) and x < 20 else f"text {rng.random()}"
+        return x + rng.randrange(1, 9) if isinstance(x, int) and x < 20 else [rng.random()]
 
     clock(look100=signal.SIGINT)
     with pytest.raises(rewind.RecordingInterrupted):
@@ -617,3 +617,34 @@ def test_a_tracked_simulation_that_was_ended_inside_a_block_goes_on_there(observ
         assert len(calls) <= N - t + 3  # and some to see that the step is the same
         assert bytes_of([run.state]) == bytes_of(states[-1:])
         assert bytes_of([run.state_at(t), run.state_at(t + 1)]) == bytes_of(states[t : t + 2])
+
+
+def test_a_signal_while_the_last_block_is_run_again_ends_that_as_well(clock, tmp_path):
+    """Where nothing is kept of the block under way: as in a journal of an earlier version."""
+    path, expected = tmp_path / "run.replay", whole(tmp_path / "whole.replay", "a number", False)
+    clock(0.0)
+    step = KINDS["a number"][0]
+    data = killed_after_a_block(path, step)
+    clock(look30=signal.SIGINT)
+    with pytest.raises(rewind.RecordingInterrupted) as caught:
+        rewind.resume(path, step)
+    assert (caught.value.t, len(caught.value.run)) == (B, B + 1)
+    assert snapshot(path)[: len(data)] == data
+    clock()
+    rewind.resume(path, step)
+    assert path.read_bytes() == expected
+
+
+def killed_after_a_block(path, step):
+    """Record, and leave the first block alone."""
+    left = []
+
+    def look(progress):
+        if progress.done == B and not left:
+            left.append(snapshot(path))
+            raise Gone
+
+    with pytest.raises(Gone):
+        rewind.record(step, 0.0, N, SEED, path=path, block_size=B, progress=look)
+    restore(path, left[0])
+    return left[0]
