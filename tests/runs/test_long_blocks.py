@@ -387,7 +387,7 @@ def test_a_journal_of_an_earlier_version_is_gone_on_with(clock, tmp_path):
     data = killed(path, clock, 20.0, 250, lambda: rewind.record(step, init(), N, SEED, path=path, **options))
     restore(path, data[: journal.read(beside(path)).n_good])
     assert len(rewind.load(path)) == B + 1
-    clock(look30=signal.SIGINT)
+    clock(look150=signal.SIGINT)  # after the check of the finished block
     with pytest.raises(rewind.RecordingInterrupted):
         resume(path, "a number", True)
     assert len(rewind.load(path)) > B + 1
