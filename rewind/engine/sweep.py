@@ -437,7 +437,7 @@ class Sweep:
 
         That is the first state of this block, if the steps alone lead there, and else the first one of all.
         """
-        plan, block = self.plan, self.at[0]
+        plan, block, self.part = self.plan, self.at[0], None
         guarded = guarded_metrics(plan.metrics, plan.codec, found)
         if block > self.first and not self._is_clean():
             bound = (self._before, plan.log, self._handover, plan.snapshots)
@@ -553,7 +553,10 @@ class Sweep:
         self._stands = None
 
     def _is_restorable(self) -> bool:
-        """Whether nothing but the state and the generator goes from a step of a block to the next."""
+        """Whether nothing but what is stored of a state, and the generator, goes from a step of a block to the next."""
+        trial = self.plan.trial
+        if "lossy" in self.plan.hints or (trial is not None and trial.accept):
+            return False
         lists = {name: value for name, value in self.plan.step.params.items() if isinstance(value, list)}
         fresh = getattr(self.place.step_fn, "keywords", lists)
         return all(repr(fresh[name]) == repr(value) for name, value in lists.items())

@@ -144,7 +144,7 @@ def test_a_signal_ends_a_recording_at_the_step_under_way(number, clock, tmp_path
         return walk(x, rng)
 
     with pytest.raises(rewind.RecordingInterrupted) as caught:
-        rewind.record(step, 0.0, N, SEED, path=path, block_size=B, on_signal="checkpoint")
+        rewind.record(step, 0.0, N, SEED, path=path, block_size=B, on_signal="checkpoint", trial=False)
     assert (caught.value.t, len(calls), len(caught.value.run)) == (57, 57, 58)
     states = bytes_of(loop(walk, 0.0, N, SEED, B))
     assert bytes_of(list(rewind.load(path, step))) == states[:58]
@@ -235,7 +235,7 @@ def test_a_list_among_the_parameters_that_a_step_changes_is_no_place_to_go_on_fr
         words.append(len(words))
         return x + words[-1] * rng.random()
 
-    path, options = tmp_path / "run.replay", {"block_size": B, "params": {"words": []}}
+    path, options = tmp_path / "run.replay", {"block_size": B, "params": {"words": []}, "trial": False}
     rewind.record(step, 0.0, N, SEED, path=tmp_path / "whole.replay", **options)
     clock(look30=signal.SIGINT)
     with pytest.raises(rewind.RecordingInterrupted) as caught:
@@ -258,7 +258,7 @@ def test_a_second_ctrl_c_ends_it_within_the_step_and_loses_no_more_than_a_minute
         return walk(x, rng)
 
     with pytest.raises(rewind.RecordingInterrupted) as caught:
-        rewind.record(step, 0.0, N, SEED, path=path, block_size=B)
+        rewind.record(step, 0.0, N, SEED, path=path, block_size=B, trial=False)
     assert 33 - 6 <= caught.value.t <= 32 and len(rewind.load(path)) == len(caught.value.run)
     rewind.resume(path, step)
     assert bytes_of(list(rewind.load(path, step))) == bytes_of(loop(walk, 0.0, N, SEED, B))
@@ -324,7 +324,7 @@ def test_a_kill_inside_a_block_loses_no_more_than_a_minute(look, clock, tmp_path
 
     clock = clock(5.0, **{f"look{look}": gone})
     with pytest.raises(Gone):
-        rewind.record(step, 0.0, N, SEED, path=path, block_size=N)
+        rewind.record(step, 0.0, N, SEED, path=path, block_size=N, trial=False)
     n = len(rewind.load(path))  # the step that is lost first is call number n - 1
     assert n < N and (len(made) < n or made[n - 1] >= clock.now - 60 - clock.tick)
 
@@ -453,9 +453,9 @@ def test_a_journal_that_is_gone_is_noticed_at_the_next_block(how, what, words, t
 
     with pytest.raises(rewind.ArtifactIOError, match=f"cannot write .*: {words} while it was recorded to") as caught:
         if how == "record":
-            rewind.record(step, 0.0, 1000, SEED, path=path, block_size=B)
+            rewind.record(step, 0.0, 1000, SEED, path=path, block_size=B, trial=False)
         else:
-            rewind.Recorder(step, 0.0, SEED, path=path, block_size=B).advance(1000)
+            rewind.Recorder(step, 0.0, SEED, path=path, block_size=B, trial=False).advance(1000)
     run = caught.value.run  # it is not lost: it can be saved
     assert B + 1 <= len(run) <= 2 * B + 1
     assert bytes_of(list(run)) == bytes_of(loop(walk, 0.0, len(run), SEED, B))
@@ -648,3 +648,11 @@ def killed_after_a_block(path, step):
         rewind.record(step, 0.0, N, SEED, path=path, block_size=B, progress=look)
     restore(path, left[0])
     return left[0]
+
+
+def test_a_recording_that_may_lose_something_is_ended_at_the_end_of_a_block_alone(clock, tmp_path):
+    path = tmp_path / "run.replay"
+    clock(look40=signal.SIGINT)
+    with pytest.raises(rewind.RecordingInterrupted) as caught:
+        rewind.record(walk, 0.0, N, SEED, path=path, block_size=B, lossy="accept")
+    assert caught.value.t == B and journal.read(beside(path)).growth.part is None

@@ -100,7 +100,7 @@ def record(case: tuple[str, bool, int], path: str, told: int, rng: random.Random
     watched.__qualname__, watched.__module__ = step.__qualname__, step.__module__
     more = {"path": path, "on_signal": "checkpoint", "observe": OBSERVE[kind] if observed else None}
     if stride == 1:
-        call = {"resume": True, "allow_pickle": True, "block_size": B, **options, **more}
+        call = {"resume": True, "allow_pickle": True, "block_size": B, "trial": False, **options, **more}
         rewind.record(watched, init(), N, SEED, **call)
         return
     try:
@@ -108,7 +108,7 @@ def record(case: tuple[str, bool, int], path: str, told: int, rng: random.Random
         del kept["path"]
         it = rewind.Recorder.resume(path, watched, **kept)
     except FileNotFoundError:
-        it = rewind.Recorder(watched, init(), SEED, block_size=3, **options, **more)
+        it = rewind.Recorder(watched, init(), SEED, block_size=3, trial=False, **options, **more)
     with it:
         while it.t < N - 1:
             it.advance(min(17, N - 1 - it.t))
