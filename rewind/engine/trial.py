@@ -123,6 +123,8 @@ class Trial:
         Whether what storing loses is only noted.
     wanted : bool
         Whether anything is tried; else only what was accepted is noted.
+    every : bool
+        Whether every later block is tried, and not those alone whose number is a power of two.
 
     Attributes
     ----------
@@ -137,8 +139,9 @@ class Trial:
         tell: Callable[[Finding], None],
         accept: bool = False,
         wanted: bool = True,
+        every: bool = False,
     ) -> None:
-        self.live, self.accept, self.lost, self._wanted = live, accept, list[str](), wanted
+        self.live, self.accept, self.lost, self._wanted, self._every = live, accept, list[str](), wanted, every
         self._clock, self._tell, self._left = clock, tell, TOGETHER
 
     def begin(self, bench: Bench, row: Row, n_steps: int) -> None:
@@ -163,17 +166,19 @@ class Trial:
     def again(self, bench: Bench, block: int, start: int, row: Row, live: Any, n_steps: int) -> None:
         """Try the first steps of a later block from `live`, the state that led there, which is worked on.
 
-        Only where storing may lose something, and at blocks 1, 2, 4, 8 and so on.
+        Only where storing may lose something, and at blocks 1, 2, 4, 8 and so on where not every block is wanted.
 
         Raises
         ------
         TrialFailed
         """
         n = min(STEPS, n_steps - 1 - start)
-        if block & (block - 1) or n < 1 or not self._wanted or not bench.may_lose(row):
+        due = self._every or not block & (block - 1)
+        if not due or n < 1 or not self._wanted or not bench.may_lose(row):
             return
         began, generators = self._clock(), _GlobalGenerators()
-        least, seconds = (2, min(LATER, self._left / 4)) if self._left > 0 else (1, 0.0)
+        left = TOGETHER if self._every else self._left
+        least, seconds = (2, min(LATER, left / 4)) if left > 0 else (1, 0.0)
         try:
             finding = _Later(bench, row, live, block, start, n, least, seconds, self._clock).found()
         finally:

@@ -182,8 +182,13 @@ def attached(
     step = step_of(step_fn, recording.params, recording.backend)
     if checkpoints.codec.layout is not None:
         checkpoints.codec.layout.require_classes(getattr(step_fn, "__module__", None))
-    here = describe(step_fn, code=Code(step_fn, classes_of(checkpoints)))
+    classes = classes_of(checkpoints)
+    here = describe(step_fn, code=Code(step_fn, classes))
     found = changed(recording.step, here)
+    inner = step_fn
+    while found is not None and hasattr(inner, "__wrapped__"):  # what counts, times or logs the step is no other step
+        inner = inner.__wrapped__
+        found = None if changed(recording.step, describe(inner, code=Code(inner, classes))) is None else found
     if found is not None:
         warnings.warn(
             StepSourceWarning(changed_code(here["id"], path, recording.step.get("id"), found)), stacklevel=stacklevel

@@ -118,7 +118,7 @@ def record(
         Statistics to keep on the way, see `Run.observed`. A metric is a callable of the state, None (the state
         itself) or the name of an attribute or key of the state. One that changes the state is given copies.
     self_check : bool
-        Run every block twice and refuse at the first that differs. Two to three times the time.
+        Run every block twice and refuse at the first that differs; every block is tried. Two to three times the time.
     params : mapping of str to JSON scalars or lists of them, optional
         Keyword arguments of every call, kept in the file.
     codec : (encode, decode), optional

@@ -28,7 +28,7 @@ def trial_of(init_state: Any, options: Options) -> Trial | None:
     accept = options.lossy == "accept"
     if not options.trial and not accept:
         return None
-    return Trial(init_state, time.perf_counter, tell, accept, bool(options.trial))
+    return Trial(init_state, time.perf_counter, tell, accept, bool(options.trial), bool(options.self_check))
 
 
 def tell(finding: Finding) -> None:

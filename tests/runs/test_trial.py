@@ -343,6 +343,29 @@ def test_self_check_goes_on_to_run_every_block_twice():
     assert step.calls > 198
 
 
+class Fuse:
+    """Loses, at step 300 alone, what its steps read from then on."""
+
+    def __init__(self):
+        self.n, self.x = 0, 0.0
+
+    def __getstate__(self):
+        return {"n": self.n, "x": self.x}
+
+
+def _burn(fuse, rng):
+    fuse.n += 1
+    fuse.hot = fuse.n == 300 or getattr(fuse, "hot", False)
+    fuse.x += rng.random() + fuse.hot
+    return fuse
+
+
+def test_self_check_tries_every_block():
+    assert len(rewind.record(_burn, Fuse(), 1000, 1)) == 1000  # lost between blocks 8 and 16
+    with pytest.raises(rewind.LossyStateError, match=r"step 320 loses \.hot"):
+        rewind.record(_burn, Fuse(), 1000, 1, self_check=True)
+
+
 # ---- what the trial cannot see
 
 

@@ -324,6 +324,7 @@ _trees = st.recursive(
 )
 
 
+@pytest.mark.filterwarnings("ignore::rewind.UnchangedStateWarning")  # of a single tree
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(trees=st.lists(_trees, min_size=1, max_size=4), seed=st.integers(0, 9), b=st.integers(1, 5))
 def test_any_tree_of_plain_values_can_be_a_state(trees, seed, b, tmp_path_factory):
