@@ -33,8 +33,10 @@ from ..steps.globals import reached
 from ..steps.step import Step
 from .rng import get_state, set_state
 
-#: Most steps of a trial, and most of one that goes on since no step has changed the state.
-STEPS, MORE_STEPS = 64, 1024
+#: Most steps of a trial, of one at a later block, and of one that goes on since no step has changed the state.
+STEPS, LATER_STEPS, MORE_STEPS = 64, 32, 1024
+
+_NUMBERS = (float, int, bool)
 
 #: Bytes of a state that is kept as a digest on the way.
 LARGE = 1 << 15
@@ -172,17 +174,15 @@ class Trial:
         ------
         TrialFailed
         """
-        n = min(STEPS, n_steps - 1 - start)
+        n = min(LATER_STEPS, n_steps - 1 - start)
         due = self._every or not block & (block - 1)
         if not due or n < 1 or not self._wanted or not bench.may_lose(row):
             return
-        began, generators = self._clock(), _GlobalGenerators()
-        left = TOGETHER if self._every else self._left
+        began, left = self._clock(), TOGETHER if self._every else self._left
         least, seconds = (2, min(LATER, left / 4)) if left > 0 else (1, 0.0)
         try:
             finding = _Later(bench, row, live, block, start, n, least, seconds, self._clock).found()
         finally:
-            generators.put_back()
             self._left -= self._clock() - began
         self._answer(finding)
 
@@ -268,10 +268,15 @@ class _Way:
         self.begin, self.first = begin, first  # where it can be gone again, and how many steps that is from the start
         self.rows: dict[int, Row] = {}  # by the number of steps from where the first way began
         self.middles: dict[int, _Middle] = {}
-        self.n = 0
+        self.n = first
         self.error: BaseException | None = None
         self.lives: dict[int, Live] = {}  # a step after each place where a way begins, and at the end
         self.values: dict[str, Any] = {}
+
+    def forget(self, middle: int) -> None:
+        """Let go of the places before the one after `middle` steps, where it can be taken up as well."""
+        self.middles = {i: kept for i, kept in self.middles.items() if i >= middle}
+        self.lives = {i: live for i, live in self.lives.items() if i == self.first + 1 or i > middle}
 
 
 class _Ways:
@@ -327,40 +332,41 @@ class _Ways:
         full : bool
             Whether states are kept whole, however large they are.
         """
-        way, codec = _Way(None if isinstance(begin, Place) else begin, n), self.bench.codec
+        way, codec, clock = _Way(None if isinstance(begin, Place) else begin, n), self.bench.codec, self._clock
         place = begin if isinstance(begin, Place) else begin()
-        way.n, first, last = n, self._clock(), None
+        gone, first, last = n, clock(), None
         for look in looks:
-            if seconds is not None and way.n >= least:
-                took = self._clock() - first
-                each = took / max(way.n - 1, 1)
-                if took + each * (look - way.n) > seconds:
+            if seconds is not None and gone >= least:
+                took = clock() - first
+                if took + took / max(gone - 1, 1) * (look - gone) > seconds:
                     break
-            gone = way.n
             try:
                 while gone < look:
                     if place.t == place.stop:
                         place.enter(place.block + 1, place.state)
-                    if middles and gone in _MIDDLES and gone == way.n:
+                    if middles and gone in _MIDDLES and gone in way.rows:
                         rng = get_state(place.blocks.rng, self.bench.backend)
                         way.middles[gone] = _Middle(last, place.block, place.t, rng)
-                    k = min(look - gone, place.stop - place.t)
+                    k = 1 if look - gone == 1 else min(look - gone, place.stop - place.t)
                     place.run(k)
                     gone += k
                 last = codec.encode(place.state)
-                large = not full and row_bytes(last) > LARGE
-                way.rows[look] = _Token(codec.digest(last)) if large else last
+                if type(last) not in _NUMBERS and not full and row_bytes(last) > LARGE:
+                    way.rows[look] = _Token(codec.digest(last))
+                else:
+                    way.rows[look] = last
             except Exception as error:  # what the recording will meet, too
                 way.error = error.__cause__ or error
                 break
             if way.n == n:
-                first = self._clock()  # what the first step takes may be imports, or a compiler
-            way.n = look
-            if self.deep and (look == n + 1 or (middles and look - 1 in way.middles)):
+                first = clock()  # what the first step takes may be imports, or a compiler
+            way.n = gone
+            if self.deep and (look == n + 1 or look - 1 in way.middles):
                 way.lives[look] = Live(place.state)
-            latest = max((i for i in way.middles if 2 * i <= look), default=0)
-            way.middles = {i: middle for i, middle in way.middles.items() if i >= latest}
-            way.lives = {i: live for i, live in way.lives.items() if i == n + 1 or i > latest}
+            if middles and look in _MIDDLES[1:]:
+                way.forget(look // 2)
+        if middles and way.n == STEPS:
+            way.forget(STEPS // 2)
         if self.deep and way.error is None:
             way.lives[way.n] = Live(place.state)
             way.values = {name: _Given.of(metric, place.state) for name, metric in self.bench.metrics.items()}
@@ -436,7 +442,8 @@ class _Ways:
             self.false_start(row, k)
             ways.append(self.go(lambda: self.entered(self.restored(row), row), every))
             # One that is seeded in every step stands, after the same steps, where it stood.
-            drawn, generators = generators.drawn(), _GlobalGenerators()
+            now = _GlobalGenerators()
+            drawn, generators = now.since(generators), now
         for one, other in ((ways[1], ways[2]), (way, ways[1]), (way, ways[2])):
             if self.parted(one, other) is not None or self.metric(one, other) is not None:
                 return self.hidden_finding(self.seen(one, other), drawn, row)
@@ -580,7 +587,8 @@ class _First(_Ways):
         if live.n == self.n:
             self.false_start(self.row, 1)
         restored = self.go(self._restored, self.looks(live.n))
-        drawn = self.generators.drawn() if after_live.drawn() else ()
+        now = _GlobalGenerators()
+        drawn = now.since(self.generators) if now.since(after_live) else ()
         m = max((i for i in live.middles if 2 * i <= live.n), default=0)
         later = self._later(live, m) if m else None
         found = self._compared(live, restored, later, m)
@@ -732,21 +740,18 @@ class _GlobalGenerators:
     """The global generators as they stand."""
 
     def __init__(self) -> None:
-        self._states = self._now()
+        self.python: Any = random.getstate()
+        self.numpy: Any = np.random.get_state()
 
-    @staticmethod
-    def _now() -> tuple[Any, Any]:
-        return random.getstate(), np.random.get_state()
-
-    def drawn(self) -> tuple[str, ...]:
-        """Return the names of those that do not stand there any more."""
-        (python, numpy), (python_now, numpy_now) = self._states, self._now()
-        names = ["random's global generator"] if python != python_now else []
-        moved = numpy[2:] != numpy_now[2:] or not np.array_equal(numpy[1], numpy_now[1])
+    def since(self, before: _GlobalGenerators) -> tuple[str, ...]:
+        """Return the names of those that stood elsewhere before."""
+        names = ["random's global generator"] if self.python != before.python else []
+        one, other = self.numpy, before.numpy
+        moved = one[2:] != other[2:] or one[1].tobytes() != other[1].tobytes()
         return tuple(names + ["numpy.random's global generator"] * moved)
 
     def put_back(self) -> None:
-        """Put them back, where a step moved them."""
-        if self.drawn():
-            random.setstate(self._states[0])
-            np.random.set_state(self._states[1])
+        """Put them where they stood here, if they do not."""
+        if _GlobalGenerators().since(self):
+            random.setstate(self.python)
+            np.random.set_state(self.numpy)
