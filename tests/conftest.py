@@ -85,6 +85,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not item.get_closest_marker("compiled")]
 
 
+@pytest.fixture
+def without_trial(monkeypatch):
+    """No trial: where calls of the step are counted, or what it does is not to be done beforehand."""
+    monkeypatch.setattr("rewind.runs.plan.trial_of", lambda state, options: None)
+
+
 @pytest.fixture(
     scope="session",
     params=[pytest.param("rewind._core", marks=pytest.mark.compiled), "rewind.kernel.core"],

@@ -355,7 +355,9 @@ class _Ways:
                     way.rows[look] = _Token(codec.digest(last))
                 else:
                     way.rows[look] = last
-            except Exception as error:  # what the recording will meet, too
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # what the recording will meet, too
                 way.error = error.__cause__ or error
                 break
             if way.n == n:

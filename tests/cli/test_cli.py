@@ -725,7 +725,7 @@ def test_what_step_code_prints_does_not_mix_with_the_answer(recorded, cli):
 
 
 def test_a_codec_is_a_pair_named_like_step_code(here, cli):
-    (here / "walk.py").write_text(WALK.replace('observe={"value": "value"}', "codec=Tools.codec"))
+    (here / "walk.py").write_text(WALK.replace('observe={"value": "value"}', "codec=Tools.codec, lossy='accept'"))
     run_script("walk.py", here)
     code, _, err = cli("get", "run.replay", "5")
     assert code == 2 and "--codec MODULE:NAME" in err

@@ -547,7 +547,7 @@ def own_handlers(*numbers):
 @pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_signal_ends_a_run_with_its_own_exit_code(cli, here, name, code):
     (here / "signal").write_text(name)
-    command = ["record", "walk.py:sends", *BEGIN, "--block-size", 10]
+    command = ["record", "walk.py:sends", *BEGIN, "--block-size", 10, "--no-trial"]
     with own_handlers(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         got, out, err = cli(*command)
     assert (got, out) == (code, "")
@@ -565,7 +565,17 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(cli, here, name, code):
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no SIGUSR1 here")
 @pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_job_that_is_told_to_end_can_be_queued_again_as_it_is(here, name, code):
-    command = [sys.executable, "-m", "rewind", "record", "walk.py:waits", *map(str, BEGIN), "--block-size", "10"]
+    command = [
+        sys.executable,
+        "-m",
+        "rewind",
+        "record",
+        "walk.py:waits",
+        *map(str, BEGIN),
+        "--block-size",
+        "10",
+        "--no-trial",
+    ]
     command.append("--resume")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -206,7 +206,7 @@ def test_what_the_table_rules_out_needs_no_code_at_all(recorded, cli):
 
 
 def test_what_the_table_rules_out_unpickles_nothing(here, cli):
-    rewind.record(lambda s, rng: s, [Odd()], 50, 1, observe={"x": lambda s: 1}).save("p.replay")
+    rewind.record(lambda s, rng: s, [Odd()], 50, 1, observe={"x": lambda s: 1}, trial=False).save("p.replay")
     assert cli("find", "p.replay", "x > 1")[0] == 1
     code, _, err = cli("find", "p.replay", "x > 0", "--observe", "x=x")
     assert code == 3 and "--allow-pickle" in err
@@ -655,8 +655,8 @@ def test_diff_of_metadata_alone_looks_at_no_state(recorded, cli):
 
 
 def test_runs_that_cannot_be_compared_are_still_told_apart(here, cli):
-    rewind.record(lambda x, rng: x, 0, 10, 1).save("a.replay")
-    rewind.record(lambda x, rng: x, 0.0, 10, 1).save("b.replay")
+    rewind.record(lambda x, rng: x, 0, 5, 1).save("a.replay")
+    rewind.record(lambda x, rng: x, 0.0, 5, 1).save("b.replay")
     code, out, _ = cli("diff", "a.replay", "b.replay")
     assert code == 1 and "\nstates not compared; other is a run of " in out and "layout: 'int' | 'float'" in out
     assert parted(cli, "a.replay", "b.replay")[1]["states"] == "not compared"

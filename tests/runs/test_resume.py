@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 import rewind
 
+pytestmark = pytest.mark.usefixtures("without_trial")  # the calls of a step are counted
+
 OBSERVE = {"x": None, "pair": lambda x: [x, x * x], "low": lambda x: -x}
 
 

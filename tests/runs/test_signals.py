@@ -18,7 +18,8 @@ from helpers.programs import without_source
 import rewind
 from rewind.runs.signals import Caught, Signals
 
-pytestmark = pytest.mark.once  # of files, signals and words: which kernel runs does not matter
+# Of files, signals and words: which kernel runs does not matter. The calls of a step are counted.
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("without_trial")]
 
 ROOT = pathlib.Path(rewind.__file__).parents[1]
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no SIGUSR1 here")
@@ -373,7 +374,7 @@ def step(x, rng):
     return x + 1
 
 try:
-    run = rewind.record(step, 0, 1000, 1, block_size=10, path="run.replay", ON_SIGNAL)
+    run = rewind.record(step, 0, 1000, 1, block_size=10, path="run.replay", trial=False, ON_SIGNAL)
 except rewind.RecordingInterrupted as error:
     print(error.signal, error.t, len(error.run), flush=True)
     raise SystemExit(7)

@@ -215,7 +215,7 @@ def test_new_config_and_another_step_function_hold_after_the_step_only(folder):
 
     with rewind.init(dir=folder, resume_from="a?_step=40") as run:
         held = run.state
-        run.record(flat, n_steps=80, mutate=lambda x: x + 1.0)
+        run.record(flat, n_steps=80, mutate=lambda x: x + 1.0, trial=False)
         assert run.state == held + 1.0 and run.state_at(40) == held
         assert {row["x"] for row in run.history(["x"], 41)} == {held + 1.0}
         assert run.verify_history() > 0
@@ -620,7 +620,7 @@ def test_what_is_logged_while_it_is_recorded_goes_with_the_next_row_and_shifts_n
                 run.log({"note": x})
             return x + 1.0
 
-        run.record(step, 0.0, 50, 1, observe={"x": None}, log_every=1, block_size=7)
+        run.record(step, 0.0, 50, 1, observe={"x": None}, log_every=1, block_size=7, trial=False)
         assert [row["x"] for row in run.history(["x"])] == [float(t) for t in range(50)]
         assert sorted(row["note"] for row in run.history(["note"])) == [10.0, 27.0]
         assert run.step == 50
@@ -632,7 +632,7 @@ def test_what_is_logged_while_it_is_recorded_goes_with_the_next_row_and_shifts_n
             return x
 
         with pytest.raises(rewind.StepError) as caught:
-            run.record(bad, n_steps=60)
+            run.record(bad, n_steps=60, trial=False)
         assert "none while run.record is under way" in str(caught.value.__cause__)
 
 
@@ -669,7 +669,7 @@ def test_names_that_rows_have_of_their_own_are_not_observed(folder):
 def test_warnings_of_a_recording_name_the_line_of_the_caller(folder):
     run, array = rewind.init(dir=folder), np.zeros(3)
     with pytest.warns(rewind.SharedMemoryWarning) as shared:
-        run.record(lambda state, rng: state, {"all": array, "some": array[:2]}, 20, 1)
+        run.record(lambda state, rng: state, {"all": array, "some": array[:2]}, 8, 1)
     run.finish()
     run = rewind.init(dir=folder)
     with pytest.warns(rewind.PickledStatesWarning) as pickled:

@@ -214,7 +214,7 @@ def step(x, rng):
         os._exit(9)
     return x + 1
 run = rewind.init("p", dir={folder!r}, id="killed")
-run.record(step, 0, 100, seed=1, observe={{"x": None}}, log_every=2, block_size=5)
+run.record(step, 0, 100, seed=1, observe={{"x": None}}, log_every=2, block_size=5, trial=False)
 """
     assert subprocess.run([sys.executable, "-c", without_source(code)], check=False).returncode == 9
     rewind.Tracker(folder).export("killed", tmp_path / "file")
