@@ -1126,13 +1126,34 @@ class RewindWarning(UserWarning):
 
 
 class PickledStatesWarning(RewindWarning):
-    """States that stopped fitting the columns of state 0, and so are kept as pickles."""
+    """States that stopped fitting the columns of state 0, and so are kept as pickles.
 
-    def __init__(self, path: str, first: str, now: str, step: int, n_pickled: int, n_checkpoints: int) -> None:
+    Parameters
+    ----------
+    path, first, now : str
+        Where, what is there at step 0 (empty where that did not fit either), and what is there at `step`.
+    step : int
+    n_pickled, n_checkpoints : int, optional
+        How many were pickled; None while they are still being recorded.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        first: str,
+        now: str,
+        step: int,
+        n_pickled: int | None = None,
+        n_checkpoints: int | None = None,
+    ) -> None:
+        many = "checkpoints like it" if n_pickled is None else f"{n_pickled} of {n_checkpoints} checkpoints"
+        what = f"{first} at step 0 and {now}" if first else now
+        cure = "Start from a state of the types and shapes the steps return to keep them as columns"
+        if not first:
+            cure = "Keep what is so long as an array: numpy.frombuffer(value, 'u1')"
         super().__init__(
-            f"{path or 'the state'} is {first} at step 0 and {now} at step {step}: {n_pickled} of {n_checkpoints} "
-            "checkpoints are kept as pickles, which load refuses without allow_pickle=True. Start from a state of the "
-            "types and shapes the steps return to keep them as columns"
+            f"{path or 'the state'} is {what} at step {step}: {many} are kept as pickles, which load refuses without "
+            f"allow_pickle=True. {cure}"
         )
 
 

@@ -241,6 +241,8 @@ class Growing(Sweep):
         if self.plan.draws is not None:
             self.plan.draws.look(self.place.blocks.rng, self.grid.stream(block), stop - start, self.place.state)
         next_row = self.plan.codec.encode(self.place.state)
+        if self.plan.misfits is not None:
+            self.plan.misfits.look(next_row, stop)
         if self.ledgers:
             self._enter(block, joined(self._seen), start)
         if self.plan.self_check:

@@ -23,6 +23,7 @@ from ..steps.memory import rows_of
 from ..steps.step import Step
 from .block_log import BlockDone, Log
 from .blocks import Grid
+from .misfits import Misfits
 from .noise import Draws
 from .pace import KNOWN, LONG, LOOK, Pace, Part, Probe
 from .recording import Origin, Recording
@@ -66,6 +67,7 @@ class Plan:
     part ends with the last state of that call. (Ctrl-C within the call counts as raised by it.) Without metrics there
     is nothing to give.
 
+    `misfits` is shown what is kept of the first state of each block.
     `draws` looks at the rng after each block, and knows in the end whether anything was drawn.
 
     A `trial` is asked at the first state, and where storing may lose something at some later blocks; what it raises
@@ -90,6 +92,7 @@ class Plan:
     tap: Tap | None = None
     pace: Pace | None = None
     draws: Draws | None = None
+    misfits: Misfits | None = None
     trial: Trial | None = None
 
 
@@ -326,7 +329,7 @@ class Sweep:
 
     def _bench(self) -> Bench:
         plan = self.plan
-        return Bench(plan.step, plan.codec, plan.backend, plan.metrics, self._place)
+        return Bench(plan.step, plan.codec, plan.backend, plan.metrics, self._place, plan.misfits)
 
     def _begin(self) -> None:
         """Tell the log what there is."""
@@ -472,6 +475,8 @@ class Sweep:
         if self.plan.draws is not None:
             self.plan.draws.look(self.place.blocks.rng, self.grid.stream(block), n_steps, self.place.state)
         next_row = self.plan.codec.encode(self.place.state)
+        if self.plan.misfits is not None and stop < self.plan.n_steps:
+            self.plan.misfits.look(next_row, stop)
         if self.plan.self_check:
             self._check(block, row, n_steps, next_row)
         if stop == self.plan.n_steps:

@@ -31,6 +31,7 @@ from ..state.frozen import frozen
 from ..state.live import MISSING, Gap, Live, Words, gaps, is_leaf, own_reduction
 from ..steps.globals import reached
 from ..steps.step import Step
+from .misfits import Misfits
 from .rng import get_state, set_state
 
 #: Most steps of a trial, of one at a later block, and of one that goes on since no step has changed the state.
@@ -213,6 +214,8 @@ class Bench:
     metrics : mapping of str to callable or None
     make_place : callable
         ``make_place(row)`` gives a new place in the run.
+    misfits : Misfits, optional
+        Shown what is kept of each state.
     """
 
     def __init__(
@@ -222,17 +225,19 @@ class Bench:
         backend: str,
         metrics: Mapping[str, Any],
         make_place: Callable[[Row], Place],
+        misfits: Misfits | None = None,
     ) -> None:
         self.step, self.codec, self.backend, self.metrics = step, codec, backend, metrics
-        self._make_place = make_place
+        self._make_place, self.misfits = make_place, misfits
 
     def place(self, row: Row) -> Place:
         """Return a new place."""
         return self._make_place(row)
 
     def may_lose(self, row: Row) -> bool:
-        """Whether what is kept may be less than the state: a pickle, or what a codec makes."""
-        return self.codec.user is not None or isinstance(row, bytes)
+        """Whether what is kept may be less than the state: a pickle, what a codec makes, a set without its order."""
+        layout = self.codec.layout
+        return self.codec.user is not None or isinstance(row, bytes) or (layout is not None and layout.has_sets)
 
     def same(self, a: Row, b: Row) -> bool:
         """Whether two kept states have the same value, byte for byte."""
@@ -363,6 +368,8 @@ class _Ways:
             if way.n == n:
                 first = clock()  # what the first step takes may be imports, or a compiler
             way.n = gone
+            if type(last) is bytes and self.bench.misfits is not None:
+                self.bench.misfits.look(last, place.t)
             if self.deep and (look == n + 1 or look - 1 in way.middles):
                 way.lives[look] = Live(place.state)
             if middles and look in _MIDDLES[1:]:

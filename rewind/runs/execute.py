@@ -93,7 +93,8 @@ def run_plan(
         with open_journal(options.path, n, plan.stride, options, stacklevel + 1) as output:
             logged, at_end = replace(plan, log=output.log, pace=output.pace(report)), output.reported(report, n)
             run = sweep_run(make_run, logged, lambda: sweep(logged, row, at_end), output)
-    misfit = run._trajectory.misfit() if misfits else None
+    told = plan.misfits is not None and plan.misfits.told
+    misfit = run._trajectory.misfit() if misfits and not told else None
     if misfit is not None:
         warnings.warn(misfit, stacklevel=stacklevel + 1)
     return run

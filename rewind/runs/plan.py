@@ -10,20 +10,22 @@ from dataclasses import replace
 from typing import Any
 
 from ..engine.blocks import Grid, default_block_size
+from ..engine.misfits import Misfits
 from ..engine.rng import BACKENDS
 from ..engine.snapshots import snapshots_within
 from ..engine.sweep import Plan
-from ..errors import ArgumentError, ArgumentTypeError, SharedMemoryWarning
+from ..errors import ArgumentError, ArgumentTypeError, PickledStatesWarning, SharedMemoryWarning
 from ..metrics.metric import names_of, resolve
 from ..state.codec import Row, StateCodec, row_bytes
 from ..state.copies import shared_memory
+from ..state.layout import first_change
 from ..steps.code import Code, classes_in, classes_of
 from ..steps.resolve import step_of
 from ..steps.signature import params_of
 from ..steps.source import changed, describe, versions
 from ..steps.step import Step
 from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
-from .noise import watch_recording
+from .noise import outside, watch_recording
 from .options import Options
 from .trajectory import OBSERVED, Trajectory
 from .trial import trial_of
@@ -81,11 +83,23 @@ def make_plan(
         snapshots=snapshots,
         trial=trial_of(init_state, options),
     )
-    plan = replace(plan, draws=watch_recording(plan, init_state))
+    plan = replace(plan, draws=watch_recording(plan, init_state), misfits=_misfits(codec))
+    assert plan.misfits is not None
+    plan.misfits.look(row, 0)
     views = shared_memory(init_state) if user is None else None
     if views is not None:
         warnings.warn(SharedMemoryWarning(*views), stacklevel=stacklevel + 1)
     return plan, row
+
+
+def _misfits(codec: StateCodec) -> Misfits:
+    """Return what warns of the first state that does not fit the columns of state 0, when it is kept."""
+
+    def tell(row: Row, step: int) -> None:
+        assert codec.layout is not None
+        warnings.warn(PickledStatesWarning(*first_change(codec.layout, codec.tree(row)), step), stacklevel=outside())
+
+    return Misfits(codec, tell)
 
 
 def follow_plan(trajectory: Trajectory, step: Step, codec: StateCodec, **facts: Any) -> Plan:

@@ -384,7 +384,8 @@ class Recorder(Generic[S]):
             run = self.run
             if self._output is not None:
                 finish(self._output, run)
-            misfit = run._trajectory.misfit()
+            told = self._plan.misfits is not None and self._plan.misfits.told
+            misfit = None if told else run._trajectory.misfit()
             if misfit is not None:
                 warnings.warn(misfit, stacklevel=2)
             self._finished = run

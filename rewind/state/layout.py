@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..errors import StateClassError, StateError
-from .classes import class_fields, class_kind, find_class, only_fields, stand_in
-from .columns import Array, UnsupportedDtype, is_text
+from .classes import class_fields, class_kind, contents, find_class, only_fields, stand_in
+from .columns import MAX_TEXT, Array, UnsupportedDtype, is_text
 from .keys import NotAKey, key_from_json, same_json
 from .leaves import leaf_from_json, leaf_node
 from .nodes import (
@@ -34,6 +35,7 @@ from .nodes import (
     once,
 )
 from .one_of import OneOfNode, first_kinds, from_kinds, is_leaf, merged, moved, several, used, widened
+from .sets import SetNode
 from .tensors import TensorNode
 
 #: A layout with more columns, or deeper, is kept as pickles: a file with so many datasets helps nobody.
@@ -186,6 +188,11 @@ class Layout:
             If one is not imported.
         """
         return list({node.python_type: None for node in _nodes(self.root) if isinstance(node, RecordNode)})
+
+    @cached_property
+    def has_sets(self) -> bool:
+        """Whether states hold sets, of whose order only what a list of their members leads to comes back."""
+        return any(isinstance(node, SetNode) for node in _nodes(self.root))
 
     # ---- leaves of several kinds
 
@@ -412,9 +419,29 @@ def _keys(trees: list[Any]) -> tuple[Any, ...]:
 def first_change(layout: Layout, state: Any) -> tuple[str, str, str]:
     """Return where `state` stops fitting `layout`: a path into it, what stood there, and what stands there now."""
     now = Layout.of(state)
+    long = _long_text(state, "")
+    if long is not None and (now is None or now.to_json() == layout.to_json()):
+        return long[0], "", f"{long[1]:,} bytes long, of which a column takes {MAX_TEXT:,},"
     if now is None:
         return "", _words(layout.to_json()), "something no column can hold (an int beyond 64 bits, another object)"
     return _first_change(layout.to_json(), now.to_json(), "")
+
+
+def _long_text(value: Any, path: str) -> tuple[str, int] | None:
+    """Return where text or bytes are longer than a column takes, and how long they are."""
+    if type(value) is str and is_text(value):
+        value = value.encode()
+    if type(value) is bytes:
+        return (path, len(value)) if len(value) > MAX_TEXT else None
+    inside = contents(value)
+    if inside is None or path.count("[") + path.count(".") > MAX_DEPTH:
+        return None
+    form, keys, items = inside
+    for key, item in zip(keys, items, strict=True):
+        found = _long_text(item, path + form.format(key))
+        if found is not None:
+            return found
+    return None
 
 
 def _first_change(a: Any, b: Any, path: str) -> tuple[str, str, str]:

@@ -562,11 +562,11 @@ def test_progress_is_told_of_each_call(monkeypatch):
     assert len(told) > count and told[-1].total == 56
 
 
-def test_a_state_that_is_pickled_is_told_of_at_the_end():
-    recorder = rewind.Recorder(lambda x, rng: [*x, 0.5], [0], 7, block_size=10).advance(35)
+def test_a_state_that_is_pickled_is_told_of_before_the_first_step_and_once():
     with pytest.warns(rewind.PickledStatesWarning) as caught:
-        recorder.finish()
-    assert caught[0].filename == __file__
+        recorder = rewind.Recorder(lambda x, rng: [*x, 0.5], [0], 7, block_size=10)
+        recorder.advance(35).finish()
+    assert len(caught) == 1 and caught[0].filename == __file__
 
 
 # ---- steps that run without Python

@@ -19,15 +19,19 @@ def warned(step, init, n=100, **kwargs):
 @pytest.mark.parametrize(
     "step, init, text",
     [
-        (lambda x, rng: [0], 0, "the state is int at step 0 and a list of 1 at step 10: 9 of 10 checkpoints"),
+        (lambda x, rng: [0], 0, "the state is int at step 0 and a list of 1 at step 1: checkpoints like it"),
         (lambda x, rng: x * 7, 3, "is int at step 0 and something no column can hold"),
         (
             lambda s, rng: {"a": np.append(s["a"], 1), "b": 1},
             {"a": np.zeros(3, int), "b": 1},
-            "['a'] is an array of int64, shape (3,) at step 0 and an array of int64, shape (13,) at step 10",
+            "['a'] is an array of int64, shape (3,) at step 0 and an array of int64, shape (4,) at step 1",
         ),
-        (lambda s, rng: [1.0, [*s[1], 2.0]], [1.0, [1.0, 1.0]], "[1] is a list of 2 at step 0 and a list of 12"),
-        (lambda s, rng: {"b": 1, **s}, {"a": 1}, "the state is a dict of a at step 0 and a dict of b, a at step 10"),
+        (
+            lambda s, rng: [1.0, [*s[1], 2.0]],
+            [1.0, [1.0, 1.0]],
+            "[1] is a list of 2 at step 0 and a list of 3",
+        ),
+        (lambda s, rng: {"b": 1, **s}, {"a": 1}, "the state is a dict of a at step 0 and a dict of b, a at step 1"),
     ],
 )
 def test_states_that_stop_fitting_are_named_with_the_place_and_the_cure(step, init, text):
@@ -35,6 +39,35 @@ def test_states_that_stop_fitting_are_named_with_the_place_and_the_cure(step, in
     assert [category for category, _ in found] == [rewind.PickledStatesWarning]
     assert text in found[0][1] and "allow_pickle=True" in found[0][1]
     assert run.metadata()["n_pickled"] > 0
+
+
+@pytest.mark.parametrize("trial", [True, False])
+def test_a_state_that_stops_fitting_is_told_of_while_it_is_recorded_and_once(trial):
+    lengths = []
+
+    def step(x, rng):
+        lengths.append((len(x), len(told)))
+        return [*x, 1]
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        rewind.record(step, [1], 100, 1, trial=trial)
+    assert len(told) == 1 and lengths[0] == (1, 0)
+    # With a trial after the first step of it, without one at the end of the first block.
+    assert lengths[1] == (2, 1) if trial else lengths[9:11] == [(10, 0), (11, 1)]
+
+
+@pytest.mark.parametrize(
+    ("state", "path", "size"), [(b"x" * 70_000, "the state", "70,000"), ({"a": ["ä" * 40_000]}, "['a'][0]", "80,000")]
+)
+def test_text_that_no_column_takes_is_told_of_before_the_first_step(state, path, size):
+    def step(state, rng):
+        raise ValueError("the first step")
+
+    with pytest.warns(rewind.PickledStatesWarning) as told, pytest.raises(rewind.StepError):
+        rewind.record(step, state, 10, 1)
+    assert f"{path} is {size} bytes long, of which a column takes 65,536, at step 0" in str(told[0].message)
+    assert "as an array: numpy.frombuffer" in str(told[0].message) and told[0].filename == __file__
 
 
 def test_states_that_fit_and_states_that_never_did_are_no_news():

@@ -673,6 +673,6 @@ def test_warnings_of_a_recording_name_the_line_of_the_caller(folder):
     run.finish()
     run = rewind.init(dir=folder)
     with pytest.warns(rewind.PickledStatesWarning) as pickled:
-        run.record(lambda state, rng: 1 if state == "x" else "x", "x", 20, 1)
+        run.record(lambda state, rng: [*state, 1], [1], 20, 1)
     run.finish()
     assert {warning.filename for warning in [*shared, *pickled]} == {__file__}
