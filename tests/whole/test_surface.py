@@ -106,6 +106,7 @@ DIFFERENCES = {
     "command/verbs/verify/--observe": "what was observed is compared: --observe gives the functions",
     "names/Branches/new": "a branch is any run: the annotation named a class that is no longer there",
     "names/Progress/": "it says how long a block takes, where that is long",
+    "names/PickledStatesWarning/new": "it comes before it is known how many will be pickled",
     "names/MutatingMetricWarning": "a metric that changes the state it is given gets copies, and is no error",
     "names/NoFreshNoiseWarning": "forks that are one future are said to be",
     "names/OwnGeneratorWarning": "a state that brings its own random numbers is said to",
