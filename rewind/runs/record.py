@@ -139,7 +139,8 @@ def record(
     on_signal : "checkpoint", optional
         With `path`, SIGTERM and SIGUSR1 (a scheduler's time limit) end the recording as Ctrl-C does: at the end of the
         step under way (of the block, where that is less than a second away), with all on disk, by
-        `RecordingInterrupted`. A second Ctrl-C does not wait for the end of the step.
+        `RecordingInterrupted`. So they do without it, unless a handler of your own is in place. A second Ctrl-C does
+        not wait for the end of the step.
     resume : bool
         With `path`, go on with the recording there, as `resume` does, or load the file where it is done, or begin: the
         same call does each. A call that asks for another recording than the one that was begun is refused: with another

@@ -1,4 +1,4 @@
-"""Signals that end a recording at the end of a block, where everything is on disk."""
+"""Signals that end a recording at the step under way, where everything is on disk."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import threading
 from types import FrameType
 from typing import Any
 
-#: What ``on_signal="checkpoint"`` adds to Ctrl-C: what schedulers send before they kill.
+#: What schedulers send before they kill.
 _MORE = ("SIGTERM", "SIGUSR1")
 
 
 class Caught(KeyboardInterrupt):
-    """A signal that came while a block was under way; its text is the signal's name, empty for Ctrl-C."""
+    """A signal that came while a step was under way; its text is the signal's name, empty for Ctrl-C."""
 
 
 class Signals:
@@ -22,11 +22,12 @@ class Signals:
     Parameters
     ----------
     more : bool
-        Also SIGTERM and SIGUSR1, where there are any.
+        Whether SIGTERM and SIGUSR1 are noted also where a handler of the user's is in place.
 
     Notes
     -----
-    Handlers are installed in the main thread only, and for Ctrl-C only where Python's own is in place. A second Ctrl-C
+    Handlers are installed in the main thread only, for Ctrl-C where Python's own is in place, and for SIGTERM and
+    SIGUSR1 where they would end the process. A second Ctrl-C
     interrupts at once. A signal that nobody asked for by `check` is sent again at the end; not Ctrl-C, where an error
     has ended what it was to end.
     """
@@ -54,9 +55,9 @@ class Signals:
             return self
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
-        for name in _MORE if self._more else ():
+        for name in _MORE:
             number = getattr(signal, name, None)
-            if number is not None:
+            if number is not None and (self._more or signal.getsignal(number) == signal.SIG_DFL):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
