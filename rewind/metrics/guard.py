@@ -61,11 +61,11 @@ def kept(codec: StateCodec, state: Any) -> Row | None:
 
 
 def changed(codec: StateCodec, before: Row | None, state: Any) -> bool:
-    """Whether a live state is another one than what was kept of it."""
-    if type(state) in IMMUTABLE:
+    """Whether a live state is another one than what was kept of it; not so where nothing could be kept."""
+    if before is None or type(state) in IMMUTABLE:
         return False
     now = kept(codec, state)
-    return now is None or before is None or not codec.same(before, now)
+    return now is None or not codec.same(before, now)
 
 
 def mutators(metrics: Mapping[str, Any], codec: StateCodec, row: Row) -> list[str]:

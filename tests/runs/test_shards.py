@@ -206,7 +206,7 @@ def hidden(x, rng):
 
 
 def test_a_step_with_hidden_state_fails_in_a_shard(tmp_path):
-    run = rewind.record(hidden, 0, 400, 1)
+    run = rewind.record(hidden, 0, 400, 1, trial=False)
     merged = through_files([shards.verify(run, i, 3) for i in (1, 2, 3)], tmp_path)
     assert "step_fn depends on something that is not its state, rng or params" in merged.failure["problem"]
 

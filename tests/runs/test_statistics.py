@@ -470,10 +470,10 @@ def test_a_metric_that_changes_the_state_is_given_copies():
         return state[0]
 
     with pytest.warns(rewind.MutatingMetricWarning, match="metric 'q' changed the state it was given at step 0"):
-        run = rewind.record(lambda s, rng: s, [0.0], 10, 0, observe={"q": metric})
+        run = rewind.record(lambda s, rng: s, [0.0], 10, 0, observe={"q": metric}, trial=False)
     assert run.observed["q"].mean == 1.0 and run.get(9) == [0.0]
     with pytest.warns(rewind.MutatingMetricWarning):
-        assert rewind.record(lambda s, rng: s, [0.0], 10, 0).stats(metric).max == 1.0
+        assert rewind.record(lambda s, rng: s, [0.0], 10, 0, trial=False).stats(metric).max == 1.0
 
 
 @pytest.mark.parametrize("metric", [5, 1.5, ["x"], b"x"])

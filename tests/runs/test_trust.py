@@ -145,7 +145,7 @@ def test_hidden_state_in_a_loaded_run_is_named(tmp_path):
     text = "N = 0\ndef step(x, rng):\n    global N\n    N += 1\n    return x + N\n"
     module = types.ModuleType("hidden_counter")
     exec(text, vars(module))
-    run = rewind.record(module.step, 0, 100, 1)
+    run = rewind.record(module.step, 0, 100, 1, trial=False)
     with pytest.raises(rewind.NondeterministicReplayError, match="step_fn writes N, which is no part of its state"):
         pickle_free(run, tmp_path, module.step).get(23)
 
