@@ -28,6 +28,7 @@ BENCHMARKS = (
     "verify_threads",
     "memory_flat",
     "record_to_file",
+    "trial",
     "track_runs",
     "import_time",
     "shell_time",

@@ -323,9 +323,10 @@ class Sweep:
 
     def _try_again(self, block: int, row: Row) -> None:
         """Try the first steps of `block`, at which the place stands with the live state, and `row` is kept of it."""
-        if self.plan.trial is not None:
+        trial = self.plan.trial
+        if trial is not None and (trial.every or not block & (block - 1)):  # at 1, 2, 4, 8 and so on
             start = self.grid.start(block)
-            self.plan.trial.again(self._bench(), block, start, row, self.place.state, self.plan.n_steps)
+            trial.again(self._bench, block, start, row, self.place.state, self.plan.n_steps)
 
     def _bench(self) -> Bench:
         plan = self.plan
@@ -366,7 +367,7 @@ class Sweep:
         place.t = t
         return watch.observe(place, 1, 0)
 
-    def _place(self, row: Row, begins: bool = True) -> Place:
+    def _place(self, row: Row, begins: bool = True, bind: Callable[[], Any] | None = None) -> Place:
         """Return a place that enters blocks by their checkpoints; with `begins` the first as the origin says."""
         plan = self.plan
         codec = plan.codec
@@ -377,7 +378,7 @@ class Sweep:
             [],
             codec,
             dataclass_fields,
-            self.bind,
+            bind or self.bind,
             plan.step.runs_itself,
             codec.decode(row) is None,
             plan.origin.begin(plan.backend) if begins else None,

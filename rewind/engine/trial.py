@@ -43,7 +43,7 @@ _NUMBERS = (float, int, bool)
 LARGE = 1 << 15
 
 #: Steps of a run that is too short to wonder that its state stayed the same.
-SHORT = 8
+SHORT = 10
 
 #: Seconds that the live way may take after its first step, of a first trial and of a later one; all trials together.
 FIRST, LATER, TOGETHER = 0.28, 0.05, 1.0
@@ -144,7 +144,7 @@ class Trial:
         wanted: bool = True,
         every: bool = False,
     ) -> None:
-        self.live, self.accept, self.lost, self._wanted, self._every = live, accept, list[str](), wanted, every
+        self.live, self.accept, self.lost, self._wanted, self.every = live, accept, list[str](), wanted, every
         self._clock, self._tell, self._left = clock, tell, TOGETHER
 
     def begin(self, bench: Bench, row: Row, n_steps: int) -> None:
@@ -166,20 +166,22 @@ class Trial:
             self._left -= self._clock() - began
         self._answer(finding)
 
-    def again(self, bench: Bench, block: int, start: int, row: Row, live: Any, n_steps: int) -> None:
+    def again(self, make_bench: Callable[[], Bench], block: int, start: int, row: Row, live: Any, n_steps: int) -> None:
         """Try the first steps of a later block from `live`, the state that led there, which is worked on.
 
-        Only where storing may lose something, and at blocks 1, 2, 4, 8 and so on where not every block is wanted.
+        Only where storing may lose something.
 
         Raises
         ------
         TrialFailed
         """
         n = min(LATER_STEPS, n_steps - 1 - start)
-        due = self._every or not block & (block - 1)
-        if not due or n < 1 or not self._wanted or not bench.may_lose(row):
+        if n < 1 or not self._wanted:
             return
-        began, left = self._clock(), TOGETHER if self._every else self._left
+        bench = make_bench()
+        if not bench.may_lose(row):
+            return
+        began, left = self._clock(), TOGETHER if self.every else self._left
         least, seconds = (2, min(LATER, left / 4)) if left > 0 else (1, 0.0)
         try:
             finding = _Later(bench, row, live, block, start, n, least, seconds, self._clock).found()
@@ -213,9 +215,16 @@ class Bench:
     backend : str
     metrics : mapping of str to callable or None
     make_place : callable
-        ``make_place(row)`` gives a new place in the run.
+        ``make_place(row, bind=bind)`` gives a new place in the run.
     misfits : Misfits, optional
         Shown what is kept of each state.
+
+    Attributes
+    ----------
+    notes : list or None
+        Where a step notes what is kept of each state that it gives.
+    last
+        What is kept of the last state that was looked at.
     """
 
     def __init__(
@@ -224,15 +233,36 @@ class Bench:
         codec: StateCodec,
         backend: str,
         metrics: Mapping[str, Any],
-        make_place: Callable[[Row], Place],
+        make_place: Callable[..., Place],
         misfits: Misfits | None = None,
     ) -> None:
         self.step, self.codec, self.backend, self.metrics = step, codec, backend, metrics
-        self._make_place, self.misfits = make_place, misfits
+        self._make_place, self._bound, self.misfits = make_place, step.bound(codec), misfits
+        self.notes: list[Row] | None = None
+        self.last: Row = None
 
     def place(self, row: Row) -> Place:
         """Return a new place."""
-        return self._make_place(row)
+        return self._make_place(row, bind=self._bind)
+
+    def _bind(self) -> Any:
+        call, notes, keep = self._bound(), self.notes, self.keep
+        if notes is None:
+            return call
+
+        def noted(state: Any, rng: Any) -> Any:
+            new = call(state, rng)
+            notes.append(keep(new))
+            return new
+
+        return noted
+
+    def keep(self, state: Any, full: bool = False) -> Row:
+        """Return what is kept of a state on the way: all of it, with `full`, or a digest where it is large."""
+        row = self.last = self.codec.encode(state)
+        if type(row) in _NUMBERS or full or row_bytes(row) <= LARGE:
+            return row
+        return _Token(self.codec.digest(row))
 
     def may_lose(self, row: Row) -> bool:
         """Whether what is kept may be less than the state: a pickle, what a codec makes, a set without its order."""
@@ -300,7 +330,7 @@ class _Ways:
         if not every and self.bench.step.runs_itself:
             some = _ENDS
         elif not every and self.deep:
-            some = _SOME
+            some = _SOME if self.block == 0 else _MIDDLES
         return sorted({i for i in some if i <= n} | {n})
 
     def restored(self, row: Row) -> Any:
@@ -337,29 +367,57 @@ class _Ways:
         full : bool
             Whether states are kept whole, however large they are.
         """
-        way, codec, clock = _Way(None if isinstance(begin, Place) else begin, n), self.bench.codec, self._clock
-        place = begin if isinstance(begin, Place) else begin()
-        gone, first, last = n, clock(), None
+        way, bench, clock = _Way(None if isinstance(begin, Place) else begin, n), self.bench, self._clock
+        notes: list[Row] = []
+        if len(looks) > len(_SOME) and not isinstance(begin, Place) and not bench.step.runs_itself and not full:
+            looks, bench.notes = self.leaps(looks), notes  # the step keeps what is between
+        try:
+            place = begin if isinstance(begin, Place) else begin()
+            self._go(way, place, looks, least, seconds, middles, full, clock)
+        finally:
+            bench.notes = None
+        if notes:
+            way.rows = {n + i + 1: row for i, row in enumerate(notes[: way.n - n])}
+        return way
+
+    @staticmethod
+    def leaps(looks: list[int]) -> list[int]:
+        """Return those of many looks between which the steps can be gone at once."""
+        return [i for i in looks if i in (looks[0], looks[1], *_MIDDLES, looks[-1]) or i - 1 in _MIDDLES]
+
+    def _go(
+        self,
+        way: _Way,
+        place: Place,
+        looks: list[int],
+        least: int,
+        seconds: float | None,
+        middles: bool,
+        full: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        bench, n = self.bench, way.n
+        gone, first, quick = n, clock(), False
         for look in looks:
             if seconds is not None and gone >= least:
                 took = clock() - first
-                if took + took / max(gone - 1, 1) * (look - gone) > seconds:
+                each = took / max(gone - 1, 1)
+                if took + each * (look - gone) > seconds:
                     break
+                quick = each * STEPS < seconds / 4  # then it will come to the last middle
             try:
                 while gone < look:
                     if place.t == place.stop:
                         place.enter(place.block + 1, place.state)
-                    if middles and gone in _MIDDLES and gone in way.rows:
-                        rng = get_state(place.blocks.rng, self.bench.backend)
-                        way.middles[gone] = _Middle(last, place.block, place.t, rng)
+                    if middles and gone == way.n and gone in _MIDDLES and (gone == _MIDDLES[-1] or not quick):
+                        rng: Any = place.blocks.rng
+                        state = rng.getstate() if bench.backend == "python" else get_state(rng, bench.backend)
+                        way.middles[gone] = _Middle(bench.codec.encode(place.state), place.block, place.t, state)
                     k = 1 if look - gone == 1 else min(look - gone, place.stop - place.t)
                     place.run(k)
                     gone += k
-                last = codec.encode(place.state)
-                if type(last) not in _NUMBERS and not full and row_bytes(last) > LARGE:
-                    way.rows[look] = _Token(codec.digest(last))
-                else:
-                    way.rows[look] = last
+                if bench.notes is None:
+                    way.rows[look] = bench.keep(place.state, full)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # what the recording will meet, too
@@ -368,8 +426,8 @@ class _Ways:
             if way.n == n:
                 first = clock()  # what the first step takes may be imports, or a compiler
             way.n = gone
-            if type(last) is bytes and self.bench.misfits is not None:
-                self.bench.misfits.look(last, place.t)
+            if type(bench.last) is bytes and bench.misfits is not None:
+                bench.misfits.look(bench.last, place.t)
             if self.deep and (look == n + 1 or look - 1 in way.middles):
                 way.lives[look] = Live(place.state)
             if middles and look in _MIDDLES[1:]:
@@ -378,13 +436,14 @@ class _Ways:
             way.forget(STEPS // 2)
         if self.deep and way.error is None:
             way.lives[way.n] = Live(place.state)
-            way.values = {name: _Given.of(metric, place.state) for name, metric in self.bench.metrics.items()}
-        return way
+            way.values = {name: _Given.of(metric, place.state) for name, metric in bench.metrics.items()}
 
     # ---- telling apart
 
     def parted(self, one: _Way, other: _Way) -> int | None:
         """Return after how many steps two ways differ; None if they do not, as far as the first goes."""
+        if one.rows and one.rows.keys() == other.rows.keys() and _same_numbers(one.rows, other.rows):
+            return None
         for i, row in one.rows.items():
             if i in other.rows and not self.bench.same(row, other.rows[i]):
                 return i
@@ -592,20 +651,26 @@ class _First(_Ways):
             return None
         if live.error is not None and self.deep:  # once more, to look at its end
             live = self.go(self._from_live, self.looks(live.n), middles=True)
-        after_live = _GlobalGenerators()
         if live.n == self.n:
             self.false_start(self.row, 1)
         restored = self.go(self._restored, self.looks(live.n))
-        now = _GlobalGenerators()
-        drawn = now.since(self.generators) if now.since(after_live) else ()
         m = max((i for i in live.middles if 2 * i <= live.n), default=0)
         later = self._later(live, m) if m else None
         found = self._compared(live, restored, later, m)
         if found is not None:
             return found
-        if drawn:
-            return self.hidden_finding(None, drawn, self.row)
-        return self._unchanged(live, restored)
+        drawn = self._drawn(live.n)
+        return self.hidden_finding(None, drawn, self.row) if drawn else self._unchanged(live, restored)
+
+    def _drawn(self, n: int) -> tuple[str, ...]:
+        """Return the global generators that the steps draw from: not those that they seed, or that moved once."""
+        if not _GlobalGenerators().since(self.generators):
+            return ()
+        stands = []
+        for _ in range(2):  # one that is seeded in every step stands, after the same steps, where it stood
+            self.go(self._restored, [n])
+            stands.append(_GlobalGenerators())
+        return stands[1].since(stands[0])
 
     def _gone_live(self) -> _Way:
         return self.go(self._from_live, self.looks(self.n), seconds=FIRST, middles=True)
@@ -616,7 +681,11 @@ class _First(_Ways):
         def begin() -> Place:
             place = self.bench.place(self.row)
             place.enter(middle.block, self.restored(middle.row))
-            set_state(place.blocks.rng, self.bench.backend, middle.rng)
+            rng: Any = place.blocks.rng
+            if self.bench.backend == "python":
+                rng.setstate(middle.rng)
+            else:
+                set_state(rng, self.bench.backend, middle.rng)
             place.t = middle.t
             return place
 
@@ -714,6 +783,14 @@ class _Later(_Ways):
             again = self.go(self._restored, self.looks(live.n))
             conflicts = self.lost(live, restored, self.noise(restored, again))
         return self.loss(before, self.row, 0, None, conflicts) if conflicts else None
+
+
+def _same_numbers(one: dict[int, Row], other: dict[int, Row]) -> bool:
+    """Whether all that is kept on two ways is floats, and the same bits; False where that is not sure."""
+    if {*map(type, one.values()), *map(type, other.values())} != {float}:
+        return False
+    form = f"{len(one)}d"
+    return struct.pack(form, *one.values()) == struct.pack(form, *other.values())
 
 
 class _Given(NamedTuple):

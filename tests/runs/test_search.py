@@ -506,7 +506,7 @@ def test_runs_that_cannot_be_compared_are_told_apart():
         a.diff(rewind.record(lambda x, rng: x + rng.random(), 0.0, 100, 1))
     one = rewind.record(noisy, State(0.0, 0), 100, 1)
     with pytest.raises(rewind.ArgumentError, match="another layout"):
-        one.diff(rewind.record(lambda s, rng: s, {"x": 0.0}, 100, 1))
+        one.diff(rewind.record(lambda s, rng: s, {"x": 0.0}, 9, 1))
     early, late = a.branch(90), rewind.record(walk, 0, 50, 1)
     with pytest.raises(rewind.ArgumentError, match="steps 0 to 49, and this run steps 90 to 99"):
         early.diff(late)
@@ -538,7 +538,7 @@ def test_a_recording_from_a_machine_with_other_arithmetic_parts_where_its_states
         calls += 1
         return x * 0.999 + rng.random() + (2**-40 if calls == 777 else 0.0)
 
-    there = rewind.record(elsewhere, 0.0, 1000, 1, block_size=50)
+    there = rewind.record(elsewhere, 0.0, 1000, 1, block_size=50, trial=False)
     here = rewind.record(lambda x, rng: x * 0.999 + rng.random(), 0.0, 1000, 1, block_size=50)
     recording = there._recording
     foreign = rewind.Run(recording, here._trajectory.step, {})  # its step function as it runs here

@@ -257,7 +257,7 @@ def test_a_state_that_no_step_changes_gets_one_word_at_the_line_that_records():
 
 def test_a_state_that_changes_seldom_or_is_short_gets_none():
     rewind.record(lambda x, rng: x + (rng.random() < 0.01), 0, 2000, 1)
-    rewind.record(lambda x, rng: x, 0, 8, 1)
+    rewind.record(lambda x, rng: x, 0, 10, 1)
 
 
 # ---- options

@@ -58,7 +58,7 @@ def halting(step, calls):
 def cut_off(path, step, init, n_steps, at, seed=5, **options):
     """Record to `path` with a step that raises at step `at`; return the journal's bytes."""
     with pytest.raises(rewind.StepError) as caught:
-        rewind.record(halting(step, at), deep(init), n_steps, seed, path=path, **options)
+        rewind.record(halting(step, at), deep(init), n_steps, seed, path=path, trial=False, **options)
     assert isinstance(caught.value.__cause__, Enough)
     return beside(path).read_bytes()
 
@@ -504,7 +504,7 @@ def test_pickled_states_are_not_unpickled_unless_that_is_allowed(tmp_path):
     path, init = tmp_path / "a.replay", Called()
     init.x = 0
     with pytest.raises(rewind.StepError):
-        rewind.record(halting(next_called, 31), init, 40, 5, block_size=7, path=path)
+        rewind.record(halting(next_called, 31), init, 40, 5, block_size=7, path=path, trial=False)
     Called.times = 0
     for ask in (
         lambda: rewind.load(path),
@@ -920,7 +920,7 @@ def test_a_journal_holds_every_state_up_to_the_one_that_failed(n, b, at, kind, d
     path = folder / "run.replay"
     if at == n - 1:  # the last step is not run
         at = n
-        rewind.record(halting(step, at), deep(init), n, 5, block_size=b, observe=observe, path=path)
+        rewind.record(halting(step, at), deep(init), n, 5, block_size=b, observe=observe, path=path, trial=False)
         assert os.listdir(folder) == ["run.replay"]
         return
     cut_off(path, step, init, n, at, block_size=b, observe=observe, durability=durability)
