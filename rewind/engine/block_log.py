@@ -75,8 +75,11 @@ class Log(Protocol):
     def many(self) -> int:
         """Return how many blocks may be finished between two calls of `add`."""
 
-    def add(self, done: Sequence[BlockDone]) -> Sequence[Row]:
-        """Take blocks that were finished; return their rows, which may lie in a file from now on."""
+    def add(self, done: Sequence[BlockDone], ahead: Part | None = None) -> Sequence[Row]:
+        """Take blocks that were finished; return their rows, which may lie in a file from now on.
+
+        `ahead` is kept of the block after them, and is there as soon as they are.
+        """
 
     def keep(self, part: Part) -> None:
         """Take what there is of the block under way, in the place of what there was of it."""

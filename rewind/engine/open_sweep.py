@@ -198,7 +198,7 @@ class Growing(Sweep):
         self._keep(*self.at)
         end, pace = min(t, stop), self.plan.pace
         if pace is not None and here == self.grid.start(block):
-            self._begin_block(block, here)
+            self._since = pace.clock()
         if pace is not None:
             end = here + pace.steps(end - here)
         if self.ledgers:

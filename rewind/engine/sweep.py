@@ -347,15 +347,31 @@ class Sweep:
         if self.plan.pace is not None:
             self.plan.pace.kept()
         if not self.ledgers:
-            kept = log.add([BlockDone(block + i, row, codec.digest(row)) for i, row in enumerate(rows)])
+            done = [BlockDone(block + i, row, codec.digest(row)) for i, row in enumerate(rows)]
+            kept = log.add(done, self._start_of_next(block, done[-1], []))
             self.at = self.at[0], kept[-1]
             return
         (row,) = rows
         ledgers, start = self.ledgers.values(), self.grid.start(block + 1)
-        values = self._look_at(block + 1, start, row)
+        values = self._taken(self._look_at(block + 1, start, row), start)
         ahead = tuple(ledger.of(given, start) for ledger, given in zip(ledgers, values, strict=True))
-        kept = log.add([BlockDone(block, row, codec.digest(row), tuple(ledger.tail for ledger in ledgers), ahead)])
+        one = BlockDone(block, row, codec.digest(row), tuple(ledger.tail for ledger in ledgers), ahead)
+        kept = log.add([one], self._start_of_next(block, one, values))
         self.at = self.at[0], kept[-1]
+
+    def _start_of_next(self, block: int, done: BlockDone, values: list[Array]) -> Part | None:
+        """Return what is kept at the start of a block, where the one before, `block`, takes long to run again.
+
+        It is known by the probe of that one.
+        """
+        plan, probe, pace = self.plan, self._probe, self.plan.pace
+        if pace is None or probe is None or probe.block != block or done.block != block:
+            return None
+        if pace.clock() - self._since <= LONG:
+            return None
+        rng = BlockRng(plan.seed, plan.backend).start(self.grid.stream(block + 1))
+        words = get_state(rng, plan.backend)
+        return Part(block + 1, self.grid.start(block + 1), done.row, done.digest, words, tuple(values), probe)
 
     def _look_at(self, block: int, t: int, row: Row) -> list[Any]:
         """Return what each metric gives for the state at step `t`, as it will be restored."""
@@ -508,7 +524,7 @@ class Sweep:
         if pace is None:
             return self._piece(n_states, n_steps)
         end, t = start + n_steps, self.place.t
-        self._begin_block(block, t)
+        self._since = pace.clock()
         while (n := pace.steps(end - t)) < end - t:
             values = self._piece(n, n)
             pace.made(n)
@@ -520,23 +536,6 @@ class Sweep:
         if end > t:
             pace.made(end - t)
         return joined([*seen, self._taken(values, t, seen)]) if seen else values
-
-    def _begin_block(self, block: int, t: int) -> None:
-        """Keep, where the block before took long, that the next need not be run to see that the step is the same."""
-        pace = self.plan.pace
-        assert pace is not None
-        start, before, now = self.grid.start(block), self._probe, pace.clock()
-        took, self._since = now - self._since, now
-        if (
-            before is not None
-            and before.block == block - 1
-            and t == start
-            and took > LONG
-            and self.plan.log is not None
-        ):
-            self._stands = t, []
-            self._keep_part(block, t, [], before)
-            self._stands = None
 
     def _between(self, block: int, t: int, rest: int, seen: list[list[Array]]) -> None:
         """Between two pieces of a block: a look at signals, and what there is of it is kept where that is due."""

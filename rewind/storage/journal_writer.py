@@ -81,6 +81,7 @@ class Journal:
         # What there is of the block under way lies after the frames, with room between them for the next of these: it
         # is written anew, there or after itself, and the file is cut before it when its block is finished.
         self._part: tuple[int, int] | None = None
+        self._ahead: tuple[int, int, bytes] | None = None  # the same of the block after that, and what it follows
         self._size, self._beside = 0, -1  # how long the file is at least; it open once more, to write anywhere
         self._codec, self._due = StateCodec(None), list[tuple[int, bytes]]()
         self._n_told, self._dirty = 0, False  # blocks that were taken; whether half a frame may be at the end
@@ -164,14 +165,19 @@ class Journal:
         """Return how many blocks may be finished between two calls of `add`."""
         return 1 if self._durability == "block" else self._many
 
-    def add(self, done: Sequence[BlockDone]) -> list[Row]:
-        """Write finished blocks; return their rows, which lie in the journal from now on where they are large."""
+    def add(self, done: Sequence[BlockDone], ahead: Part | None = None) -> list[Row]:
+        """Write finished blocks; return their rows, which lie in the journal from now on where they are large.
+
+        What is kept of the block after them is written before them, and is valid from when they are there.
+        """
         # A sweep that was interrupted after this call adds a block again.
         new = [one for one in done if one.block >= self._n_told]
         if new and new[0].block != self._n_told:
             raise ArtifactFormatError(f"block {new[0].block} instead of block {self._n_told}", self.path)
         pieces = [(frames.BLOCK, frames.block_payload(self._codec, one)) for one in new]
         self._due, self._n_told = [*self._due, *pieces], self._n_told + len(new)
+        if ahead is not None:
+            self._keep(ahead)
         self._write()
         kept, at = [], self._end
         for one, (_, payload) in zip(reversed(new), reversed(pieces), strict=True):
@@ -196,19 +202,29 @@ class Journal:
         Two of them lie in the file by turns, so that one is whole at any time. What is too large for a frame is not
         kept.
         """
+        self._write()
+        self._keep(part)
+        if self._ahead is not None:
+            self._part, self._ahead = self._ahead[:2], None
+
+    def _keep(self, part: Part) -> None:
+        """Write a part that follows what is due, beside the one there is."""
         payload = frames.part_payload(self._codec, part)
         if len(payload) > frames.most(frames.PART):
             return
-        self._write()
-        data = frames.frame(frames.PART, payload, self._anchor)
+        link, end = self._link if self._due else self._anchor, self._end
+        for kind, due in self._due:
+            framed = frames.frame(kind, due, link)
+            link, end = framed[-frames.DIGEST_BYTES :], end + len(framed)
+        data = frames.frame(frames.PART, payload, link)
         # The block will be a frame of about that length, but for the numbers of metrics.
-        at = _aligned(self._end + 2 * len(data) + _ROOM)
+        at = _aligned(end + 2 * len(data) + _ROOM)
         if self._part is not None and at + len(data) > self._part[0]:
             at = _aligned(max(at, self._part[1]))
         self._write_at(at, data)
-        self._part = at, at + len(data)
         if self._durability != "none":
             self._flush()
+        self._ahead = at, at + len(data), link
 
     # ---- how it ends
 
@@ -303,7 +319,7 @@ class Journal:
         try:
             self._require_there()
             self._clean()
-            if self._part is not None:
+            if self._part is not None or self._ahead is not None:
                 if whole:
                     self._write_before_part(whole)
             else:
@@ -313,7 +329,7 @@ class Journal:
             self._size = max(self._size, end)
             if kinds & {frames.HEADER, frames.BLOCK}:
                 self._anchor = link
-                self._drop_part()
+                self._next_part()
         except BaseException as error:  # Ctrl-C as well: what is written next would come after half a frame
             with contextlib.suppress(OSError):
                 self._clean()
@@ -323,11 +339,10 @@ class Journal:
 
     def _write_before_part(self, data: bytes) -> None:
         """Write frames between the last one and what there is of the block under way, which is moved for long ones."""
-        assert self._part is not None
-        first, end = self._part
-        if self._end + len(data) > first:
+        if self._part is not None and self._end + len(data) > self._part[0]:
+            first, end = self._part
             part = bytes_at(self._opened_beside(), first, end - first)
-            at = _aligned(max(end, self._end + len(data) + _ROOM))
+            at = _aligned(max(self._size, self._end + len(data) + _ROOM))
             self._write_at(at, part)
             self._part = at, at + len(part)
             self._flush()
@@ -351,10 +366,13 @@ class Journal:
             self._beside = opened_again(self._fd, self.path, os.O_RDWR)
         return self._beside
 
-    def _drop_part(self) -> None:
-        """Cut off what there was of a block that is finished."""
-        if self._part is not None:
-            self._part = None
+    def _next_part(self) -> None:
+        """Leave what there was of a block that is finished; cut it off, where nothing is kept of the next."""
+        part, ahead = self._part, self._ahead
+        self._part = self._ahead = None
+        if ahead is not None and ahead[2] == self._anchor:
+            self._part = ahead[:2]
+        elif part is not None or ahead is not None:
             self._call("cut", lambda: os.ftruncate(self._fd, self._end))
             self._size = self._end
 
@@ -377,7 +395,7 @@ class Journal:
 
     def _clean(self) -> None:
         """Cut off what there may be of a frame that was not written to its end."""
-        if self._dirty and self._part is None:
+        if self._dirty and self._part is None and self._ahead is None:
             os.ftruncate(self._fd, self._end)
             self._dirty = False
 
