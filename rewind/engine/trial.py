@@ -38,6 +38,7 @@ from .rng import get_state, set_state
 STEPS, LATER_STEPS, MORE_STEPS = 64, 32, 1024
 
 _NUMBERS = (float, int, bool)
+_FLAGS = {bool, np.bool_}
 
 #: Bytes of a state that is kept as a digest on the way.
 LARGE = 1 << 15
@@ -306,6 +307,7 @@ class _Way:
         self.n = first
         self.error: BaseException | None = None
         self.lives: dict[int, Live] = {}  # a step after each place where a way begins, and at the end
+        self.stored: dict[int, tuple[Live, Row]] = {}  # small ones that may lose something, and what is kept of them
         self.values: dict[str, Any] = {}
 
     def forget(self, middle: int) -> None:
@@ -430,6 +432,8 @@ class _Ways:
                 bench.misfits.look(bench.last, place.t)
             if self.deep and (look == n + 1 or look - 1 in way.middles):
                 way.lives[look] = Live(place.state)
+            if self.deep and middles and look in _MIDDLES and row_bytes(bench.last) <= LARGE:
+                way.stored[look] = (way.lives.get(look) or Live(place.state)), bench.last
             if middles and look in _MIDDLES[1:]:
                 way.forget(look // 2)
         if middles and way.n == STEPS:
@@ -460,6 +464,22 @@ class _Ways:
                 if found:
                     return found
         return []
+
+    def lost_at_once(self, live: Live, row: Row, way: _Way) -> list[Gap]:
+        """Return what `get` would hand out otherwise than it is, also where the next step makes up for it.
+
+        Not what has a private name, nor flags: a buffer, or whether a cache is valid.
+        """
+        first = Live(self.restored(row))
+        if not live.whole or not first.whole:
+            return []
+        found = [gap for gap in gaps(live, first) if gap.kind == "value" and not gap.chosen]
+        found = [gap for gap in found if "._" not in gap.path and not {type(gap.live), type(gap.restored)} & _FLAGS]
+        if found:
+            noise = {gap.path for gap in gaps(first, Live(self.restored(row)))}
+            noise |= self.noise(way, self.go(self._restored, sorted({1, way.n})))
+            found = [gap for gap in found if gap.path not in noise]
+        return found
 
     def noise(self, one: _Way, other: _Way) -> set[str]:
         """Return the paths at which two ways from one stored state differ in memory: clocks, numbers of objects."""
@@ -713,6 +733,11 @@ class _First(_Ways):
                 conflicts = self.lost(live, way, self.noise(way, again))
             if conflicts:
                 return self.loss(self._live_at(stored_at), self._row(live, stored_at), stored_at, None, conflicts)
+        stored = {**({0: (self.before, self.row)} if self.own and self.deep else {}), **live.stored}
+        for stored_at, (was, row) in stored.items():
+            conflicts = self.lost_at_once(was, row, restored)
+            if conflicts:
+                return self.loss(was, row, stored_at, None, conflicts)
         return None
 
     def _row(self, live: _Way, stored_at: int) -> Row:
@@ -782,6 +807,7 @@ class _Later(_Ways):
         if conflicts:
             again = self.go(self._restored, self.looks(live.n))
             conflicts = self.lost(live, restored, self.noise(restored, again))
+        conflicts = conflicts or self.lost_at_once(before, self.row, restored)
         return self.loss(before, self.row, 0, None, conflicts) if conflicts else None
 
 

@@ -345,7 +345,7 @@ def test_any_tree_of_plain_values_can_be_a_state(trees, seed, b, tmp_path_factor
 @backends
 def test_the_step_is_called_once_for_every_transition(backend):
     step = Counting(walk)
-    run = rewind.record(step, 0, 101, 4, backend=backend)
+    run = rewind.record(step, 0, 101, 4, backend=backend, trial=False)
     assert step.since() == 100
     run.extend(120)
     assert step.since() == (100 - 99) + (120 - 1 - 99)  # what there is of the last block, [99, 110), is run to check it
