@@ -12,7 +12,15 @@ import rewind
 
 pytestmark = pytest.mark.once  # of files and words: which kernel runs does not matter
 
-CALL = {"n_steps": 100, "seed": 5, "block_size": 10, "backend": "python", "params": None, "observe": {"x": None}}
+CALL = {
+    "n_steps": 100,
+    "seed": 5,
+    "block_size": 10,
+    "backend": "python",
+    "params": None,
+    "observe": {"x": None},
+    "trial": False,
+}
 STATES = loop(walk, 0, 200, 5, 10)
 
 
@@ -101,13 +109,13 @@ def test_what_is_asked_otherwise_is_refused_by_name_and_both_values(name, done, 
 def test_a_vector_of_another_length_or_value_is_refused_by_where_it_differs(tmp_path):
     path, one = tmp_path / "run.replay", np.zeros(64)
     with pytest.raises(rewind.StepError):
-        rewind.record(Step(56), one, 100, 5, path=path, resume=True)
+        rewind.record(Step(56), one, 100, 5, path=path, resume=True, trial=False)
     for other, words in (
         ([1.0, 2.0], "init_state is"),
         (np.r_[one[:-1], 1.0], r"init_state\[63\] is .*1.0.*; expected .*0.0"),
     ):
         with pytest.raises(rewind.ArgumentError, match=words):
-            rewind.record(Step(), other, 100, 5, path=path, resume=True)
+            rewind.record(Step(), other, 100, 5, path=path, resume=True, trial=False)
 
 
 def test_a_recording_that_has_made_no_step_is_begun_anew(tmp_path):
