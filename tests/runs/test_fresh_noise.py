@@ -299,7 +299,7 @@ def test_workers_see_it_too():
 def test_what_a_native_step_draws_is_seen(library, name):
     example = next(case for case in native_steps.CASES if case.name == name)
     step = rewind.native_step(getattr(library, name))
-    options = Options(backend="numpy", params=example.params)
+    options = Options(backend="numpy", params=example.params, trial=False)
     plan, row = make_plan(step, example.state, 500, 1, options)
     draws = Draws(plan.seed, plan.backend)
     sweep(replace(plan, draws=draws), row)

@@ -120,7 +120,9 @@ def test_without_metrics_it_is_never_called():
 
 def test_it_is_called_before_the_journal_is_told(tmp_path, monkeypatch):
     events, add = [], Journal.add
-    monkeypatch.setattr(Journal, "add", lambda self, done: events.append(done[0].block) or add(self, done))
+    monkeypatch.setattr(
+        Journal, "add", lambda self, done, *more: events.append(done[0].block) or add(self, done, *more)
+    )
     run = tapped(lambda first, values: events.append(f"{first}"), path=tmp_path / "run.replay")
     assert events == ["0", 0, "5", 1, "10", 2, "15", 3, "20"]
     assert run.content_hash() == tapped(None).content_hash()

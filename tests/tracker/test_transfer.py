@@ -206,6 +206,7 @@ def test_a_run_that_is_being_written_is_neither_exported_nor_imported_over(folde
         rewind.Tracker(other).import_file(tmp_path / "file")
 
 
+@pytest.mark.filterwarnings("ignore::rewind.StepSourceWarning")  # another function, which does the same
 def test_a_run_that_was_killed_while_it_recorded_comes_with_its_journal(folder, there, tmp_path):
     code = f"""
 import os, rewind
