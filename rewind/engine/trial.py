@@ -444,7 +444,7 @@ class _Ways:
 
     # ---- telling apart
 
-    def parted(self, one: _Way, other: _Way) -> int | None:
+    def differ_after(self, one: _Way, other: _Way) -> int | None:
         """Return after how many steps two ways differ; None if they do not, as far as the first goes."""
         if one.rows and one.rows.keys() == other.rows.keys() and _same_numbers(one.rows, other.rows):
             return None
@@ -499,7 +499,7 @@ class _Ways:
 
     def seen(self, one: _Way, other: _Way) -> tuple[int, str, Any, Any] | None:
         """Return where two ways differ first: step, path, both values."""
-        i = self.parted(one, other)
+        i = self.differ_after(one, other)
         if i is None:
             name = self.metric(one, other)
             if name is None:
@@ -533,7 +533,7 @@ class _Ways:
             now = _GlobalGenerators()
             drawn, generators = now.since(generators), now
         for one, other in ((ways[1], ways[2]), (way, ways[1]), (way, ways[2])):
-            if self.parted(one, other) is not None or self.metric(one, other) is not None:
+            if self.differ_after(one, other) is not None or self.metric(one, other) is not None:
                 return self.hidden_finding(self.seen(one, other), drawn, row)
         return None
 
@@ -714,13 +714,13 @@ class _First(_Ways):
     def _compared(self, live: _Way, restored: _Way, later: _Way | None, m: int) -> Finding | None:
         ways = [(restored, 0)] + ([(later, m)] if later is not None else [])
         for way, stored_at in ways:
-            if self.parted(live, way) is None and self.metric(live, way) is None:
+            if self.differ_after(live, way) is None and self.metric(live, way) is None:
                 continue
             hidden = self.hidden(restored, self.row)
             if hidden is not None:
                 return hidden
             again = self.go(self._from_live, self.looks(live.n, every=True))
-            row, same = self._row(live, stored_at), self.parted(live, again) is None
+            row, same = self._row(live, stored_at), self.differ_after(live, again) is None
             if not same and not (self.own and self.before.sets()):
                 return self.hidden_finding(self.seen(live, again), (), self.row)
             if not same:  # nothing brings back the order that a set had
@@ -800,7 +800,7 @@ class _Later(_Ways):
         if live.n < 1:
             return None
         restored = self.go(self._restored, self.looks(live.n))
-        if self.parted(live, restored) is not None or self.metric(live, restored) is not None:
+        if self.differ_after(live, restored) is not None or self.metric(live, restored) is not None:
             hidden = self.hidden(restored, self.row)
             return hidden or self.loss(before, self.row, 0, self.seen(live, restored), [])
         conflicts = self.lost(live, restored, set())

@@ -6,13 +6,13 @@ to other values than those that were recorded, such as an order of a set, a glob
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
 from ..errors import RewindError, StepSourceWarning, UncheckedReplayWarning, changed_here
+from ..state.callers import user_level
 from ..state.checkpoints import Checkpoints
 from ..steps.code import Code, classes_of, differing
 from ..steps.step import Step
@@ -132,7 +132,7 @@ class Trust:
             self.changes = tuple(dict.fromkeys([*self.changes, *news]))
             self.settled = self.postponed = False
             name = getattr(self._step.function, "__qualname__", type(self._step.function).__qualname__)
-            warnings.warn(StepSourceWarning(changed_here(name, news)), stacklevel=_depth())
+            warnings.warn(StepSourceWarning(changed_here(name, news)), stacklevel=user_level())
 
     def enter(self, recording: Recording, step: Step, block: int) -> None:
         """Look, and compare a replay of `block` with what is stored after it, where none was compared."""
@@ -157,7 +157,7 @@ class Trust:
         if found is not None:
             raise self.refused(found)
         if self.postponed:
-            warnings.warn(UncheckedReplayWarning(SECONDS), stacklevel=_depth())
+            warnings.warn(UncheckedReplayWarning(SECONDS), stacklevel=user_level())
 
     def refused(self, found: ReplayMismatch) -> Exception:
         """Return the error for a replay that is not the same."""
@@ -206,15 +206,3 @@ class Trust:
 
 def _in_worker(clock: Callable[[], float], waived: bool) -> Trust:
     return Trust(None, None, clock, waived=waived)
-
-
-_PACKAGE = __name__.partition(".")[0]
-
-
-def _depth() -> int:
-    """Return the stack level of the first line that is not of this package."""
-    frame: Any = sys._getframe(1)
-    depth = 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-        frame, depth = frame.f_back, depth + 1
-    return depth

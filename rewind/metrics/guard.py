@@ -6,12 +6,12 @@ at the first states of a run and of its blocks; one that is found to change a st
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import MetricError, MutatingMetricWarning, StateError
+from ..state.callers import user_level
 from ..state.codec import Row, StateCodec
 from ..state.copies import IMMUTABLE
 
@@ -95,17 +95,5 @@ def guarded_metrics(metrics: Mapping[str, Any], codec: StateCodec, found: Mutati
 
 def on_copies(name: str, function: Any, codec: StateCodec, step: int | None) -> OnCopy:
     """Return a metric that is given copies, and say so."""
-    warnings.warn(MutatingMetricWarning(name, step), stacklevel=_outside())
+    warnings.warn(MutatingMetricWarning(name, step), stacklevel=user_level())
     return OnCopy(function, codec)
-
-
-def _outside() -> int:
-    """Return the stacklevel, for the caller of this, of the first frame that is not of this package."""
-    root = __name__.partition(".")[0]
-    frame, level = sys._getframe(1), 1
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name != root and not name.startswith(f"{root}."):
-            return level
-        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
-    return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from ..engine.noise import Draws
 from ..engine.sweep import Plan
 from ..errors import NoFreshNoiseWarning, OwnGeneratorWarning
+from ..state.callers import user_level
 from ..state.codec import Row
 from ..state.generators import OwnGenerator, own_generators
 from ..steps.randomness import own_randomness
@@ -73,7 +73,7 @@ def warn_of_forks(trajectory: Trajectory, step: Step, state: Any, steps: Sequenc
     suspect = Suspect.of(step, state)
     drawn = None if suspect is None else suspect.proved(trajectory)
     if drawn is not None:
-        warnings.warn(NoFreshNoiseWarning(n, n_forks, steps, drawn), stacklevel=outside())
+        warnings.warn(NoFreshNoiseWarning(n, n_forks, steps, drawn), stacklevel=user_level())
 
 
 def watch_recording(plan: Plan, state: Any) -> Draws | None:
@@ -85,18 +85,6 @@ def watch_recording(plan: Plan, state: Any) -> Draws | None:
     def tell(state: Any) -> None:
         moved = moved_generators(before, own_generators(state))
         if moved:
-            warnings.warn(OwnGeneratorWarning(moved[0].path, moved[0].kind), stacklevel=outside())
+            warnings.warn(OwnGeneratorWarning(moved[0].path, moved[0].kind), stacklevel=user_level())
 
     return Draws(plan.seed, plan.backend, tell)
-
-
-def outside() -> int:
-    """Return the stacklevel, for the caller of this, of the first frame that is not of this package."""
-    root = __name__.partition(".")[0]
-    frame, level = sys._getframe(1), 1
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name != root and not name.startswith(f"{root}."):
-            return level
-        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
-    return 2

@@ -16,6 +16,7 @@ from ..engine.snapshots import snapshots_within
 from ..engine.sweep import Plan
 from ..errors import ArgumentError, ArgumentTypeError, PickledStatesWarning, SharedMemoryWarning
 from ..metrics.metric import names_of, resolve
+from ..state.callers import user_level
 from ..state.codec import Row, StateCodec, row_bytes
 from ..state.copies import shared_memory
 from ..state.layout import first_change
@@ -25,7 +26,7 @@ from ..steps.signature import params_of
 from ..steps.source import changed, describe, versions
 from ..steps.step import Step
 from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of
-from .noise import outside, watch_recording
+from .noise import watch_recording
 from .options import Options
 from .trajectory import OBSERVED, Trajectory
 from .trial import trial_of
@@ -97,7 +98,7 @@ def _misfits(codec: StateCodec) -> Misfits:
 
     def tell(row: Row, step: int) -> None:
         assert codec.layout is not None
-        warnings.warn(PickledStatesWarning(*first_change(codec.layout, codec.tree(row)), step), stacklevel=outside())
+        warnings.warn(PickledStatesWarning(*first_change(codec.layout, codec.tree(row)), step), stacklevel=user_level())
 
     return Misfits(codec, tell)
 

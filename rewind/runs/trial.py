@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 from ..engine.trial import Finding, Trial
 from ..errors import ArgumentError, LossyStateError, NondeterministicStepError, UnchangedStateWarning
+from ..state.callers import user_level
 from .options import Options
-
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 def trial_of(init_state: Any, options: Options) -> Trial | None:
@@ -33,15 +30,7 @@ def trial_of(init_state: Any, options: Options) -> Trial | None:
 
 def tell(finding: Finding) -> None:
     """Warn of what a trial found that is no error, at the line of the user's that began the recording."""
-    warnings.warn(UnchangedStateWarning(finding.step, finding.culprits), stacklevel=_user_level())
-
-
-def _user_level() -> int:
-    """Return how far above the caller the first frame is that is not of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
+    warnings.warn(UnchangedStateWarning(finding.step, finding.culprits), stacklevel=user_level())
 
 
 def error_of(finding: Finding) -> LossyStateError | NondeterministicStepError:

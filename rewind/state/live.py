@@ -280,7 +280,7 @@ def _node(value: Any) -> Node:
 
 def _read_array(node: Node, value: Any) -> None:
     plain = value.view(np.ndarray)
-    if isinstance(value, np.memmap):  # a file lies behind it
+    if isinstance(value, np.memmap):  # it shows a file
         node.kind, node.data = "other", _digest(value)
     elif plain.dtype.hasobject:
         node.data = plain.shape
@@ -418,7 +418,7 @@ class Gap(NamedTuple):
     owner : type or None
         The class whose attribute leads there, if one does.
     chosen : bool
-        Whether it is behind a private attribute of a class that says in a ``__getstate__`` what a pickle keeps.
+        Whether what leads to it is a private attribute of a class that says in a ``__getstate__`` what a pickle keeps.
     """
 
     path: str

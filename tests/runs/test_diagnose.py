@@ -98,6 +98,12 @@ def leaves(x, rng):
 
 
 HIDDEN = iter(range(10**9))
+MARK = object()
+
+
+def asks_for_an_object(state, rng):
+    state["n"] += 1 if state["mode"] is MARK else 100
+    return state
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,7 @@ HIDDEN = iter(range(10**9))
         (lambda x, rng: x + next(HIDDEN), 0, "NondeterministicStepError"),
         (lambda x, rng: x + random.random(), 0.0, "NondeterministicStepError"),
         (leaves, 0, "SystemExit"),
+        (asks_for_an_object, {"mode": MARK, "n": 0}, "LossyStateError"),
     ],
 )
 def test_what_record_refuses_is_found_first(bad, state, kind):

@@ -157,10 +157,10 @@ def lost(before: int, after: int, facts: list[tuple[int, float]]) -> float:
     (tick,) = (now for what, now in facts if what == TICK)
     checked = max((i for i, (what, _) in enumerate(facts) if what == CHECKED), default=0 if before < 2 else len(facts))
     made = [now for what, now in facts[checked:] if what == STEP]  # those before it showed that the step is the same
-    behind = max(1, before) + len(made) - after
-    if behind <= 0:
+    late = max(1, before) + len(made) - after
+    if late <= 0:
         return 0.0
-    return max(now for what, now in facts if what != TICK) - made[-behind] - KEEP - LOOKS * tick
+    return max(now for what, now in facts if what != TICK) - made[-late] - KEEP - LOOKS * tick
 
 
 def main() -> int:
