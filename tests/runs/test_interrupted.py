@@ -210,7 +210,7 @@ def test_a_forked_child_ends_by_the_signals_that_its_parent_notes(tmp_path):
             codes.append(process.exitcode)
         return x + 1
 
-    rewind.record(step, 0, 20, SEED, path=tmp_path / "run.replay", on_signal="checkpoint")
+    rewind.record(step, 0, 20, SEED, path=tmp_path / "run.replay", on_signal="checkpoint", trial=False)
     assert codes == [-signal.SIGTERM]
 
 
