@@ -72,6 +72,9 @@ class Log(Protocol):
     def begin(self, recording: Recording) -> None:
         """Take what there is before the first block: state 0, or all of a run that goes on."""
 
+    def begin_again(self, recording: Recording) -> None:
+        """Take back every block, and take what there is before the first one, of a recording that began here."""
+
     def many(self) -> int:
         """Return how many blocks may be finished between two calls of `add`."""
 

@@ -137,23 +137,31 @@ def go_on(
     the first state of the last block, where `before` does not hold it; `part` what was kept inside that block, from
     where it goes on then.
     """
-    last = before.grid.n_blocks - 1
+    row = checked_row(before, plan, row, part)
     again = Sweep(plan, report)
-    again.take_up(before, checked_row(before, plan, row, part), part)
-    return again.run(last, again.at[1])
+    again.take_up(before, row, part)
+    return again.run(before.grid.n_blocks - 1, row)
 
 
 def checked_row(before: Recording, plan: Plan, row: Row = None, part: Part | None = None) -> Row:
     """Return what is kept of the first state of the last block of `before`, once a replay agrees.
 
-    Of that block; with a `part`, up to the probe of that.
+    Of that block; with a `part`, up to the probe of that. Metrics that change a state get copies from then on.
     """
     last = before.grid.n_blocks - 1
-    with plan.turn:
+
+    def check() -> None:
         if part is None:
             _check_past(before, plan, last)
         else:
             check_probe(before, plan.step, plan.metrics, row, part)
+
+    with plan.turn:
+        try:
+            check()
+        except Mutation as found:
+            _guard(plan, found)
+            check()
         if row is None:
             row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
     return row
@@ -181,6 +189,11 @@ def _check_past(before: Recording, plan: Plan, last: int) -> None:
         again.enter(last, buffer, start)
         if not again.table().tail.agrees(table.tail):
             raise MetricError(name, start, "does not give what was observed from here on; it is another function")
+
+
+def _guard(plan: Plan, found: Mutation) -> None:
+    """Give copies to the metrics that changed a state, in the run as well."""
+    plan.metrics.update(guarded_metrics(plan.metrics, plan.codec, found))  # type: ignore[attr-defined]
 
 
 def run_again(place: Place, n: int, pace: Pace | None) -> None:
@@ -457,16 +470,17 @@ class Sweep:
 
         That is the first state of this block, if the steps alone lead there, and else the first one of all.
         """
-        plan, block, self.part = self.plan, self.at[0], None
-        guarded = guarded_metrics(plan.metrics, plan.codec, found)
-        if block > self.first and not self._is_clean():
-            bound = (self._before, plan.log, self._handover, plan.snapshots)
-            if any(thing is not None for thing in bound):  # what was told of these blocks cannot be taken back
-                raise found
+        plan, self.part = self.plan, None
+        anew = self.at[0] > self.first and not self._is_clean()
+        if anew and any(thing is not None for thing in (self._before, self._handover, plan.snapshots)):
+            raise found  # what was told of these blocks cannot be taken back
+        _guard(plan, found)
+        self.watch, self._ahead = Watch(plan.step, plan.codec, plan.metrics), None
+        if anew:
             self.at, self.rows = (self.first, self.rows[0]), self.rows[:1]
             self.ledgers = {name: Ledger(name) for name in plan.metrics}
-        plan.metrics.update(guarded)  # type: ignore[attr-defined]  # the run has them, too
-        self.watch, self._ahead = Watch(plan.step, plan.codec, plan.metrics), None
+            if plan.log is not None:
+                plan.log.begin_again(self._cut(0, 0))
 
     def _is_clean(self) -> bool:
         """Whether the steps alone, without metrics, lead through the blocks so far."""

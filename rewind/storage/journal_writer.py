@@ -161,6 +161,14 @@ class Journal:
         self._call("make sure of", lambda: flush_folder(os.path.dirname(self.path) or os.curdir))
         self._told = time.monotonic()
 
+    def begin_again(self, recording: Recording) -> None:
+        """Take back every block of a recording that began here, and write what there is before the first one."""
+        self._call("empty", lambda: os.ftruncate(self._fd, 0))
+        self._part = self._ahead = None
+        self._end, self._size, self._dirty, self._due = 0, 0, False, []
+        self._link = self._anchor = frames.first_link()
+        self.begin(recording)
+
     def many(self) -> int:
         """Return how many blocks may be finished between two calls of `add`."""
         return 1 if self._durability == "block" else self._many

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from typing import Any
 
@@ -141,17 +142,34 @@ def test_one_that_is_noticed_late_has_not_reached_the_run(options):
     assert run.verify(full=True)
 
 
-def test_one_that_is_noticed_late_where_blocks_are_on_disk_is_an_error_or_right(tmp_path):
+def test_one_that_is_noticed_late_where_blocks_are_on_disk_has_not_reached_the_file(tmp_path):
     states = [list(state) for state in rewind.plain_loop(count, [0.0, 1.0], 200, 5, block_size=20)]
+    path = tmp_path / "run.replay"
+    with pytest.warns(rewind.MutatingMetricWarning, match="metric 'm' changed the state it was given"):
+        run = rewind.record(count, [0.0, 1.0], 200, 5, block_size=20, observe={"m": late}, path=path)
+    loaded = rewind.load(path, count)
+    for one in (run, loaded):
+        assert [digest(state) for state in one] == [digest(state) for state in states] and one.verify(full=True)
+        assert one.observed["m"].max == max(late(list(state)) for state in states)
+    assert os.listdir(tmp_path) == ["run.replay"]
+
+
+def test_one_that_is_noticed_late_and_then_cut_off_leaves_a_journal_to_go_on_from(tmp_path):
+    states = [list(state) for state in rewind.plain_loop(count, [0.0, 1.0], 200, 5, block_size=20)]
+    path, on = tmp_path / "run.replay", [True]
+
+    def stops(state: list[float], rng: Any) -> list[float]:
+        if on and state[0] > 150.0:
+            raise KeyboardInterrupt
+        return count(state, rng)
+
+    with pytest.warns(rewind.MutatingMetricWarning), pytest.raises(rewind.RecordingInterrupted):
+        rewind.record(stops, [0.0, 1.0], 200, 5, block_size=20, observe={"m": late}, path=path, trial=False)
+    on.clear()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rewind.MutatingMetricWarning)
-        try:
-            path = tmp_path / "run.replay"
-            run = rewind.record(count, [0.0, 1.0], 200, 5, block_size=20, observe={"m": late}, path=path)
-        except rewind.MetricError as error:
-            assert "changed the state it was given" in str(error)
-        else:
-            assert [digest(state) for state in run] == [digest(state) for state in states]
+        warnings.simplefilter("ignore")  # that `on` is empty now is a change of the step
+        run = rewind.resume(path, stops, observe={"m": late})
+    assert [digest(state) for state in run] == [digest(state) for state in states]
 
 
 def test_a_question_that_is_noticed_late_is_asked_again():
