@@ -472,8 +472,10 @@ class Sweep:
         """
         plan, self.part = self.plan, None
         anew = self.at[0] > self.first and not self._is_clean()
+        if self._handover is not None and self._handover.n > self.grid.start(self.at[0]) + 1:
+            raise found  # what was handed over of this block cannot be taken back
         if anew and any(thing is not None for thing in (self._before, self._handover, plan.snapshots)):
-            raise found  # what was told of these blocks cannot be taken back
+            raise found  # nor what was told of the blocks before
         _guard(plan, found)
         self.watch, self._ahead = Watch(plan.step, plan.codec, plan.metrics), None
         if anew:
@@ -567,6 +569,9 @@ class Sweep:
             pace.look(rest)
             if self.plan.log is not None and pace.is_due(rest):
                 self._keep_part(block, t, seen)
+                if self._handover is not None:
+                    assert self.part is not None
+                    self._handover.give(start, self.part.values)
         if pace.tell is not None:
             pace.tell(t, block - 1, pace.takes(self.plan.block_size))
         self._stands = None
@@ -673,10 +678,10 @@ class Sweep:
             ends = [(block, error.t)]
         elif isinstance(error, StateError) and not failed:
             ends = [(block, self.grid.stop(block) - 1)]
+        if self.part is not None and not failed:  # what was handed over of this block is no more than is kept of it
+            ends.append((block, self.part.t))
         if handover is not None and (failed or handover.n > start + 1):
             ends.append((self.grid.block_of(handover.n - 1), handover.n - 1))
-        if self.part is not None and not failed:
-            ends.append((block, self.part.t))
         ends.append((block, start))
         if block > self.first:
             ends.append((block - 1, start - 1))

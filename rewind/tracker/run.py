@@ -314,8 +314,8 @@ class TrackedRun(Revision):
         observe : mapping of str to metric, optional
             As for `rewind.record`; each is logged under its name. To go on: default those from before.
         log_every : int, optional
-            Log every so many steps of the simulation, and at the ends of its blocks. Default: at the ends of blocks; to
-            go on, as before.
+            Log every so many steps of the simulation, and at the ends of its blocks; within one that takes longer,
+            once a minute, too. Default: at the ends of blocks; to go on, as before.
         params : mapping, optional
             Parameters of every call. Those that are left out and that `step_fn` has by name are taken from the config.
         noise : {"same", "fresh"}

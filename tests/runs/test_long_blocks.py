@@ -5,6 +5,7 @@ The clock is one of ours: each look at it is so many seconds later, so that step
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import warnings
@@ -617,6 +618,44 @@ def test_a_tracked_simulation_that_was_ended_inside_a_block_goes_on_there(observ
         assert len(calls) <= N - t + 3  # and some to see that the step is the same
         assert bytes_of([run.state]) == bytes_of(states[-1:])
         assert bytes_of([run.state_at(t), run.state_at(t + 1)]) == bytes_of(states[t : t + 2])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("observe", [{}, {"x": None, "square": lambda x: x * x}], ids=["", "observed"])
+@pytest.mark.parametrize("every", [None, 7])
+def test_a_tracked_simulation_that_is_killed_inside_a_block_loses_no_more_than_a_minute(
+    every, observe, clock, tmp_path
+):
+    asked = {"block_size": N, "observe": observe, "log_every": every}
+    child = os.fork()
+    if not child:
+        try:
+            run = rewind.init(id="a", dir=tmp_path)
+            clock(5.0, look230=lambda: run.flush() or os._exit(9))  # rows wait half a second
+            run.record(walk, 0.0, N, SEED, **asked)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    calls, states = [], loop(walk, 0.0, N, SEED, N)
+
+    @functools.wraps(walk)
+    def step(x, rng):
+        calls.append(x)
+        return walk(x, rng)
+
+    clock()
+    with rewind.init(id="a", dir=tmp_path, resume="must") as run:
+        run.record(step, 0.0, N, SEED, **asked)
+        assert len(calls) < N / 2
+        assert bytes_of([run.state]) == bytes_of(states[-1:])
+    tracked = rewind.Tracker(tmp_path).run("a").attach(walk, observe=observe)
+    for row in tracked.history():
+        t = row["_step"]
+        assert not observe or (row["x"], row["square"]) == (states[t], states[t] * states[t])
+    if observe and every:
+        assert {t for t in range(0, N, every)} <= {row["_step"] for row in tracked.history()}
+    assert tracked.verify_history() if observe else tracked.state_at(N - 1) == states[-1]
 
 
 def test_a_signal_while_the_last_block_is_run_again_ends_that_as_well(clock, tmp_path):

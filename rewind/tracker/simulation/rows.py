@@ -22,7 +22,7 @@ _WINDOW = 1 << 18  # steps whose values are in memory at a time
 
 
 class Tap:
-    """What a sweep calls with the values of each block: logs those of every k-th step and of the block's end.
+    """What a sweep calls with the values of a block, or a minute of it: logs those of every k-th step and the last.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Tap:
         self._add, self._first, self._origin, self._every, self._skip = add, first, origin, log_every, skip
 
     def __call__(self, start: int, values: Mapping[str, Any]) -> None:
-        """Log the rows of a block whose first state is `start`."""
+        """Log the rows of states from step `start` on."""
         n = len(next(iter(values.values())))
         rows = []
         for i in logged_steps(start, start + n, self._origin, self._every, self._skip):
