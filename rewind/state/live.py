@@ -51,6 +51,7 @@ _LEAVES: tuple[Any, ...] = (
     uuid.UUID,
 )
 _QUICK = frozenset({type(None), bool, int, float, complex, str, bytes, type, types.FunctionType, types.ModuleType})
+_VALUES = frozenset({bool, int, float, complex, str, bytes})
 #: Of these, instances have a ``__dict__`` and are leaves all the same.
 _NAMED = (type, types.ModuleType, types.FunctionType, enum.Enum, np.ufunc)
 #: Modules of what may lie in a state without being part of it: a pickle leaves it out or makes it anew.
@@ -70,25 +71,28 @@ class Node:
         self.data: Any = None
 
     def children(self) -> Iterator[tuple[str, Any]]:
-        """Yield what leads to each part, and the part."""
+        """Yield what leads to each part that is no plain value, and the part."""
         if self.kind == "dict" and self.items is not None:
             for key, item in self.items:
-                yield f"[{key!r}]" if type(key) in (str, int, float, bool, tuple) else "[...]", item
-                if not is_leaf(key):
+                if type(item) not in _QUICK:
+                    yield f"[{key!r}]" if type(key) in (str, int, float, bool, tuple) else "[...]", item
+                if type(key) not in _QUICK and not is_leaf(key):
                     yield ".keys()", key
         elif self.items is not None:
             for i, item in enumerate(self.items):
-                yield f"[{i}]" if self.kind in ("sequence", "array") else "{...}", item
-        yield from self.named()
+                if type(item) not in _QUICK:
+                    yield f"[{i}]" if self.kind in ("sequence", "array") else "{...}", item
+        for held in (self.attributes, self.slots):
+            if held:
+                for name, item in held.items():
+                    if type(item) not in _QUICK:
+                        yield f".{name}", item
         if self.kind == "bound":
             yield ".__self__", self.data
 
-    def named(self) -> Iterator[tuple[str, Any]]:
-        """Yield the attributes."""
-        for name, item in (self.attributes or {}).items():
-            yield f".{name}", item
-        for name, item in (self.slots or {}).items():
-            yield f".{name}", item
+    def named(self) -> dict[str, Any]:
+        """Return the attributes, by name."""
+        return {**(self.attributes or {}), **(self.slots or {})}
 
 
 class Live:
@@ -126,7 +130,7 @@ class Live:
             if node.kind == "other":
                 self.known = False
             for label, child in node.children():
-                if type(child) not in _QUICK and id(child) not in nodes and not is_leaf(child):
+                if id(child) not in nodes and not is_leaf(child):
                     parents.setdefault(id(child), (key, label))
                     ahead.append(child)
 
@@ -463,21 +467,30 @@ def gaps(live: Live, restored: Live) -> list[Gap]:
         kind = _node_gap(ours, theirs, path, chosen, owner, below)
         if kind is not None:
             found.append(Gap(path, _shown(one, ours), _shown(other, theirs), kind, owner, chosen))
-        names, others = dict(ours.named()), dict(theirs.named())
+        names, others = ours.named(), theirs.named()
         if names or others:
             cls = type(one)
             own = _says_what_is_kept(cls)
-            for name in [*names, *(name for name in others if name not in names)]:
+            for name in {**names, **others}:
                 x, y = names.get(name, MISSING), others.get(name, MISSING)
-                private = chosen or (own and name.startswith("._"))
+                if _plainly_same(x, y):
+                    continue
+                private = chosen or (own and str(name).startswith("_"))
                 if x is MISSING or y is MISSING:
-                    found.append(Gap(path + name, x, y, "missing", cls, private))
+                    found.append(Gap(f"{path}.{name}", x, y, "missing", cls, private))
                 else:
-                    below.append((x, y, path + name, cls, private))
+                    below.append((x, y, f"{path}.{name}", cls, private))
         ahead.extend(reversed(below))
     return found[:LISTED]
 
 
+def _plainly_same(x: Any, y: Any) -> bool:
+    """Whether two parts are equal numbers or texts, or one plain value: of most it is seen at once."""
+    kind = type(x)
+    return kind in _QUICK and kind is type(y) and (x is y or (kind in _VALUES and x == y))
+
+
+@functools.lru_cache(1024)
 def _says_what_is_kept(cls: type) -> bool:
     return any("__getstate__" in vars(base) for base in cls.__mro__ if base is not object)
 
@@ -563,6 +576,7 @@ def _node_gap(
         below += [
             (x, y, f"{path}[{i}]", owner, chosen)
             for i, (x, y) in enumerate(zip(ours.items, theirs.items, strict=False))
+            if not _plainly_same(x, y)
         ]
         return None if len(ours.items) == len(theirs.items) else "unfilled"
     if kind == "dict":
@@ -600,7 +614,7 @@ def _dict_gap(
     below: list[tuple[Any, Any, str, type | None, bool]],
 ) -> str | None:
     for key, item in ours.items():
-        if key in theirs:
+        if key in theirs and not _plainly_same(item, theirs[key]):
             below.append((item, theirs[key], f"{path}[{key!r}]", owner, chosen))
     return None if ours.keys() == theirs.keys() else "unfilled"
 
