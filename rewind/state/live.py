@@ -490,7 +490,6 @@ def _plainly_same(x: Any, y: Any) -> bool:
     return kind in _QUICK and kind is type(y) and (x is y or (kind in _VALUES and x == y))
 
 
-@functools.lru_cache(1024)
 def _says_what_is_kept(cls: type) -> bool:
     return any("__getstate__" in vars(base) for base in cls.__mro__ if base is not object)
 
