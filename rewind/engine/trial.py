@@ -306,7 +306,7 @@ class _Way:
         self.middles: dict[int, _Middle] = {}
         self.n = first
         self.error: BaseException | None = None
-        self.lives: dict[int, Live] = {}  # a step after each place where a way begins, and at the end
+        self.lives: dict[int, Live] = {}  # at the end; in the first block also early on
         self.stored: dict[int, tuple[Live, Row]] = {}  # small ones that may lose something, and what is kept of them
         self.values: dict[str, Any] = {}
 
@@ -430,7 +430,7 @@ class _Ways:
             way.n = gone
             if type(bench.last) is bytes and bench.misfits is not None:
                 bench.misfits.look(bench.last, place.t)
-            if self.deep and (look == n + 1 or look - 1 in way.middles):
+            if self.deep and self.block == 0 and (look == n + 1 or look - 1 in way.middles):
                 way.lives[look] = Live(place.state)
             if self.deep and middles and look in _MIDDLES and row_bytes(bench.last) <= LARGE:
                 way.stored[look] = (way.lives.get(look) or Live(place.state)), bench.last
