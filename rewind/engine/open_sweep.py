@@ -14,8 +14,9 @@ from ..state.codec import Row
 from ..state.columns import Array
 from .blocks import thinned_stride
 from .pace import LOOK, Part
+from .plan import Plan, Report, reason_of
 from .recording import Recording
-from .sweep import Plan, Report, Sweep, joined, reason_of
+from .sweep import Sweep, joined
 
 #: More steps than any run has.
 FOREVER = 1 << 61

@@ -3,97 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import MetricError, StateError, StepError
-from ..kernel import BlockRng, Place, Snapshots, Turn
-from ..metrics.guard import Mutation, guarded_metrics
+from ..errors import StateError, StepError
+from ..kernel import BlockRng, Place
+from ..metrics.guard import Mutation
 from ..metrics.metric import as_values
 from ..metrics.table import Ledger, MetricTable
 from ..state.checkpoints import stack
-from ..state.codec import Row, StateCodec
+from ..state.codec import Row
 from ..state.columns import Array
 from ..state.copies import dataclass_fields
-from ..state.frozen import frozen
 from ..steps.memory import rows_of
-from ..steps.step import Step
-from .block_log import BlockDone, Log
+from .block_log import BlockDone
 from .blocks import Grid
-from .misfits import Misfits
-from .noise import Draws
-from .pace import KNOWN, LONG, LOOK, Pace, Part, Probe
-from .recording import Origin, Recording
-from .replay import Cursor, ReplayMismatch, Watch, first_mutation
+from .handover import Handover
+from .pace import KNOWN, LONG, LOOK, Part, Probe
+from .past import checked_row, give_copies, run_again
+from .plan import Plan, Report, SelfCheckFailed, Stopped, reason_of
+from .recording import Recording
+from .replay import Cursor, Watch, first_mutation
 from .rng import get_state, set_state
-from .trial import Bench, Trial
-from .verify import TRACE, Mismatch, compared_step, find_mismatch, first_replay_difference
-
-Report = Callable[[int, int], None]
+from .trial import Bench
+from .verify import TRACE, compared_step, find_mismatch, first_replay_difference
 
 #: Most bytes of checkpoints that are made at a time.
 BULK = 1 << 24
-
-
-class Stopped(Exception):
-    """The error for a sweep that ended early: `error` says why, `recording` is the finished part.
-
-    `also` is what the tap raised when it was given the end of that, if anything.
-    """
-
-    def __init__(self, error: BaseException, recording: Recording, also: BaseException | None = None) -> None:
-        self.error, self.recording, self.also = error, recording, also
-        super().__init__(str(error))
-
-
-class SelfCheckFailed(Exception):
-    """The error for a block that did not give the same states twice."""
-
-    def __init__(self, mismatch: Mismatch) -> None:
-        self.mismatch = mismatch
-        super().__init__(str(mismatch))
-
-
-@frozen
-class Plan:
-    """What a run is a function of, and how it is kept; `turn` is taken block by block, `log` gets each finished block.
-
-    `tap` is given what the metrics gave for the states of each block, before the log is told of it: each state of the
-    recording once, in order, and no other; of a run that goes on, the new ones. What is finished of a sweep that ends
-    early is given to it, too. One that raises ends the sweep, as `report` does, and is not called again: the finished
-    part ends with the last state of that call. (Ctrl-C within the call counts as raised by it.) Without metrics there
-    is nothing to give.
-
-    `misfits` is shown what is kept of the first state of each block.
-    `draws` looks at the rng after each block, and knows in the end whether anything was drawn.
-
-    A `trial` is asked at the first state, and where storing may lose something at some later blocks; what it raises
-    ends the sweep.
-    """
-
-    step: Step
-    codec: StateCodec
-    n_steps: int
-    block_size: int
-    seed: int
-    backend: str
-    stride: int = 1
-    origin: Origin = Origin()
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    self_check: bool = False
-    hints: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    snapshots: Snapshots | None = None
-    turn: Turn = field(default_factory=Turn)
-    log: Log | None = None
-    tap: Tap | None = None
-    pace: Pace | None = None
-    draws: Draws | None = None
-    misfits: Misfits | None = None
-    trial: Trial | None = None
 
 
 def sweep(plan: Plan, row: Row, report: Report | None = None) -> Recording:
@@ -141,109 +80,6 @@ def go_on(
     again = Sweep(plan, report)
     again.take_up(before, row, part)
     return again.run(before.grid.n_blocks - 1, row)
-
-
-def checked_row(before: Recording, plan: Plan, row: Row = None, part: Part | None = None) -> Row:
-    """Return what is kept of the first state of the last block of `before`, once a replay agrees.
-
-    Of that block; with a `part`, up to the probe of that. Metrics that change a state get copies from then on.
-    """
-    last = before.grid.n_blocks - 1
-
-    def check() -> None:
-        if part is None:
-            _check_past(before, plan, last)
-        else:
-            check_probe(before, plan.step, plan.metrics, row, part)
-
-    with plan.turn:
-        try:
-            check()
-        except Mutation as found:
-            _guard(plan, found)
-            check()
-        if row is None:
-            row = Cursor(before, plan.step).row(last)  # the very row: a pickle made again may have other bytes
-    return row
-
-
-def _check_past(before: Recording, plan: Plan, last: int) -> None:
-    """Refuse to go on where a replay of the last block does not give its last state and its statistics."""
-    cursor = Cursor(before, plan.step)
-    if before.n_steps - before.grid.start(last) == 1 and last:  # of which no step would be run
-        cursor.restore(last - 1)
-        run_again(cursor, before.n_steps - 1 - cursor.t, plan.pace)
-        got = before.checkpoints.codec.encode(cursor.state)
-        if before.checkpoints.codec.digest(got) != before.tail_digest:
-            raise ReplayMismatch(last - 1, before.n_steps - 1, None, got)
-    cursor.restore(last)
-    start, codec = cursor.t, before.checkpoints.codec
-    n_states = before.n_steps - start
-    watch = Watch(plan.step, codec, {name: plan.metrics[name] for name in before.metrics})
-    buffers = watch.observe(cursor, n_states, n_states - 1)
-    got = codec.encode(cursor.state)
-    if codec.digest(got) != before.tail_digest:
-        raise ReplayMismatch(last, before.n_steps - 1, None, got)
-    for (name, table), buffer in zip(before.metrics.items(), buffers, strict=True):
-        again = Ledger(name, table)
-        again.enter(last, buffer, start)
-        if not again.table().tail.agrees(table.tail):
-            raise MetricError(name, start, "does not give what was observed from here on; it is another function")
-
-
-def _guard(plan: Plan, found: Mutation) -> None:
-    """Give copies to the metrics that changed a state, in the run as well."""
-    plan.metrics.update(guarded_metrics(plan.metrics, plan.codec, found))  # type: ignore[attr-defined]
-
-
-def run_again(place: Place, n: int, pace: Pace | None) -> None:
-    """Go `n` steps of a block that was run before, with a look at signals now and then where that takes long."""
-    while pace is not None and (some := pace.steps(n)) < n:
-        place.run(some)
-        pace.made(some)
-        n -= some
-        pace.look(n)
-    place.run(n)
-
-
-def check_probe(before: Recording, step: Step, metrics: Mapping[str, Any], row: Row, part: Part) -> None:
-    """Refuse a step that does not give what was kept of a state soon after the start of a block, or other `metrics`."""
-    probe, codec = part.probe, before.checkpoints.codec
-    cursor, start = Cursor(before, step), before.grid.start(probe.block)
-    kept = {name: values for name, values in zip(before.metrics, part.values, strict=True) if name in metrics}
-    if row is not None and probe.block == part.block:
-        cursor.enter(probe.block, codec.decode(row))
-    elif probe.block % before.stride == 0:
-        cursor.restore(probe.block)
-    else:  # the way there is as long as a block
-        return
-    given: list[Any] = []
-    if probe.block == part.block and kept:
-        watch = Watch(step, codec, {name: metrics[name] for name in kept})
-        given = watch.observe(cursor, probe.t - start, probe.t - start)
-    else:
-        cursor.run(probe.t - start)
-    got = codec.encode(cursor.state)
-    if codec.digest(got) != probe.digest:
-        raise ReplayMismatch(probe.block, probe.t, None, got)
-    for i, (name, values) in enumerate(kept.items()):
-        function, state, shape = metrics[name], codec.decode(part.row), values.shape[1:]
-        here = as_values(name, [state if function is None else function(state)], part.t, shape)[0]
-        early = as_values(name, given[i], start, shape) if given else values[:0]
-        if here.tobytes() != values[-1].tobytes() or early.tobytes() != values[: len(early)].tobytes():
-            raise MetricError(name, start, "does not give what was observed from here on; it is another function")
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the reason that is kept for a sweep that ended early."""
-    reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, KeyboardInterrupt):
-        reason = f"interrupted by {error}" if str(error) else "interrupted"
-    elif isinstance(error, StepError):
-        reason = f"step_fn raised at step {error.t}"
-    elif isinstance(error, StateError):
-        reason = f"a state that cannot be kept: {error}"
-    return reason[:1000].encode(errors="replace").decode()
 
 
 class Sweep:
@@ -476,7 +312,7 @@ class Sweep:
             raise found  # what was handed over of this block cannot be taken back
         if anew and any(thing is not None for thing in (self._before, self._handover, plan.snapshots)):
             raise found  # nor what was told of the blocks before
-        _guard(plan, found)
+        give_copies(plan, found)
         self.watch, self._ahead = Watch(plan.step, plan.codec, plan.metrics), None
         if anew:
             self.at, self.rows = (self.first, self.rows[0]), self.rows[:1]
@@ -742,53 +578,3 @@ class Sweep:
 def joined(seen: list[list[Array]]) -> list[Array]:
     """Return what each metric gave, of what it gave piece by piece."""
     return [pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for pieces in zip(*seen, strict=True)]
-
-
-#: ``tap(first_step, {name: values})``: what each metric gave for states one after the other, float64 arrays of shape
-#: (n, *metric shape). They may be buffers that are used again: who keeps them copies them.
-Tap = Callable[[int, Mapping[str, Array]], None]
-
-
-class Handover:
-    """What the tap of a sweep is given: each state once, in order.
-
-    Parameters
-    ----------
-    tap : Tap
-    names : sequence of str
-        Of the metrics.
-    n : int
-        Number of states that are not handed over, since they were there before.
-
-    Attributes
-    ----------
-    n : int
-        Number of states that were there before or have been handed over.
-    failed : bool
-        Whether the tap raised; then it is not called again.
-    """
-
-    def __init__(self, tap: Tap, names: Sequence[str], n: int = 0) -> None:
-        self._tap, self._names, self.n, self.failed = tap, list(names), n, False
-        self._due: tuple[int, int, Sequence[Array]] | None = None
-
-    def prepare(self, block: int, first: int, values: Sequence[Array]) -> None:
-        """Take what is to be handed over as soon as `block` is finished."""
-        self._due = block, first, values
-
-    def finish(self, at: int) -> None:
-        """Hand over the block that is prepared, if it is one before `at`, the block under way."""
-        if self._due is not None and self._due[0] < at:
-            self.give(*self._due[1:])
-            self._due = None
-
-    def give(self, first: int, values: Sequence[Array]) -> None:
-        """Hand over values, the first of which belong to step `first`: what of them was not handed over yet."""
-        old, stop = self.n - first, first + len(values[0])
-        if self.failed or stop <= self.n:
-            return
-        new = {name: given[old:] for name, given in zip(self._names, values, strict=True)}
-        # Before the call: nobody knows what one that raises has kept of it.
-        self.failed, self.n = True, stop
-        self._tap(first + old, new)
-        self.failed = False

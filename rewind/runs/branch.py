@@ -10,12 +10,13 @@ import numpy as np
 
 from ..engine.block_log import cut_table, first_rows
 from ..engine.blocks import thinned_stride
+from ..engine.plan import Plan
 from ..engine.queries import Measured
 from ..engine.recording import Ancestor, Origin, Recording
 from ..engine.replay import ReplayMismatch
 from ..engine.rng import branch_seed, get_state
 from ..engine.scan import Scan, stretches
-from ..engine.sweep import Plan, go_on
+from ..engine.sweep import go_on
 from ..errors import ArgumentError, ArgumentTypeError, StateError
 from ..metrics.metric import Metric, resolve, resolve_one
 from ..metrics.moments import VectorMoments

@@ -15,7 +15,8 @@ from typing import Any
 from ..engine.block_log import first_rows
 from ..engine.blocks import default_block_size
 from ..engine.noise import Draws
-from ..engine.sweep import Plan, Stopped, sweep
+from ..engine.plan import Plan, Stopped
+from ..engine.sweep import sweep
 from ..errors import ArgumentError, ArgumentTypeError, MetricError, RewindError, RewindWarning, StepError, show
 from ..state.codec import StateCodec, UserCodec, row_bytes
 from ..state.frozen import frozen

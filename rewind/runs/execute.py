@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..engine.pace import Pace
+from ..engine.plan import Plan, SelfCheckFailed, Stopped
 from ..engine.recording import Recording
-from ..engine.sweep import Plan, SelfCheckFailed, Stopped, sweep
+from ..engine.sweep import sweep
 from ..engine.trial import TrialFailed
 from ..errors import (
     ArtifactError,

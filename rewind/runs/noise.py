@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..engine.noise import Draws
-from ..engine.sweep import Plan
+from ..engine.plan import Plan
 from ..errors import NoFreshNoiseWarning, OwnGeneratorWarning
 from ..state.callers import user_level
 from ..state.codec import Row

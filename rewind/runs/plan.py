@@ -11,9 +11,9 @@ from typing import Any
 
 from ..engine.blocks import Grid, default_block_size
 from ..engine.misfits import Misfits
+from ..engine.plan import Plan
 from ..engine.rng import BACKENDS
 from ..engine.snapshots import snapshots_within
-from ..engine.sweep import Plan
 from ..errors import ArgumentError, ArgumentTypeError, PickledStatesWarning, SharedMemoryWarning
 from ..metrics.metric import names_of, resolve
 from ..state.callers import user_level

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ..engine.open_sweep import FOREVER, Growing
 from ..engine.pace import Part
+from ..engine.past import checked_row
+from ..engine.plan import Plan, SelfCheckFailed, Stopped, reason_of
 from ..engine.queries import CONDITION, Test
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
-from ..engine.sweep import Plan, SelfCheckFailed, Stopped, checked_row, reason_of
 from ..engine.trial import TrialFailed
 from ..errors import (
     ArgumentTypeError,

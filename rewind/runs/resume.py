@@ -11,9 +11,11 @@ from typing import Any
 from ..engine.blocks import thinned_stride
 from ..engine.open_sweep import Growing
 from ..engine.pace import Part
+from ..engine.past import checked_row
+from ..engine.plan import Plan, Report, Stopped
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
-from ..engine.sweep import Plan, Report, Stopped, checked_row, go_on
+from ..engine.sweep import go_on
 from ..errors import ArgumentError, ArtifactError, ArtifactNotFoundError, RecordingInterrupted, StateClassError, show
 from ..metrics.metric import Metric
 from ..state.codec import Row, StateCodec, UserCodec

@@ -11,8 +11,10 @@ import pytest
 from helpers.plain import BACKENDS, in_place, noisy, normal, walk
 
 import rewind
-from rewind.engine import sweep as sweeping
-from rewind.engine.sweep import Handover, Stopped, Sweep, go_on, sweep
+from rewind.engine import handover
+from rewind.engine.handover import Handover
+from rewind.engine.plan import Stopped
+from rewind.engine.sweep import Sweep, go_on, sweep
 from rewind.runs.branch import branch_plan, longer_plan
 from rewind.runs.execute import run_plan
 from rewind.runs.options import Options
@@ -279,7 +281,7 @@ def test_a_run_that_goes_on_and_is_stopped_at_once_keeps_what_was_there(n):
         assert caught.value.recording.n_steps == n + sum(len(given) for _, given in tap.values.get("x", ()))
 
 
-CALL = next(i for i, line in enumerate(inspect.getsource(sweeping).split("\n"), 1) if "self._tap(first" in line)
+CALL = next(i for i, line in enumerate(inspect.getsource(handover).split("\n"), 1) if "self._tap(first" in line)
 
 
 def test_ctrl_c_before_any_line_of_the_sweep_leaves_neither_more_nor_less():

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...engine.past import check_probe
 from ...engine.recording import Recording
 from ...engine.replay import ReplayMismatch
-from ...engine.sweep import check_probe
 from ...engine.verify import Mismatch, Verification
 from ...errors import (
     ArgumentTypeError,

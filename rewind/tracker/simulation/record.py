@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ...engine.sweep import Plan
+from ...engine.plan import Plan
 from ...errors import ArgumentError, ArgumentTypeError, RecordingInterrupted, StepError, StoreError, TrackerError
 from ...metrics.metric import Metric
 from ...runs.arguments import codec_of, integer, n_steps_of
