@@ -745,8 +745,8 @@ class LogValueError(TrackerError, TypeError):
         self.keys = tuple(problems)
         what = [f"{key!r}, which is {show(value)} ({type(value).__name__})" for key, value in problems.items()]
         super().__init__(
-            f"cannot log {'; '.join(what)}. A row holds numbers, text, bytes, None, arrays of plain types, and lists "
-            "and dicts of them; the rest of this call was logged"
+            f"cannot log {'; '.join(what)}. A row holds numbers, text, bytes, None, dates, paths, tensors and arrays "
+            "of plain types, and lists and dicts of them; the rest of this call was logged"
         )
 
 

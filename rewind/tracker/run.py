@@ -107,8 +107,10 @@ class TrackedRun(Revision):
         Parameters
         ----------
         data : dict
-            Names to numbers, text, bytes, None, arrays, and lists and dicts of them. Nested dicts become dotted names.
-            It is not changed, and may be changed after the call.
+            Names to numbers, text, bytes, None, arrays, tensors, and lists and dicts of them. Nested dicts become
+            dotted names; a date, a path, a UUID is kept as text, an Enum as its value, a time span in seconds, a
+            Decimal or a Fraction as a float. ``_step`` in it is the `step`. It is not changed, and may be changed after
+            the call.
         step : int, optional
             Above the current step: the open row is written, and this step is the current one. Equal, or None: what is
             logged is added to the open row, and a name that is there gets the new value. Below: nothing is logged, and
@@ -120,6 +122,8 @@ class TrackedRun(Revision):
         ------
         ArgumentTypeError
             If `data` is no dict, a name no text, `step` no integer; then nothing is logged.
+        ArgumentError
+            If data have one name twice, ``{"a": {"b": 1}, "a.b": 2}``, or another ``_step`` than `step`; nor then.
         LogValueError
             If a value cannot be kept; names it, and all else is logged.
         RunFinishedError

@@ -5,9 +5,15 @@ from __future__ import annotations
 import array
 import base64
 import copy
+import datetime
+import decimal
 import enum
+import fractions
+import importlib
 import json
 import math
+import pathlib
+import uuid
 import warnings
 
 import numpy as np
@@ -103,9 +109,38 @@ def test_gaps_stay_gaps(run):
     assert [row["_step"] for row in run.history(min_step=4, max_step=1000)] == [10]
 
 
-def test_key_that_is_the_step_is_overwritten_by_the_real_one(run):
-    run.log({"_step": 77, "x": 1})
-    assert run.history() == [{"_step": 0, "x": 1}] and run.summary["_step"] == 0
+@pytest.mark.parametrize("step", [7, 7.0, np.int64(7), np.float32(7)])
+def test_step_in_the_data_is_the_step(run, step):
+    run.log({"_step": step, "x": 1})
+    run.log({"y": 2}, step=7, commit=True)
+    run.log({"_step": 9, "x": 3}, step=9, commit=True)
+    assert rows(run) == [(7, {"x": 1, "y": 2}), (9, {"x": 3})] and run.summary["_step"] == 9
+    with pytest.warns(rewind.DroppedWarning, match="step 4 is below the current step 10"):
+        run.log({"_step": 4, "x": 4})
+
+
+def test_rows_of_one_history_can_be_logged_to_another_run(begin, run):
+    for step in (0, 3, 10):
+        run.log({"x": step, "deep": {"y": 1}}, step=step)
+    run.finish()
+    other = begin()
+    for row in run.history():
+        other.log(row)
+    other.finish()
+    assert other.history() == run.history()
+
+
+@pytest.mark.parametrize("step", [1.5, "1", None, True, math.nan, [1], object()])
+def test_step_in_the_data_that_is_no_integer_is_refused_and_nothing_is_logged(run, step):
+    with pytest.raises(rewind.ArgumentTypeError, match="_step in data is .*an integer"):
+        run.log({"x": 1, "_step": step})
+    assert run.step == 0 and rows(run) == []
+
+
+def test_step_in_the_data_that_is_another_one_than_that_of_the_call_is_refused(run):
+    with pytest.raises(rewind.ArgumentError, match="_step in data is 3; expected the step of the call, 4"):
+        run.log({"x": 1, "_step": 3}, step=4)
+    assert run.step == 0 and rows(run) == []
 
 
 @pytest.mark.parametrize("way", ["resume_from", "fork_from"])
@@ -274,6 +309,11 @@ class Color(str, enum.Enum):
     RED = "red"
 
 
+class Fruit(enum.Enum):
+    APPLE = fractions.Fraction(3, 2)
+    PEAR = object()
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
@@ -282,7 +322,15 @@ class Color(str, enum.Enum):
         (np.array(math.nan), math.nan), (np.complex128(1j), 1j), (np.str_("a long enough text"), "a long enough text"),
         (np.bytes_(b"a long enough text"), b"a long enough text"), (Size.BIG, 3), (Color.RED, "red"), ((1, 2), [1, 2]),
         ({3, 1, 2}, [1, 2, 3]), ({"", "b", "a"}, ["", "a", "b"]), (bytearray(b"x"), b"x"), (memoryview(b"x"), b"x"),
-        ([np.float32(0.5), np.int64(3)], [0.5, 3]),
+        ([np.float32(0.5), np.int64(3)], [0.5, 3]), (Fruit.APPLE, 1.5), ([Fruit.PEAR], ["PEAR"]),
+        (datetime.datetime(2024, 5, 6, 7, 8, 9, 10), "2024-05-06T07:08:09.000010"),
+        (datetime.date(2024, 5, 6), "2024-05-06"),
+        (datetime.datetime(2024, 5, 6, tzinfo=datetime.timezone.utc), "2024-05-06T00:00:00+00:00"),
+        (datetime.time(7, 8), "07:08:00"), (datetime.timedelta(minutes=1.5), 90.0), (decimal.Decimal("0.1"), 0.1),
+        (decimal.Decimal("-Infinity"), -math.inf), (decimal.Decimal("sNaN"), math.nan),
+        (decimal.Decimal("1e999"), "1E+999"), (fractions.Fraction(1, 3), 1 / 3),
+        (fractions.Fraction(10**400), str(10**400)), (pathlib.PurePosixPath("/a/b"), "/a/b"),
+        (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
     ],
 )  # fmt: skip
 def test_value_of_another_type_is_the_plain_one(run, value, plain):
@@ -336,11 +384,66 @@ def test_array_of_another_library_is_an_array(run):
     assert run.history()[0]["x"].tolist() == [0, 1, 2] and run.history()[0]["y"] == b"\x01\x02"
 
 
+class Torch:
+    """What a tensor of torch says: numpy() with force=True gives its numbers, but for types that numpy lacks."""
+
+    def __init__(self, array, kind="float32"):
+        self.array, self.kind = array, kind
+
+    def detach(self):
+        return self
+
+    def is_floating_point(self):
+        return self.kind != "complex32"
+
+    def float(self):
+        return Torch(self.array.astype(np.float32))
+
+    def numpy(self, *, force=False):
+        if not force:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.kind != "float32":
+            raise TypeError(f"Got unsupported ScalarType {self.kind}")
+        return self.array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.numpy()
+
+
+def test_tensor_is_its_numbers_wherever_it_is_and_whatever_its_type(run):
+    run.log(
+        {"loss": Torch(np.array(0.5, np.float32)), "low": Torch(np.array(1.5), "BFloat16"), "b": [Torch(np.array(2.0))]}
+    )
+    run.log({"x": Torch(np.array([1.0, -2.0]), "Float8_e4m3fn")})
+    (_, scalars), (_, arrays) = rows(run)
+    assert exact(scalars) == exact({"loss": 0.5, "low": 1.5, "b": [2.0]})
+    assert arrays["x"].dtype == np.float32 and arrays["x"].tolist() == [1.0, -2.0]
+    with pytest.raises(rewind.LogValueError, match="'x'"):
+        run.log({"x": Torch(np.array([1j]), "complex32")})
+
+
+def test_numbers_of_a_type_that_a_library_registers_are_float32(run):
+    # As ml_dtypes, which jax and tensorflow use, registers bfloat16 and the floats of 8 bits.
+    name = "numpy._core._rational_tests" if hasattr(np, "_core") else "numpy.core._rational_tests"
+    rational = importlib.import_module(name).rational
+    array = np.array([rational(1, 2), rational(-3, 4)])
+    run.log({"x": array[0], "a": array, "zero": np.array(rational(5, 1))})
+    ((_, row),) = rows(run)
+    assert exact(row) == exact({"x": 0.5, "a": np.array([0.5, -0.75], np.float32), "zero": 5.0})
+
+
 def test_nested_dicts_become_dotted_keys(run):
     run.log({"a": {"b": {"c": 1}, "d": 2}, "e": {}, "f.g": 3, "": {"": 4}})
     assert rows(run) == [(0, {"a.b.c": 1, "a.d": 2, "e": {}, "f.g": 3, ".": 4})]
-    run.log({"a": {"b": 1}, "a.b": 2})
-    assert rows(run)[1] == (1, {"a.b": 2})
+
+
+@pytest.mark.parametrize(
+    "data", [{"a": {"b": 1}, "a.b": 2}, {"a.b": Ellipsis, "a": {"b": 1}}, {"a.b": {"c": 1}, "a": {"b.c": 1}}]
+)
+def test_name_in_two_spellings_is_refused_and_nothing_is_logged(run, data):
+    with pytest.raises(rewind.ArgumentError, match=r"a name in data is 'a\.b.*; expected each name once"):
+        run.log({"x": 1, **data}, step=3)
+    assert run.step == 0 and rows(run) == []
 
 
 def test_keys_are_any_text(run):
@@ -351,7 +454,7 @@ def test_keys_are_any_text(run):
 
 
 def test_dict_of_the_caller_is_never_changed(run):
-    data = {"a": {"b": {}, "c": [1, {"d": 2}]}, "_step": 5, "n": np.float32(1), "s": {1}}
+    data = {"a": {"b": {}, "c": [1, {"d": 2}]}, "_step": 0, "n": np.float32(1), "s": {1}}
     before = copy.deepcopy(data)
     run.log(data)
     run.log(data, commit=False)

@@ -282,6 +282,21 @@ def step_of(value: Any) -> int | None:
     return step
 
 
+def step_in_data(value: Any, step: Any) -> int:
+    """Return the step that data name as ``_step``, where the call names `step` or None.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        If it is no integer, or the call names another one.
+    """
+    whole = int(value) if type(value) is float and value.is_integer() else value  # a table may have made it a float
+    named = integer("_step in data", whole)
+    if step is not None and integer("step", step) != named:
+        raise ArgumentError("_step in data", value, f"the step of the call, {step}", "Leave one of them out")
+    return named
+
+
 def definitions_problem(defined: Any) -> str | None:
     """Return what is wrong with definitions of metrics, None for sound ones."""
     if not isinstance(defined, dict):

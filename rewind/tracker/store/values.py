@@ -2,13 +2,16 @@
 
 A row is kept as JSON, which lacks a few things. They are an object with one key that says what it is: ``{"float":
 "nan"}``, ``{"int": "0x..."}``, ``{"complex": [re, im]}``, ``{"bytes": hex}``, ``{"ndarray": [dtype, shape, base64]}``,
-``{"dict": {...}}`` for a dict inside a list. No other object is in a row: a nested dict is dotted keys.
+``{"dict": {...}}`` for a dict inside a list. No other object is in a row: a nested dict is dotted keys, a date or a
+path is its text, a decimal or a fraction the nearest double.
 """
 
 from __future__ import annotations
 
 import base64
+import enum
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,13 +42,12 @@ def flatten(data: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, object]]
 
     Raises
     ------
-    ArgumentTypeError
-        If it has keys that are no text.
+    ArgumentTypeError, ArgumentError
+        If it has keys that are no text, or one name twice: ``{"a": {"b": 1}, "a.b": 2}``.
     """
     kept: dict[str, Any] = {}
     problems: dict[str, object] = {}
     _flatten("", data, kept, problems, ())
-    kept.pop("_step", None)  # the step is where the row stands
     return kept, problems
 
 
@@ -57,6 +59,8 @@ def _flatten(
         if type(key) is not str and not isinstance(key, str):
             raise ArgumentTypeError(f"a key of {prefix[:-1] or 'data'}", key, "a str")
         name = prefix + key
+        if name in kept or name in problems:
+            raise ArgumentError("a name in data", name, "each name once", "A nested dict spells it with a dot, too")
         if type(value) in _PLAIN:
             kept[name] = value
         elif isinstance(value, Mapping):
@@ -113,6 +117,41 @@ def kept_value(value: Any, depth: int = 0) -> Any:
         )
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {str(key): inner(kept_value(item, depth + 1)) for key, item in value.items()}}
+    if isinstance(value, enum.Enum):
+        return value.name if isinstance(value.value, enum.Enum) else _kept_or(value.value, value.name, depth)
+    return _kept_object(value)
+
+
+def _kept_or(value: Any, other: str, depth: int) -> Any:
+    try:
+        return kept_value(value, depth + 1)
+    except Unkept:
+        return other
+
+
+def _kept_object(value: Any) -> Any:
+    """Return a date, a path or an id as text, a span of time in seconds, a decimal or a fraction as a float."""
+    import datetime  # some milliseconds that most programs do without
+    import decimal
+    import fractions
+    import uuid
+
+    if isinstance(value, (datetime.date, datetime.time)):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, decimal.Decimal) and not value.is_finite():
+        return float("nan") if value.is_nan() else float(value)
+    if isinstance(value, (decimal.Decimal, fractions.Fraction)):
+        try:
+            found = float(value)
+        except OverflowError:
+            return str(value)
+        return found if found - found == 0.0 else str(value)  # beyond all doubles
     raise Unkept
 
 
@@ -140,9 +179,26 @@ def _has_array(value: Any) -> bool:
         return False
 
 
+def array_of(value: Any) -> np.ndarray[Any, Any]:
+    """Return the array that `value` is or has; of a tensor its numbers, wherever it is and whatever is derived from it.
+
+    numpy has no bfloat16 and no float of 8 bits: these come as float32, which has all their values.
+    """
+    if not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "detach"):  # a tensor of torch
+        try:
+            value = value.numpy(force=True)
+        except TypeError:
+            if not value.is_floating_point():
+                raise
+            value = value.float().numpy(force=True)
+    array = np.asarray(plain(value) if isinstance(value, np.ma.MaskedArray) else value)
+    # What ml_dtypes registers, of which jax and tensorflow have theirs.
+    return array.astype(np.float32) if array.dtype.isbuiltin == 2 else array
+
+
 def _kept_array(value: Any) -> Any:
     try:
-        array = np.asarray(plain(value) if isinstance(value, np.ma.MaskedArray) else value)
+        array = array_of(value)
     except Exception:  # such as masked text, which has no NaN
         raise Unkept from None
     if array.dtype.kind not in _KINDS:

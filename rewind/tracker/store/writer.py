@@ -21,7 +21,7 @@ from ...errors import (
     RewindError,
     StoreError,
 )
-from .aggregates import Aggregates, Definitions, step_of
+from .aggregates import Aggregates, Definitions, step_in_data, step_of
 from .database import Store
 from .history import RowsDigest, aggregates_at, rows_digest
 from .values import flatten, row_text, text
@@ -122,6 +122,9 @@ class Writer:
             raise ArgumentTypeError("data", data, "a dict of names to values, such as {'loss': 0.5}")
         if self._torn:
             self._settle()
+        kept, problems = flatten(data)  # before anything is changed
+        if "_step" in kept or "_step" in problems:
+            step = step_in_data(kept.pop("_step", problems.get("_step")), step)
         if self.recorded:  # what is logged meanwhile goes with the next row of the simulation
             if step is not None:
                 advice = "run.record logs a row for steps of the simulation meanwhile"
@@ -135,7 +138,6 @@ class Writer:
             if step < self.step:
                 self._drop(step, stacklevel + 1)
                 return
-        kept, problems = flatten(data)  # before anything is changed
         if step is not None and step > self.step:
             if self._open is not None:
                 self._close()
