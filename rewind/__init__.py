@@ -34,8 +34,8 @@ _PUBLIC = {
         LogValueError LossyStateError MetricError MissingCodecError MissingStepError MomentError
         MutatingMetricWarning NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError NondeterminismError
         NondeterministicReplayError NondeterministicStepError ObservedMismatchError OwnGeneratorWarning
-        PickledStatesWarning RecorderFinishedError RecordingInterrupted RewindError RewindWarning RunBusyError
-        RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
+        PickledStatesWarning RecorderFinishedError RecordingInterrupted RevisionClosedError RewindError RewindWarning
+        RunBusyError RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
         StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
         StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnchangedStateWarning
         UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError
@@ -109,6 +109,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import PickledStatesWarning as PickledStatesWarning
     from .errors import RecorderFinishedError as RecorderFinishedError
     from .errors import RecordingInterrupted as RecordingInterrupted
+    from .errors import RevisionClosedError as RevisionClosedError
     from .errors import RewindError as RewindError
     from .errors import RewindWarning as RewindWarning
     from .errors import RunBusyError as RunBusyError

@@ -35,6 +35,7 @@
     │   ├── TrackedArtifactError (LookupError)    no such artifact
     │   ├── HistoryMismatchError (ValueError)     a row that the simulation does not give
     │   └── StoreError (OSError)                  the folder of the tracker cannot be read or written
+    │       ├── RevisionClosedError               another process closed the revision that this one logs to
     │       ├── StoreVersionError                 written by a later rewind
     │       └── StoreDamagedError                 not a database, or a damaged one
     ├── NondeterminismError (RuntimeError)    a replay that does not reproduce the recording
@@ -688,12 +689,14 @@ class RunExistsError(TrackerError, ValueError):
 class RunBusyError(TrackerError, BlockingIOError):
     """Another process writes to the run; its number and its host are in ``.pid`` and ``.host``, where known."""
 
-    def __init__(self, run_id: str, pid: int | None = None, host: str | None = None) -> None:
+    def __init__(self, run_id: str, pid: int | None = None, host: str | None = None, marker: object = None) -> None:
         self.run_id, self.pid, self.host = run_id, pid, host
         who = "another process" if pid is None else f"process {pid} on {host}"
         way = "When that has ended it can be gone on with; fork_from= makes another run of it now"
         text = f"run {run_id!r} has a writer: {who} is logging to it. {way}"
-        if pid == _os.getpid():
+        if marker is not None:  # no locks, and a process that cannot be asked after
+            text += f". The file system has no locks, so if that process has ended, delete {marker}"
+        elif pid == _os.getpid():
             text = f"run {run_id!r} has a writer: this process ({pid}), which has it open; call finish() on it first"
         TrackerError.__init__(self, text)
 
@@ -792,6 +795,22 @@ class StoreError(TrackerError, OSError):
 
     def __str__(self) -> str:  # OSError would show only what it was made with
         return str(self.args[0])
+
+
+class RevisionClosedError(StoreError):
+    """A revision that another process closed or purged while this one logged to it; `state` is what it is now.
+
+    It happens where the lock of the run was deleted, or where the file system has none. Nothing is added to a closed
+    revision: what this process logged since its last flush is in its memory only.
+    """
+
+    def __init__(self, ref: str, state: str | None) -> None:
+        self.ref, self.state = ref, state
+        run_id = ref.partition("@")[0]
+        how = "was purged" if state in (None, "purged") else f"was closed, as {state},"
+        way = f"rewind.init(id={run_id!r}, resume='allow') goes on where the run ends now"
+        problem = f"it {how} by another process, which found no lock of this one, and a closed revision never changes"
+        super().__init__("log to", ref, f"{problem}. What was logged since the last flush is not kept; {way}")
 
 
 class StoreVersionError(StoreError):

@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from .simulation.parts import simulation_digest
+from ..errors import RunBusyError
+from .simulation.parts import recorder_of, simulation_digest
 from .store import history
 from .store.database import Store
 from .store.writer import Writer
@@ -25,11 +26,19 @@ def close(store: Store, uid: int, state: str, exit_code: int | None, writer: Wri
     exit_code : int or None
     writer : Writer, optional
         The one that wrote its rows, and has their digest and aggregates at hand. Without it they are read.
+
+    Raises
+    ------
+    RunBusyError
+        If a process that has lost the lock of the run is recording to it.
     """
     with store.writing() as connection:
         record = history.record_of(store, uid)
         if record.closed:
             return
+        if writer is None and recorder_of(store, uid) is not None:
+            # It lost the lock of its run; closed now, its journal would be another one than the digest says.
+            raise RunBusyError(record.run, record.pid, record.host)
         rows = history.rows_digest(store, uid) if writer is None else writer.digest
         summary = history.summary_kept(store, uid, None if writer is None else writer.aggregates)
         facts: dict[str, Any] = {

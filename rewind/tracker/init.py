@@ -321,7 +321,9 @@ def _open(store: Store, start: _Start, asked: _Asked, on_dropped: Literal["warn"
             query = "UPDATE runs SET current = ?, project = ?, entity = ? WHERE id = ?"
             connection.execute(query, (uid, project, entity, start.run_id))
     assert uid is not None
-    return TrackedRun(store, history.record_of(store, uid), project, entity, start.lock, on_dropped)
+    record = history.record_of(store, uid)
+    store.hold(uid, record.run, record.number, record.began)
+    return TrackedRun(store, record, project, entity, start.lock, on_dropped)
 
 
 def _as_it_is_now(store: Store, parent: Record) -> Record:

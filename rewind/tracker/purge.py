@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import RewindError, StoreDamagedError, TrackerError
+from ..errors import RewindError, RunBusyError, StoreDamagedError, TrackerError
 from ..storage.journal import SUFFIX
 from .close import close
 from .fsck import leftover_contents, leftover_simulations, rest_digest
@@ -110,8 +110,12 @@ class _Purge:
         """Delete all that no revision sees any more."""
         store = self.store
         for record in history.records(store, "run = ? AND digest IS NULL ORDER BY uid", (self.run_id,)):
-            with contextlib.suppress(RewindError):  # what a damaged file keeps from being closed may go all the same
+            try:
                 close(store, record.uid, "crashed", None)
+            except RunBusyError:
+                raise
+            except RewindError:  # what a damaged file keeps from being closed may go all the same
+                pass
         seen, viewers = self._seen()
         kept_for: set[str] = set()
         for uid, run in store.read(

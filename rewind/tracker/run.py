@@ -8,7 +8,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import ArgumentError, ArgumentTypeError, LogValueError, RunFinishedError, StoreError, TrackerError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    LogValueError,
+    RevisionClosedError,
+    RunFinishedError,
+    StoreError,
+    TrackerError,
+)
 from ..metrics.metric import Metric
 from ..runs.arguments import integer
 from ..runs.options import Durability, Lossy, OnSignal, Options
@@ -148,10 +156,22 @@ class TrackedRun(Revision):
             )
 
     def flush(self) -> None:
-        """Write all rows that are closed to the database."""
+        """Write all rows that are closed to the database.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written, or the folder was deleted, moved or replaced.
+        RevisionClosedError
+            If another process closed this revision, after it had lost its lock.
+        """
         with self._writer.turn:
             self._require_open("flush")
-            self._writer.once(self._writer.flush, self.flush)
+            self._writer.once(self._flush, self.flush)
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._store.require_mine()  # also where there was nothing to write
 
     def log_line(self, text: str) -> None:
         """Keep a line of text, or several, with the step at which it came.
@@ -439,6 +459,8 @@ class TrackedRun(Revision):
         ------
         StoreError
             If it cannot be written; `finish` can be tried again.
+        RevisionClosedError
+            If another process closed this revision, after it had lost its lock.
         """
         code = 0 if exit_code is None else integer("exit_code", exit_code)
         if not -(1 << 31) <= code < 1 << 31:
@@ -452,11 +474,18 @@ class TrackedRun(Revision):
                 self._writer.once(lambda: self._end(code), lambda: self.finish(code))
 
     def _end(self, code: int) -> None:
-        if not self._ending:
-            self._resources.close()
-            self._writer.end()
-        self._ending = True  # from here on nothing is logged, whatever happens
-        close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
+        try:
+            if not self._ending:
+                self._resources.close()
+                self._writer.end()
+            self._ending = True  # from here on nothing is logged, whatever happens
+            close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
+        except RevisionClosedError as error:
+            # By this process, if it was this call that did not come to its end: others close it as crashed.
+            if not (self._ending and error.state in ("finished", "failed")):
+                self._finished = True  # there is nothing that another try could write
+                self._let_go()
+                raise
         self._record = history.record_of(self._store, self._record.uid)
         self._store.durable()
         self._finished = True

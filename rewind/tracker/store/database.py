@@ -19,7 +19,14 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ArgumentError, ArgumentTypeError, StoreDamagedError, StoreError, StoreVersionError
+from ...errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    RevisionClosedError,
+    StoreDamagedError,
+    StoreError,
+    StoreVersionError,
+)
 from ...storage.files import flush_folder
 
 if TYPE_CHECKING:
@@ -105,6 +112,18 @@ def folder_of(value: Any) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
+_NOTHING: tuple[int, int] | None = None  # no such file
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """Return what a file is, whatever it is called; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Store:
     """The database of a tracker's folder, through one connection; may be used by several threads, not by a fork.
 
@@ -127,6 +146,8 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._rests = False  # closed for a moment, while this process forks
         self._reads = 0  # queries whose rows are not all read yet
+        self._file = self._log = _NOTHING  # what it is and where its log is, by the numbers of their files
+        self._mine: tuple[int, str, int, float] | None = None  # the revision that is written through it
         if write:
             self._make_folder()
         elif not os.path.isfile(self.path):
@@ -142,8 +163,7 @@ class Store:
             try:
                 self._connection = self._connected()
                 self._prepare()
-                status = os.stat(self.path)
-                self._file = (status.st_dev, status.st_ino)
+                self._file = _file_at(self.path)
             except BaseException as error:
                 self.close()
                 if isinstance(error, OSError) and not isinstance(error, StoreError):
@@ -252,6 +272,9 @@ class Store:
             raise StoreError("use", self.path, f"process {self._pid} opened it, and this is a fork of that")
         with self.turn:
             if self._rests:
+                if self._write:
+                    self._log = _NOTHING  # the last one who closes it deletes it
+                    self._require_there()  # or a new one would be made
                 self._connection, self._rests = self._connected(), False
             if self._connection is None:
                 raise StoreError("use", self.path, "it was closed")
@@ -286,7 +309,31 @@ class Store:
                 yield self.connection
                 return
             with self._immediate():
+                self.require_mine()
                 yield self.connection
+
+    def hold(self, uid: int, run: str, number: int, began: float) -> None:
+        """Let every transaction from here on find a revision open, or fail: whatever became of the lock of its run."""
+        self._mine = uid, run, number, began
+
+    def require_mine(self) -> None:
+        """Refuse to go on in a folder that is gone, or with a revision that somebody else closed.
+
+        Raises
+        ------
+        StoreError, RevisionClosedError
+        """
+        with self.turn, self._errors("log to"):
+            self._require_there()
+            if self._mine is None:
+                return
+            # A number of the database is given anew after a purge, so there is more than that to know it by.
+            uid, run, number, began = self._mine
+            query = """SELECT state, digest IS NULL AND kept_digest IS NULL FROM revisions
+                       WHERE uid = ? AND run = ? AND number = ? AND began = ?"""
+            found = self.connection.execute(query, (uid, run, number, began)).fetchone()
+            if found is None or not found[1]:
+                raise RevisionClosedError(f"{run}@{number}", None if found is None else found[0])
 
     @contextlib.contextmanager
     def _immediate(self) -> Iterator[None]:
@@ -326,14 +373,13 @@ class Store:
                     os.close(fd)
 
     def _require_there(self) -> None:
-        """Refuse to go on writing to a file that was deleted or replaced: nobody would ever see it."""
-        try:
-            status = os.stat(self.path)
-            here = (status.st_dev, status.st_ino)
-        except OSError:
-            here = None
-        if here != self._file:
+        """Refuse to go on writing to files that were deleted, moved or replaced: nobody would ever see it."""
+        here, log = _file_at(self.path), _file_at(f"{self.path}-wal")
+        # As long as this connection is open nobody else removes the log that it writes to. Before there is anything
+        # to write there may be none.
+        if here != self._file or (self._log is not None and log != self._log):
             raise StoreError("write to", self.path, "it was deleted or replaced while it was in use")
+        self._log = log
 
     @contextlib.contextmanager
     def impatient(self) -> Iterator[None]:

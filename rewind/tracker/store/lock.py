@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import warnings
 import weakref
+from typing import Any
 from urllib.parse import quote
 
 from ...errors import NoLockWarning, RunBusyError, StoreError
@@ -16,6 +18,9 @@ from ...storage.locks import is_locked, lock
 
 class RunLock:
     """The lock of a run, held until `release`.
+
+    Where the file system has no locks, its file says who holds it, and whether that process is still there is asked of
+    the system: less sure, but a second writer is told.
 
     Parameters
     ----------
@@ -34,31 +39,44 @@ class RunLock:
     _fd = -1
 
     def __init__(self, folder: str, run_id: str) -> None:
-        path = _path(folder, run_id)
+        self.path, self._pid, self._locked = _path(folder, run_id), os.getpid(), True
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:
-            raise StoreError("lock", path, error.strerror or str(error)) from None
+            raise StoreError("lock", self.path, error.strerror or str(error)) from None
         try:
-            if not lock(self._fd):
-                warnings.warn(NoLockWarning(path), stacklevel=5)
+            self._locked = lock(self._fd)
+            if not self._locked:
+                self._require_nobody(run_id)
+                warnings.warn(NoLockWarning(self.path), stacklevel=5)
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode(), 0)
+            os.pwrite(self._fd, json.dumps(_this_process()).encode(), 0)
             _HELD.add(self)
-        except BlockingIOError:
+        except BaseException as error:
             owner = _owner(self._fd)
-            self.release()
-            raise RunBusyError(run_id, *owner) from None
-        except OSError as error:
-            self.release()
-            raise StoreError("lock", path, error.strerror or str(error)) from None
-        except BaseException:
-            self.release()
+            self._close()
+            if isinstance(error, BlockingIOError) and not isinstance(error, RunBusyError):
+                raise RunBusyError(run_id, *_named(owner)) from None
+            if isinstance(error, OSError) and not isinstance(error, RunBusyError):
+                raise StoreError("lock", self.path, error.strerror or str(error)) from None
             raise
+
+    def _require_nobody(self, run_id: str) -> None:
+        """Refuse a lock that a process which is still there has, as far as its file tells."""
+        owner = _owner(self._fd)
+        if owner is not None and _is_there(owner, self.path):
+            marker = self.path if owner["host"] != platform.node() else None
+            raise RunBusyError(run_id, owner["pid"], owner["host"], marker)
 
     def release(self) -> None:
         """Give it back; a second call does nothing."""
+        if self._fd >= 0 and not self._locked and self._pid == os.getpid() and _owner(self._fd) == _this_process():
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)  # nobody has it
+        self._close()
+
+    def _close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -69,12 +87,17 @@ class RunLock:
 
 def is_held(folder: str, run_id: str) -> bool:
     """Whether somebody writes to a run; nothing is changed, and False where that cannot be told."""
+    path = _path(folder, run_id)
     try:
-        fd = os.open(_path(folder, run_id), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError:
         return False
     try:
-        return bool(is_locked(fd))
+        held = is_locked(fd)
+        if held is None:  # no locks there
+            owner = _owner(fd)
+            return owner is not None and _is_there(owner, path)
+        return held
     finally:
         os.close(fd)
 
@@ -91,12 +114,52 @@ def file_stem(run_id: str) -> str:
     return name
 
 
-def _owner(fd: int) -> tuple[int, str] | tuple[None, None]:
+# ---- who has it
+
+
+def _this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": platform.node(), "began": _began(os.getpid())}
+
+
+def _owner(fd: int) -> dict[str, Any] | None:
+    """Return what the file says of the process that has the lock; None where it says nothing."""
     try:
         facts = json.loads(os.pread(fd, 4096, 0))
-        return int(facts["pid"]), str(facts["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, None
+        owner = {"pid": int(facts["pid"]), "host": str(facts["host"]), "began": facts.get("began")}
+        return owner if owner["pid"] > 0 else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _named(owner: dict[str, Any] | None) -> tuple[int, str] | tuple[None, None]:
+    return (None, None) if owner is None else (owner["pid"], owner["host"])
+
+
+def _is_there(owner: dict[str, Any], path: str) -> bool:
+    """Whether a process that had a lock is still there; of another machine nobody knows."""
+    pid = owner["pid"]
+    if owner["host"] != platform.node():
+        return True
+    if pid == os.getpid() and owner["began"] in (None, _began(pid)):
+        return any(held.path == path and held._fd >= 0 for held in list(_HELD))
+    if os.name != "posix":  # where there are locks, and this call would end that process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is there, and not ours
+        pass
+    return owner["began"] in (None, _began(pid))
+
+
+def _began(pid: int) -> str | None:
+    """Return when a process began, as the system counts: numbers of processes are given anew; None if unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None
 
 
 _HELD: weakref.WeakSet[RunLock] = weakref.WeakSet()
@@ -105,7 +168,7 @@ _HELD: weakref.WeakSet[RunLock] = weakref.WeakSet()
 def _forget_after_fork() -> None:
     # The lock belongs to the open file, which a fork shares: a worker that outlives its parent would keep it.
     for held in list(_HELD):
-        held.release()
+        held._close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,6 +18,7 @@ from ...errors import (
     DroppedError,
     DroppedWarning,
     LogValueError,
+    RevisionClosedError,
     RewindError,
     StoreError,
 )
@@ -405,6 +406,8 @@ def _flush_waiting() -> None:
             try:
                 with writer.turn:
                     writer._try()
+            except RevisionClosedError:  # a call that logs says so, and trying again is in vain
+                pass
             except RewindError:  # a call that logs says so; without one it is tried again
                 with contextlib.suppress(Exception):
                     _later(writer)
