@@ -19,6 +19,7 @@ from ..state.codec import Row
 from ..state.columns import Array
 from ..state.copies import dataclass_fields
 from ..steps.memory import rows_of
+from .bench import Bench
 from .block_log import BlockDone
 from .blocks import Grid
 from .handover import Handover
@@ -28,7 +29,6 @@ from .plan import Plan, Report, SelfCheckFailed, Stopped, reason_of
 from .recording import Recording
 from .replay import Cursor, Watch, first_mutation
 from .rng import get_state, set_state
-from .trial import Bench
 from .verify import TRACE, compared_step, find_mismatch, first_replay_difference
 
 #: Most bytes of checkpoints that are made at a time.

@@ -10,11 +10,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from ..engine.finding import TrialFailed
 from ..engine.pace import Pace
 from ..engine.plan import Plan, SelfCheckFailed, Stopped
 from ..engine.recording import Recording
 from ..engine.sweep import sweep
-from ..engine.trial import TrialFailed
 from ..errors import (
     ArtifactError,
     NoLockWarning,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from ..engine.finding import TrialFailed
 from ..engine.open_sweep import FOREVER, Growing
 from ..engine.pace import Part
 from ..engine.past import checked_row
@@ -16,7 +17,6 @@ from ..engine.plan import Plan, SelfCheckFailed, Stopped, reason_of
 from ..engine.queries import CONDITION, Test
 from ..engine.recording import Recording
 from ..engine.replay import ReplayMismatch
-from ..engine.trial import TrialFailed
 from ..errors import (
     ArgumentTypeError,
     ArtifactError,

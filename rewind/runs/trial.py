@@ -6,7 +6,8 @@ import time
 import warnings
 from typing import Any
 
-from ..engine.trial import Finding, Trial
+from ..engine.finding import Finding
+from ..engine.trial import Trial
 from ..errors import ArgumentError, LossyStateError, NondeterministicStepError, UnchangedStateWarning
 from ..state.callers import user_level
 from .options import Options

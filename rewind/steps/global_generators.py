@@ -39,6 +39,30 @@ def _of_numba(numba: Any, place: int) -> Access:
     return lambda: numba.rnd_get_state(place), lambda state: numba.rnd_set_state(place, state)
 
 
+class Standing:
+    """Where the global generators stand."""
+
+    def __init__(self) -> None:
+        self._access = generators()
+        self._at = {name: get() for name, (get, _) in self._access.items()}
+
+    def since(self, before: Standing) -> tuple[str, ...]:
+        """Return the names of those that stood elsewhere before."""
+        return tuple(name for name, at in self._at.items() if name in before._at and _differ(at, before._at[name]))
+
+    def put_back(self) -> None:
+        """Put them where they stood here, if they do not."""
+        for name in Standing().since(self):
+            self._access[name][1](self._at[name])
+
+
+def _differ(one: Any, other: Any) -> bool:
+    try:
+        return bool(one != other)
+    except Exception:  # there are arrays in it
+        return bool(_plain(one) != _plain(other))
+
+
 def _plain(state: Any) -> Any:
     """Return where a generator stands as something that can be compared."""
     if isinstance(state, (tuple, list)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -492,3 +493,27 @@ def test_no_loss_is_certified_and_nothing_faithful_is_refused(terms, in_place, k
 def test_the_plain_loop_with_the_blocks_of_law_5_is_the_plain_loop():
     """The two oracles agree where nothing is lost."""
     assert bytes_of(plain_loop(noisy, 0.0, 60, 5, block_size=7)) == bytes_of(loop(noisy, 0.0, 60, 5, 7))
+
+
+def test_a_global_generator_of_torch_that_moved_is_named_and_stands_where_it_stood(monkeypatch):
+    class Torch:
+        """Stands in for the library: what `generators` asks it for."""
+
+        at = 5
+
+        def get_rng_state(self):
+            return np.array([self.at], np.uint8)
+
+        def set_rng_state(self, state):
+            self.at = int(state[0])
+
+    torch = Torch()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+
+    def step(x, rng):
+        torch.at = (torch.at * 7 + 3) % 251
+        return x + torch.at + rng.random()
+
+    with pytest.raises(rewind.NondeterministicStepError, match="torch's global generator"):
+        rewind.record(step, 0.0, 100, 1)
+    assert torch.at == 5
