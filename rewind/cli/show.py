@@ -41,7 +41,7 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
             "dir": store.folder,
             "revisions": store.read("SELECT count(*) FROM revisions WHERE run = ?", (run_id,))[0][0],
             "starting_step": record.parent_step + 1,
-            "last_step": history.last_step(store, spans),
+            "last_step": history.last_step(store, record.uid),
             "lineage": [str(moment) for moment in lineage],
             "forked_from": next((str(moment) for moment in lineage if moment.run_id != run_id), None),
             **counts,

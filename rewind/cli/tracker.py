@@ -45,7 +45,7 @@ def ls(args: argparse.Namespace, importer: Importer) -> Answer:
         found = []
         for node in shown:
             first = by_number.get((node.run, 1), node)
-            last = node.last if node.last is not None else history.last_step(store, history.spans(store, node.uid))
+            last = node.last if node.last is not None else history.last_step(store, node.uid)
             facts = {
                 "id": node.run,
                 "revisions": many[node.run],

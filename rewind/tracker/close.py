@@ -46,7 +46,7 @@ def close(store: Store, uid: int, state: str, exit_code: int | None, writer: Wri
             "exit_code": exit_code,
             "ended": time.time(),
             "n_rows": rows.n,
-            "last_step": history.last_step(store, history.spans(store, uid)),
+            "last_step": history.last_step(store, uid),
             "rows_digest": rows.text(),
             "parent_digest": history.parent_digest(store, record),
             "simulation_digest": simulation_digest(store, uid),

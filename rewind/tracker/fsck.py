@@ -25,6 +25,7 @@ from .store.lock import is_held
 from .store.values import require_value, row_of, row_text
 
 _MANY = 4096
+_LATELY = 64  # revisions whose children, which as a rule come right after them, are checked from what they see
 _MOST_OPEN = 64  # parents in a row that were growing when a fork of them was closed
 
 
@@ -134,6 +135,7 @@ class _Check:
         self._stops: dict[int, set[int]] = {}  # steps of own rows at which a child begins
         self._at: dict[tuple[int, int], Aggregates] = {}
         self._waiting: dict[tuple[int, int], int] = {}
+        self._seen: dict[int | None, history.Beside] = {None: history.Beside()}
 
     def problem(self, ref: str, text: str) -> None:
         self.problems.append(Problem(ref, text))
@@ -370,13 +372,26 @@ class _Check:
         self._same(record.ref, "the digest of what is left", record.kept_digest, rest_digest(self.store, record))
 
     def _check_summary(self, record: Record, aggregates: Aggregates) -> None:
-        found = history.summary_kept(self.store, record.uid, aggregates, record.defined)
+        found = history.summary_kept(self.store, record.uid, aggregates, record.defined, self._beside(record))
         kept = record.summary or {}
         for key in sorted({*found, *kept}):
             if found.get(key) != kept.get(key):
                 what = f"{show(kept.get(key), 80)}, and of the rows {show(found.get(key), 80)}"
                 self.problem(record.ref, f"its summary does not agree with its rows: {key!r} is {what}")
                 return
+
+    def _beside(self, record: Record) -> history.Beside:
+        """Return what counts in a summary beside the rows: from what the parent sees, where that was checked lately."""
+        before = self._seen.get(record.parent)
+        found = None
+        if before is not None and record.limits is None:
+            found = before.after(self.store, record.uid, record.parent_step)
+        if found is None:
+            found = history.Beside.seen(self.store, record.uid)
+        self._seen[record.uid] = found
+        if len(self._seen) > _LATELY:
+            del self._seen[next(iter(self._seen))]
+        return found
 
     def _check_simulation(self, record: Record) -> None:
         try:

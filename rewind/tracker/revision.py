@@ -152,7 +152,7 @@ class Revision:
     def last_step(self) -> int:
         """Step of the last row; -1 where there is none."""
         with self._reading() as store:
-            return history.last_step(store, history.spans(store, self._record.uid))
+            return history.last_step(store, self._record.uid)
 
     @property
     def summary(self) -> Any:
@@ -218,8 +218,8 @@ class Revision:
         """
         low, high = _window(min_step, max_step)
         with self._reading() as store:
-            seen = history.spans(store, self._record.uid)
-            return history.beside(store, seen, "lines", "step, stream, text", low if min_step else -1, high)
+            columns = "t.step, t.stream, t.text"
+            return history.beside(store, self._record.uid, "lines", columns, low if min_step else -1, high)
 
     def system(self) -> list[dict[str, Any]]:
         """Return the samples of ``init(system_metrics=...)``: ``_step``, ``seconds``, ``cpu`` (%), ``memory`` (bytes).
@@ -227,8 +227,8 @@ class Revision:
         `seconds` since 1970; `cpu` of this process, 100 for one processor; `memory` that is resident.
         """
         with self._reading() as store:
-            seen = history.spans(store, self._record.uid)
-            rows = history.beside(store, seen, "samples", "step, seconds, cpu, memory")
+            columns = "t.step, t.seconds, t.cpu, t.memory"
+            rows = history.beside(store, self._record.uid, "samples", columns)
         return [dict(zip(("_step", "seconds", "cpu", "memory"), row, strict=True)) for row in rows]
 
     @property

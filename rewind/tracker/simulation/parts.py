@@ -35,7 +35,7 @@ from ...storage.journal import CUT_OFF, STILL, SUFFIX
 from ...storage.open import open_run
 from ..store import history
 from ..store.database import Store
-from ..store.history import END, Span
+from ..store.history import END
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,22 @@ class Part:
 
 def parts(store: Store, uid: int, upto: int = END) -> list[Part]:
     """Return the parts of the simulation that a revision sees, in order."""
-    found = []
-    for span in history.spans(store, uid, upto):
-        found += _own(store, span)
-    return found
+    more = "AND t.first <= chain.upto ORDER BY chain.depth DESC, t.n"
+    found = history.joined(store, uid, "simulations", f"{_FACTS}, chain.upto, {_BEGAN}", upto, more)
+    return [_part(row[1:]) for row in found]
 
 
-def _own(store: Store, span: Span) -> list[Part]:
-    query = """SELECT revision, n, first, origin, n_steps, file, log_every, metrics, noise, began
-               FROM simulations JOIN revisions ON uid = revision WHERE revision = ? AND first <= ? ORDER BY n"""
-    rows = store.read(query, (span.uid, span.upto))
-    return [Part(*row[:7], json.loads(row[7]), row[8], span.upto, row[9]) for row in rows]  # type: ignore[call-arg]
+def _own(store: Store, uid: int) -> list[Part]:
+    query = f"SELECT {_FACTS}, {END}, {_BEGAN} FROM simulations t WHERE t.revision = ? ORDER BY t.n"
+    return [_part(row) for row in store.read(query, (uid,))]
+
+
+_FACTS = "t.revision, t.n, t.first, t.origin, t.n_steps, t.file, t.log_every, t.metrics, t.noise"
+_BEGAN = "(SELECT began FROM revisions WHERE uid = t.revision)"
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    return Part(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
 
 
 def last_step(store: Store, uid: int) -> int:
@@ -98,7 +103,7 @@ def last_step(store: Store, uid: int) -> int:
 
     A simulation that observes nothing logs a row at its end only: one that was cut off is as long as its recording.
     """
-    last = history.last_step(store, history.spans(store, uid))
+    last = history.last_step(store, uid)
     for part in parts(store, uid):
         if not part.metrics and part.upto > last:
             with contextlib.suppress(ArtifactError):
@@ -108,7 +113,7 @@ def last_step(store: Store, uid: int) -> int:
 
 def simulation_digest(store: Store, uid: int) -> str | None:
     """Return what stands for a revision's own recordings in its digest; None if it made none."""
-    own = _own(store, Span(uid, END))
+    own = _own(store, uid)
     if not own:
         return None
     facts = [

@@ -162,7 +162,7 @@ def past_values(
 def require_replayed(store: Store, simulation: Simulation, uid: int) -> int:
     """Return how many rows a simulation gives again; as `Revision.verify_history` says."""
     seen = history.spans(store, uid)
-    n, ref, end = 0, history.record_of(store, uid).ref, history.last_step(store, seen)
+    n, ref, end = 0, history.record_of(store, uid).ref, history.last_step(store, uid)
     for k, part in enumerate(simulation.parts):
         names = list(part.metrics)
         last = min(seen_until(simulation, k), end)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ...errors import StoreDamagedError
@@ -111,27 +112,52 @@ class Span:
     limits: Mapping[str, Any] | None = None
 
 
+# Newest first, and made row by row: with a LIMIT it is walked no further. Of each link, `limits` are those of
+# the child that left it.
+_CHAIN = """WITH RECURSIVE chain(uid, upto, limits, parent, parent_step, own_limits, depth) AS (
+    SELECT uid, ?, NULL, parent, parent_step, limits, 0 FROM revisions WHERE uid = ?
+    UNION ALL
+    SELECT r.uid, min(chain.upto, chain.parent_step), chain.own_limits, r.parent, r.parent_step, r.limits, depth + 1
+    FROM revisions r JOIN chain ON r.uid = chain.parent
+    WHERE r.uid < chain.uid  -- a damaged one could go in a circle
+    ORDER BY 7
+) """
+
+
+def back(store: Store, uid: int, upto: int = END, where: str = "1") -> Iterator[Span]:
+    """Yield what the revision sees of itself, of its parent, of the parent of that ...; O(number asked for)."""
+    query = f"{_CHAIN} SELECT uid, upto, limits FROM chain WHERE {where} LIMIT ? OFFSET ?"
+    for n, after in ((_NEAR, 0), (-1, _NEAR)):
+        found = store.read(query, (upto, uid, n, after))
+        for one, last, text in found:
+            yield Span(one, last, None if text is None else json.loads(text))
+        if len(found) < n:
+            return
+
+
+_NEAR = 8  # links that are read first: what is sought is there, as a rule
+#: Of a link of the chain: that rows of its own can be seen. Of one that was rewound to before its beginning none are.
+_HAS_ROWS = "upto > parent_step"
+
+
 def spans(store: Store, uid: int, upto: int = END) -> list[Span]:
     """Return what the revision sees of itself and of its parents, the oldest first.
 
     O(number of parents), whatever the number of rows.
     """
-    found = store.read(
-        """WITH RECURSIVE chain(uid, parent, parent_step, limits, depth) AS (
-               SELECT uid, parent, parent_step, limits, 0 FROM revisions WHERE uid = ?
-               UNION ALL
-               SELECT r.uid, r.parent, r.parent_step, r.limits, depth + 1
-               FROM revisions r JOIN chain ON r.uid = chain.parent
-               WHERE r.uid < chain.uid  -- a damaged one could go in a circle
-           ) SELECT uid, parent_step, limits FROM chain ORDER BY depth""",
-        (uid,),
-    )
-    seen, limits = [], None
-    for one, left, text in found:
-        seen.append(Span(one, upto, limits))
-        upto = min(upto, left)
-        limits = None if text is None else json.loads(text)
-    return seen[::-1]
+    return [*back(store, uid, upto)][::-1]
+
+
+def joined(store: Store, uid: int, table: str, columns: str, upto: int = END, more: str = "") -> list[tuple[Any, ...]]:
+    """Return rows of a table that belong to what a revision sees, the oldest first: each after its `Span.limits` text.
+
+    In SQL, the table and the link of the chain are ``t`` and ``chain``; `more` is what else has to hold, and the order.
+    O(number of parents), without a query for each.
+    """
+    if not store.read(f"SELECT 1 FROM {table} LIMIT 1"):
+        return []
+    query = f"{_CHAIN} SELECT chain.limits, {columns} FROM chain CROSS JOIN {table} t ON t.revision = chain.uid {more}"
+    return store.read(query, (upto, uid))
 
 
 def limits_of(store: Store, uid: int) -> dict[str, Any]:
@@ -143,16 +169,18 @@ def limits_of(store: Store, uid: int) -> dict[str, Any]:
     return {**limits, "backfilled": [name for (name,) in names]}
 
 
-def beside(
-    store: Store, seen: Iterable[Span], table: str, columns: str, low: int = -1, high: int = END
-) -> list[tuple[Any, ...]]:
-    """Return what is seen of a table beside the rows, in order."""
-    found = []
-    for span in seen:
-        last = END if span.limits is None else span.limits[table]
-        query = f"SELECT {columns} FROM {table} WHERE revision = ? AND step BETWEEN ? AND ? AND n <= ? ORDER BY n"
-        found += store.read(query, (span.uid, low, min(span.upto, high - 1), last))
-    return found
+def beside(store: Store, uid: int, table: str, columns: str, low: int = -1, high: int = END) -> list[tuple[Any, ...]]:
+    """Return what a revision sees of a table beside the rows, in order; the columns are those of ``t``."""
+    more = f"AND t.step BETWEEN {low:d} AND min(chain.upto, {high - 1:d}) ORDER BY chain.depth DESC, t.n"
+    found = joined(store, uid, table, f"t.n, {columns}", more=more)
+    return [row[2:] for row in found if row[0] is None or row[1] <= _limits(row[0])[table]]
+
+
+@lru_cache(64)
+def _limits(text: str) -> Mapping[str, Any]:
+    """Return the limits of a span, for looking up."""
+    limits: Mapping[str, Any] = json.loads(text)
+    return limits
 
 
 def texts(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
@@ -171,6 +199,8 @@ def texts(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iter
 def backfilled(store: Store, seen: list[Span], low: int = 0, high: int = END) -> dict[int, dict[str, Any]]:
     """Return what was computed for past rows, by step, as it is kept."""
     found: dict[int, dict[str, Any]] = {}
+    if not store.read("SELECT 1 FROM backfilled LIMIT 1"):
+        return found
     for span in seen:
         query = "SELECT step, name, value FROM backfilled WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step"
         for step, name, value in store.each(query, (span.uid, low, min(span.upto, high - 1))):
@@ -212,9 +242,9 @@ def history(
                 yield {"_step": step, **found}
 
 
-def last_step(store: Store, seen: list[Span]) -> int:
-    """Return the step of the last row, -1 where there is none."""
-    for span in reversed(seen):
+def last_step(store: Store, uid: int) -> int:
+    """Return the step of the last row that a revision sees, -1 where there is none."""
+    for span in back(store, uid, where=_HAS_ROWS):
         query = "SELECT max(step) FROM rows WHERE revision = ? AND step <= ?"
         ((step,),) = store.read(query, (span.uid, span.upto))
         if step is not None:
@@ -231,7 +261,7 @@ def aggregates_at(store: Store, uid: int, upto: int = END) -> Aggregates:
     From the last mark before it, so at most `rows.MARK_ROWS` rows of each revision are read.
     """
     aggregates, todo = Aggregates(), []
-    for span in reversed(spans(store, uid, upto)):
+    for span in back(store, uid, upto, _HAS_ROWS):
         query = "SELECT step, accounts FROM marks WHERE revision = ? AND step <= ? ORDER BY step DESC LIMIT 1"
         mark = store.read(query, (span.uid, span.upto))
         if mark:
@@ -256,6 +286,76 @@ def add_rows(aggregates: Aggregates, rows: Iterator[tuple[int, dict[str, Any]]])
     aggregates.add(some)
 
 
+class Beside:
+    """What counts in the summary of a revision beside the rows that were logged.
+
+    Attributes
+    ----------
+    assigned : dict of str to (int, value)
+        What was put in by hand: at which step, and its text.
+    columns : dict of str to (list of (int, value), Aggregate)
+        What was backfilled, by step, and the aggregate of it.
+    first, last : int
+        The first step of what the revision has itself of both, and the last step of all.
+    before : Beside or None
+        What it began with, where that is known.
+    """
+
+    def __init__(self, before: Beside | None = None) -> None:
+        self.assigned: dict[str, tuple[int, Any]] = {}
+        self.columns: dict[str, tuple[list[tuple[int, Any]], Aggregate]] = {}
+        self.first, self.last, self.before = END, -1, before
+        if before is not None:
+            self.assigned, self.columns, self.last = dict(before.assigned), dict(before.columns), before.last
+            before.before = None  # two of a chain are enough, and it may be long
+
+    @classmethod
+    def seen(cls, store: Store, uid: int) -> Beside:
+        """Return what a revision sees. O(number of its parents, and of what they have)."""
+        new = cls()
+        for key, step, value in beside(store, uid, "assigned", "t.key, t.step, t.value"):
+            new._assign(key, step, value)
+        more = "AND t.step <= chain.upto ORDER BY t.step, chain.depth DESC, t.name"
+        found = joined(store, uid, "backfilled", "t.name, t.step, t.value", more=more)
+        new._enter([row for limits, *row in found if limits is None or row[0] in _limits(limits)["backfilled"]])
+        return new
+
+    def after(self, store: Store, uid: int, step: int) -> Beside | None:
+        """Return what a revision sees that left this one, closed, at a step; None if that is not all there is here.
+
+        O(what it has itself, and number of keys), however long the chain is.
+        """
+        base: Beside | None = self
+        if self.last > step:  # rewound, to before all that it has itself
+            base = self.before if self.first > step else None
+            if base is None or base.last > step:
+                return None
+        new = Beside(base)
+        for key, at, value in store.read("SELECT key, step, value FROM assigned WHERE revision = ? ORDER BY n", (uid,)):
+            new._assign(key, at, value)
+        query = "SELECT name, step, value FROM backfilled WHERE revision = ? ORDER BY step, name"
+        new._enter(store.read(query, (uid,)))
+        return new
+
+    def _assign(self, key: str, step: int, value: Any) -> None:
+        self.assigned[key] = step, value
+        self.first, self.last = min(self.first, step), max(self.last, step)
+
+    def _enter(self, rows: Iterable[Sequence[Any]]) -> None:
+        more: dict[str, list[tuple[int, Any]]] = {}
+        for name, step, value in rows:
+            more.setdefault(name, []).append((step, json.loads(value)))
+        for name, column in more.items():
+            before = self.columns.get(name)
+            if before is not None:  # of the rows that had none yet
+                column = sorted([*before[0], *column], key=lambda one: one[0])
+            aggregate = Aggregate()
+            aggregate.add([value for _, value in column])
+            aggregate.at = column[-1][0]
+            self.columns[name] = column, aggregate
+            self.first, self.last = min(self.first, column[0][0]), max(self.last, aggregate.at)
+
+
 def summary_of(
     store: Store, uid: int, aggregates: Aggregates | None = None, defined: Definitions | None = None
 ) -> dict[str, Any]:
@@ -264,39 +364,30 @@ def summary_of(
 
 
 def summary_kept(
-    store: Store, uid: int, aggregates: Aggregates | None = None, defined: Definitions | None = None
+    store: Store,
+    uid: int,
+    aggregates: Aggregates | None = None,
+    defined: Definitions | None = None,
+    more: Beside | None = None,
 ) -> dict[str, Any]:
     """Return the summary over exactly the rows that a revision sees, as JSON has it."""
-    seen = spans(store, uid)
     if aggregates is None:
         aggregates = aggregates_at(store, uid)
     if defined is None:
         defined = record_of(store, uid).defined
-    computed: dict[str, list[tuple[int, Any]]] = {}
-    for step, values in sorted(backfilled(store, seen).items()):
-        for name, value in values.items():
-            computed.setdefault(name, []).append((step, value))
-    if computed:
+    if more is None:
+        more = Beside.seen(store, uid)
+    if more.columns:
         both = Aggregates(aggregates)
         both.last_step = aggregates.last_step
-        for name, column in computed.items():
-            both[name] = _after(column, aggregates.get(name))
+        for name, (_, computed) in more.columns.items():
+            both[name] = replace(computed)
+            if name in aggregates:  # logged under the same name after them
+                both[name].join(aggregates[name])
         aggregates = both
-    assigned: dict[str, tuple[int, Any]] = {}
-    for key, step, value in beside(store, seen, "assigned", "key, step, value"):
-        assigned[key] = step, json.loads(value)
+    assigned = {key: (step, json.loads(value)) for key, (step, value) in more.assigned.items()}
     found: dict[str, Any] = json.loads(row_text(summarize(aggregates, defined, assigned)))
     return found
-
-
-def _after(column: list[tuple[int, Any]], logged: Aggregate | None) -> Aggregate:
-    """Return the aggregate of values that were backfilled, and those logged under the same name after them."""
-    aggregate = Aggregate()
-    aggregate.add([value for _, value in column])
-    aggregate.at = column[-1][0]
-    if logged is not None:
-        aggregate.join(logged)
-    return aggregate
 
 
 # ---- where it comes from

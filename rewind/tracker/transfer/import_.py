@@ -353,7 +353,7 @@ class _Reader:
     def _simulations(self, store: Store, n: int) -> None:
         query = """INSERT INTO simulations (revision, n, first, origin, n_steps, log_every, metrics, noise, file)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-        wanted = set()
+        wanted, taken = set[str](), set[str]()
         for row in self._values("simulations"):
             _require(type(row) is list and len(row) == 9, "a simulation", row)
             i, number, first, origin, n_steps, every, metrics, noise, kind = row
@@ -364,8 +364,8 @@ class _Reader:
             sound = sound and all(spec is None or spec is False or is_text(spec) for spec in metrics.values())
             _require(sound, "a simulation", row)
             ((run, revision),) = store.read("SELECT run, number FROM revisions WHERE uid = ?", (i + 1,))
-            taken = {name for (name,) in store.read("SELECT file FROM simulations")}
             file = free_name(run, revision, number, taken)
+            taken.add(file)
             facts = (i + 1, number, first, origin, n_steps, every, json.dumps(metrics), noise, file)
             _insert(store, query, facts, "simulations")
             if kind is not None:
