@@ -146,7 +146,7 @@ def recording_of(folder: str, part: Part) -> Recording:
 
 def recorder_of(store: Store, uid: int) -> str | None:
     """Return who is recording a part of a revision now, whatever became of the lock of its run; None for nobody."""
-    for part in _own(store, Span(uid, END)):
+    for part in _own(store, uid):
         with contextlib.suppress(ArtifactError, FileNotFoundError):  # there is nothing of it yet
             stopped = recording_of(store.folder, part).stopped or ""
             if stopped.startswith(STILL):
