@@ -109,14 +109,19 @@ def fsck(
 ) -> Report:
     """Check a tracker's folder: as `Tracker.fsck` says. No `Tracker` opens a damaged one."""
     try:
-        store = Store(folder)
+        store = Store(folder, strict=False)
     except StoreVersionError:
         raise
     except StoreDamagedError as error:
         return Report((Problem("", str(error)),))
     try:
         with store.snapshot():
-            return _Check(store).report(replay, progress)
+            problems, whole = store.schema_problems()
+            found = tuple(Problem("", f"the database: {problem}") for problem in problems)
+            if not whole:  # whatever is called by the name of a table may have no end
+                return Report(found)
+            report = _Check(store).report(replay, progress)
+            return replace(report, problems=found + report.problems)
     finally:
         store.close()
 

@@ -42,7 +42,7 @@ class Tracker:
 
     def __init__(self, dir: str | os.PathLike[str] | None = None) -> None:
         self._folder = folder_of(dir)
-        Store(self._folder).close()
+        Store(self._folder, strict=False).close()  # `fsck` says what is wrong with the schema, all else refuses it
 
     @property
     def dir(self) -> str:

@@ -28,6 +28,7 @@ from ...errors import (
     StoreVersionError,
 )
 from ...storage.files import flush_folder
+from . import schema, unwritable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -132,6 +133,8 @@ class Store:
     folder : str
     write : bool
         Whether it may be changed; then it is made where there is none.
+    strict : bool
+        Whether one with another schema than a tracker makes is refused; False is for who looks at that: `fsck`.
 
     Raises
     ------
@@ -139,14 +142,16 @@ class Store:
         If it cannot be opened.
     """
 
-    def __init__(self, folder: str, *, write: bool = False) -> None:
-        self.folder, self.path, self._write = folder, os.path.join(folder, DATABASE), write
+    def __init__(self, folder: str, *, write: bool = False, strict: bool = True) -> None:
+        self.folder, self.path, self._write, self._strict = folder, os.path.join(folder, DATABASE), write, strict
         self.turn = threading.RLock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
         self._rests = False  # closed for a moment, while this process forks
         self._reads = 0  # queries whose rows are not all read yet
         self._file = self._log = _NOTHING  # what it is and where its log is, by the numbers of their files
+        self._frozen: object = None  # what it was, where it is read so that another's writing would not be seen
+        self._schema_version: object = None
         self._mine: tuple[int, str, int, float] | None = None  # the revision that is written through it
         if write:
             self._make_folder()
@@ -188,47 +193,52 @@ class Store:
     def _connected(self) -> sqlite3.Connection:
         import sqlite3
 
-        def connect(options: str) -> sqlite3.Connection:
+        def connect(options: str, path: str = self.path) -> sqlite3.Connection:
             from urllib.request import pathname2url
 
-            return sqlite3.connect(
-                f"file:{pathname2url(self.path)}?{options}",
+            connection = sqlite3.connect(
+                f"file:{pathname2url(path)}?{options}",
                 uri=True,
                 timeout=PATIENCE,
                 isolation_level=None,
                 check_same_thread=False,
             )
-
-        # Opened by nothing else here: when a process closes a file, its POSIX locks on it are gone, those of SQLite,
-        # too, and then another process that leaves deletes the log that this one still writes to.
-        if self._write:
-            connection = connect("mode=rwc")
             try:
-                # A commit does not wait for the disk, and a killed process loses nothing of it; `durable` waits.
-                connection.execute("PRAGMA synchronous = NORMAL")
+                # What somebody put into the schema must not reach out of the database. No extension is ever loaded:
+                # Python does not let one, unless it is asked to.
+                connection.execute("PRAGMA trusted_schema = OFF")
+                connection.execute("PRAGMA foreign_keys = OFF")
+                if self._write:  # a commit does not wait for the disk, and a kill loses nothing of it; `durable` waits
+                    connection.execute("PRAGMA synchronous = NORMAL")
+                else:
+                    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             except BaseException:
                 connection.close()
                 raise
             return connection
-        connection = connect("mode=ro")
+
+        # Opened by nothing else here: when a process closes a file, its POSIX locks on it are gone, those of SQLite,
+        # too, and then another process that leaves deletes the log that this one still writes to.
+        if self._write:
+            return connect("mode=rwc")
+        self._frozen = None
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connect("mode=ro")
         except sqlite3.OperationalError as error:
             # A reader of a database in WAL mode writes an index beside it, which a read-only folder does not let it.
             # And where the writer was killed, the log may have to be taken up, which only somebody who may write does.
-            connection.close()
-            writable = os.access(self.folder, os.W_OK)
+            writable = unwritable.may_write(self.folder)
             if "readonly" not in str(error) and ("unable to open" not in str(error) or writable):
                 raise
-            connection = connect("mode=rw" if writable else "immutable=1")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        if writable:
+            return connect("mode=rw")
+        self._frozen = unwritable.facts_of(self.path)
+        if unwritable.has_log(self.path):  # of what was committed last, which "immutable" would leave out
+            return connect("mode=rw", unwritable.copy_of(self.path))
+        return connect("immutable=1")
 
     def _prepare(self) -> None:
         connection = self.connection
-        connection.execute("PRAGMA foreign_keys = OFF")
         # In one statement: another process may be making it.
         query = "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version, "
         found, application, n = connection.execute(query + "pragma_application_id").fetchone()
@@ -249,6 +259,21 @@ class Store:
             raise StoreVersionError(self.path, found, VERSION)
         if self._write:
             self._wal()
+        self._require_schema()
+
+    def _require_schema(self) -> None:
+        """Refuse a database that has something else in it than a tracker makes, or less: see `schema`."""
+        connection = self.connection
+        self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
+        problems = schema.problems(connection, _SCHEMA)
+        if problems and self._strict:
+            raise StoreDamagedError("read", self.path, f"it is damaged: {problems[0]}")
+
+    def schema_problems(self) -> tuple[list[str], bool]:
+        """Return what is wrong with the schema, and whether all tables are there as they were made nevertheless."""
+        with self.turn, self._errors("read"):
+            problems = schema.problems(self.connection, _SCHEMA)
+            return problems, not problems or schema.is_whole(self.connection, _SCHEMA)
 
     def _wal(self) -> None:
         import sqlite3
@@ -278,7 +303,14 @@ class Store:
                 self._connection, self._rests = self._connected(), False
             if self._connection is None:
                 raise StoreError("use", self.path, "it was closed")
+            if self._frozen is not None and not self._reads and not self._connection.in_transaction and self._melted():
+                self._connection.close()
+                self._connection = self._connected()
             return self._connection
+
+    def _melted(self) -> bool:
+        """Whether somebody wrote to a database that this process may not write to since it was opened."""
+        return self._frozen is not None and unwritable.facts_of(self.path) != self._frozen
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
@@ -310,6 +342,8 @@ class Store:
                 return
             with self._immediate():
                 self.require_mine()
+                if self.connection.execute("PRAGMA schema_version").fetchone() != self._schema_version:
+                    self._require_schema()
                 yield self.connection
 
     def hold(self, uid: int, run: str, number: int, began: float) -> None:
@@ -357,6 +391,8 @@ class Store:
             try:
                 self.connection.execute("BEGIN")
                 yield
+                if self._melted():
+                    raise StoreError("read", self.path, "it was written to while it was read; try again")
             finally:
                 if self.connection.in_transaction:
                     self.connection.execute("COMMIT")
