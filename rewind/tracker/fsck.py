@@ -116,9 +116,9 @@ def fsck(
         return Report((Problem("", str(error)),))
     try:
         with store.snapshot():
-            problems, whole = store.schema_problems()
+            problems, readable = store.schema_problems()
             found = tuple(Problem("", f"the database: {problem}") for problem in problems)
-            if not whole:  # whatever is called by the name of a table may have no end
+            if not readable:  # whatever is called by the name of a table may have no end
                 return Report(found)
             report = _Check(store).report(replay, progress)
             return replace(report, problems=found + report.problems)

@@ -94,7 +94,8 @@ def test_fsck_names_what_is_wrong_with_the_schema(folder, capsys, what):
     report = rewind.Tracker(folder).fsck()
     expected = f"there is a {what} " if what in EXTRA else ALTERED[what][1]
     assert not report.ok and any(f"the database: {expected}" in str(problem) for problem in report.problems)
-    assert report.n_rows == (1 if what in EXTRA else 0)  # the rest is checked where its tables are there
+    altered = what in ("a view without an end as a table", "a column more", "a computed column")
+    assert report.n_rows == (0 if altered else 1)  # what can be read is checked
     assert main(["fsck", folder, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
 

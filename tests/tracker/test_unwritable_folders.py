@@ -1,4 +1,4 @@
-"""A folder that its reader may not write to: what was committed last is in a log beside the database, and is read or refused."""
+"""A folder that its reader may not write to: what was committed last is in a log, and is read or refused."""
 
 from __future__ import annotations
 

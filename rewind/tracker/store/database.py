@@ -270,10 +270,9 @@ class Store:
             raise StoreDamagedError("read", self.path, f"it is damaged: {problems[0]}")
 
     def schema_problems(self) -> tuple[list[str], bool]:
-        """Return what is wrong with the schema, and whether all tables are there as they were made nevertheless."""
+        """Return what is wrong with the schema, and whether what is there of the tables can be read nevertheless."""
         with self.turn, self._errors("read"):
-            problems = schema.problems(self.connection, _SCHEMA)
-            return problems, not problems or schema.is_whole(self.connection, _SCHEMA)
+            return schema.problems(self.connection, _SCHEMA), schema.is_readable(self.connection, _SCHEMA)
 
     def _wal(self) -> None:
         import sqlite3

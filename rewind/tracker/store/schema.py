@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
+_Objects = Mapping[tuple[Any, Any], Any]  # statements by kind and name
 _QUERY = "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_stat[0-9]'"  # of ANALYZE: no harm
 
 
@@ -22,25 +23,24 @@ def problems(connection: sqlite3.Connection, schema: str) -> list[str]:
     found, expected = _objects(connection), _expected(schema)
     if found == expected:
         return []
-    extra = [f"there is a {kind} {name!r}, which no tracker makes" for kind, name in found.keys() - expected.keys()]
-    return sorted(damage(found, expected)) + sorted(extra)
-
-
-def damage(found: Mapping[tuple[Any, Any], Any], expected: Mapping[tuple[Any, Any], Any]) -> list[str]:
-    """Return what is missing or altered."""
     missing = [f"no such {kind}: {name}" for kind, name in expected.keys() - found.keys()]
-    both = expected.keys() & found.keys()
-    return missing + [
-        f"the {kind} {name!r} is not as it was made" for kind, name in both if found[kind, name] != expected[kind, name]
-    ]
+    altered = [f"the {kind} {name!r} is not as it was made" for kind, name in _altered(found, expected)]
+    extra = [f"there is a {kind} {name!r}, which no tracker makes" for kind, name in found.keys() - expected.keys()]
+    return sorted(missing) + sorted(altered) + sorted(extra)
 
 
-def is_whole(connection: sqlite3.Connection, schema: str) -> bool:
-    """Whether all that `schema` says is there, whatever there is beside it."""
-    return not damage(_objects(connection), _expected(schema))
+def is_readable(connection: sqlite3.Connection, schema: str) -> bool:
+    """Whether what has the name of a table is that table, if it is there at all, and no view without an end."""
+    found, expected = _objects(connection), _expected(schema)
+    names = {name for _, name in expected}
+    return not _altered(found, expected) and not any(name in names for _, name in found.keys() - expected.keys())
 
 
-def _objects(connection: sqlite3.Connection) -> dict[tuple[Any, Any], Any]:
+def _altered(found: _Objects, expected: _Objects) -> list[tuple[Any, Any]]:
+    return [key for key in expected.keys() & found.keys() if found[key] != expected[key]]
+
+
+def _objects(connection: sqlite3.Connection) -> _Objects:
     return {(kind, name): _plain(sql) for kind, name, sql in connection.execute(_QUERY)}
 
 
@@ -49,7 +49,7 @@ def _plain(sql: Any) -> Any:
 
 
 @functools.cache
-def _expected(schema: str) -> Mapping[tuple[Any, Any], Any]:
+def _expected(schema: str) -> _Objects:
     import sqlite3
 
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
