@@ -44,10 +44,10 @@ def history(args: argparse.Namespace, importer: Importer) -> Answer:
     with open_store(args) as store:
         record = revision_of(store, run_id, number, removed=True)
         spans = chain.spans(store, record.uid)
-        columns, n, last = _columns(store, spans, low, high)
-        keys = _keys(store, spans, args.keys, columns)
+        columns, n, last = _columns(store, record.uid, spans, low, high)
+        keys = _keys(store, record.uid, spans, args.keys, columns)
         if keys is not None:
-            n = sum(1 for _ in chain.history(store, spans, keys, low, high))
+            n = sum(map(len, chain.batches(store, spans, keys, low, high)))
         names = list(columns if keys is None else keys)
 
     def found() -> Iterator[dict[str, Any]]:
@@ -65,23 +65,28 @@ def history(args: argparse.Namespace, importer: Importer) -> Answer:
     return Answer({**facts, "output": args.output}, f"wrote {args.output}: {n:,} rows of {len(names):,} columns")
 
 
-def _columns(store: Store, spans: list[chain.Span], low: int, high: int) -> tuple[list[str], int, int]:
+def _columns(store: Store, uid: int, spans: list[chain.Span], low: int, high: int) -> tuple[list[str], int, int]:
     """Return the keys of all rows, as they come, the number of the rows, and the last step."""
+    if low == 0 and high == chain.END and not store.read("SELECT 1 FROM backfilled LIMIT 1"):  # no row is read for it
+        query = "SELECT count(*) FROM rows WHERE revision = ? AND step <= ?"
+        n = sum(store.read(query, (span.uid, span.upto))[0][0] for span in spans)
+        return list(chain.aggregates_at(store, uid)), n, chain.last_step(store, uid)
     columns, n, last = dict[str, None](), 0, -1
-    for last, row in chain.kept_rows(store, spans, low, high):  # noqa: B007
-        n += 1
-        if not row.keys() <= columns.keys():
-            columns |= dict.fromkeys(row)
+    for steps, rows, _ in chain.kept_batches(store, spans, low, high):
+        n, last = n + len(rows), steps[-1]
+        for row in rows:
+            if not row.keys() <= columns.keys():
+                columns |= dict.fromkeys(row)
     return list(columns), n, last
 
 
-def _keys(store: Store, spans: list[chain.Span], texts: list[str], columns: list[str]) -> list[str] | None:
+def _keys(store: Store, uid: int, spans: list[chain.Span], texts: list[str], columns: list[str]) -> list[str] | None:
     """Return what --keys names: a name as it stands, or several with commas between them."""
     if not texts:
         return None
     asked = [key for text in texts for key in ([text] if text in columns else text.split(","))]
     if not {*asked} <= {"_step", *columns}:
-        columns = _columns(store, spans, 0, chain.END)[0]
+        columns = _columns(store, uid, spans, 0, chain.END)[0]
         asked = [key for text in texts for key in ([text] if text in columns else text.split(","))]
     for key in asked:
         if key not in columns and key != "_step":
@@ -94,12 +99,13 @@ def _csv_pieces(names: list[str], found: Iterable[Mapping[str, Any]]) -> Iterato
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["_step", *names])
-    for i, row in enumerate(found, 1):
-        writer.writerow([row["_step"], *(_cell(row[name]) if name in row else "" for name in names)])
-        if i % _BATCH == 0:
-            yield file.getvalue()
-            file.seek(0)
-            file.truncate()
+    columns, rest = ["_step", *names], iter(found)
+    while some := list(itertools.islice(rest, _BATCH)):
+        rows = [[row.get(name, "") for name in columns] for row in some]
+        writer.writerows([[value if type(value) is float else _cell(value) for value in row] for row in rows])
+        yield file.getvalue()
+        file.seek(0)
+        file.truncate()
     yield file.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +180,7 @@ class Revision:
         rows : list of dict
             ``_step`` first. ``pandas.DataFrame(run.history())`` is a table.
         """
-        return list(self.scan_history(keys, min_step, max_step))
+        return [row for some in self._history(keys, min_step, max_step) for row in some]
 
     def scan_history(
         self, keys: Sequence[str] | None = None, min_step: int = 0, max_step: int | None = None
@@ -191,6 +192,11 @@ class Revision:
         keys, min_step, max_step
             As for `history`.
         """
+        return itertools.chain.from_iterable(self._history(keys, min_step, max_step))
+
+    def _history(
+        self, keys: Sequence[str] | None, min_step: int, max_step: int | None
+    ) -> Iterator[list[dict[str, Any]]]:
         listed = isinstance(keys, Iterable) and not isinstance(keys, (str, bytes))
         if keys is not None and not (listed and all(isinstance(key, str) for key in keys)):
             raise ArgumentTypeError("keys", keys, "a list of names, such as ['loss']")
@@ -199,11 +205,11 @@ class Revision:
         self._write_out()
         return self._scan(names, low, high)
 
-    def _scan(self, keys: list[str] | None, low: int, high: int) -> Iterator[dict[str, Any]]:
+    def _scan(self, keys: list[str] | None, low: int, high: int) -> Iterator[list[dict[str, Any]]]:
         # A connection of its own, and no lock: nobody knows when, or in which thread, it is asked for the next row.
         store = Store(self._folder)
         try:
-            yield from history.history(store, history.spans(store, self._record.uid), keys, low, high)
+            yield from history.batches(store, history.spans(store, self._record.uid), keys, low, high)
         finally:
             store.close()
 

@@ -8,6 +8,7 @@ import pytest
 
 import rewind
 from rewind.tracker.fsck import fsck
+from rewind.tracker.store import history
 from rewind.tracker.store.database import Store
 from rewind.tracker.transfer.export import digest_of_manifest, export
 from rewind.tracker.transfer.import_ import import_bundle
@@ -92,3 +93,47 @@ def repacked(source, target, member, data):
         facts["digest"] = digest_of_manifest(facts)
         for name in old.namelist():
             new.writestr(name, {"manifest.json": json.dumps(facts), member: data}.get(name, old.read(name)))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"a":1', '"b":2}', '{"c":3}'],
+        ['{"a":1},{"b":2}', '{"c":3', '"d":4}'],
+        ['{"a":"x}', '{y"}', '{"z":1},{"u":2}'],
+        ["", '{"a":1},{"b":2}'],
+        ['{"a":1}', "3", '{"b":2}'],
+    ],
+)
+def test_rows_that_are_parsed_together_are_not_taken_for_one_another(tmp_path, texts):
+    rewind.init(dir=tmp_path, id="a").finish()
+    store = Store(str(tmp_path))
+    rows = list(enumerate(texts))
+    try:
+        alone = [json.loads(text) for text in texts]
+    except ValueError:
+        with pytest.raises(rewind.StoreDamagedError, match="the row of step"):
+            history.parsed(store, rows)
+    else:
+        assert history.parsed(store, rows) == (alone, False)
+    store.close()
+
+
+def test_rows_are_parsed_together_where_nothing_is_nested_in_them(tmp_path):
+    with rewind.init(dir=tmp_path, id="a") as run:
+        for x in (1, 2.5, None, True, "text", float("nan"), [1, {"a": 2}], "a } and { in text", "]["):
+            run.log({"x": x, "y": 1})
+            run.log({})
+        rows = run.history()
+        assert [row["y"] for row in rows[::2]] == [1] * 9 and rows[1::2] == [{"_step": i} for i in range(1, 18, 2)]
+        assert [repr(row["x"]) for row in rows[::2]] == [
+            *("1", "2.5", "None", "True", "'text'", "nan", "[1, {'a': 2}]", "'a } and { in text'", "']['")
+        ]
+        assert (
+            repr(run.history(["x"])) == repr(list(run.scan_history(["x"]))) == repr(rows[::2]).replace(", 'y': 1", "")
+        )
+        assert run.history(["_step"]) == [{"_step": i} for i in range(18)]
+        store = Store(str(tmp_path))
+        few = [(0, '{"x":1}'), (1, "{}"), (2, '{"x":"b","y":null}')]
+        assert history.parsed(store, few) == ([{"x": 1}, {}, {"x": "b", "y": None}], True)
+        store.close()

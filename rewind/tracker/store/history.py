@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -185,12 +186,19 @@ def _limits(text: str) -> Mapping[str, Any]:
 
 def texts(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
     """Yield step and text of the rows from step `low` up to, not including, `high`."""
+    for some in _texts(store, seen, low, high):
+        yield from some
+
+
+def _texts(store: Store, seen: list[Span], low: int, high: int) -> Iterator[list[tuple[int, str]]]:
+    """Yield them many at a time."""
     for span in seen:
         last, at = min(span.upto, high - 1), low
         while at <= last:  # by short reads: nobody knows when a user asks for the next row
             query = "SELECT step, data FROM rows WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
             some = store.read(query, (span.uid, at, last, _MANY))
-            yield from some
+            if some:
+                yield some
             if len(some) < _MANY:
                 break
             at = some[-1][0] + 1
@@ -219,27 +227,71 @@ def _values(store: Store, step: int, text: str) -> dict[str, Any]:
     return row
 
 
+def parsed(store: Store, rows: list[tuple[int, str]]) -> tuple[list[dict[str, Any]], bool]:
+    """Return the values of rows as they are kept; and whether all are plain, so that a user gets them as they are.
+
+    One call of the parser for all, which takes half the time of a call for each, where each text is one object with
+    nothing nested in it: one brace at its beginning, and one at its end.
+    """
+    n = len(rows)
+    with contextlib.suppress(ValueError, TypeError):  # then one of them is damaged: which?
+        joined = ",".join([text for _, text in rows])
+        flat = joined.count("{") == n and joined.count("},{") == n - 1 and joined.endswith("}") and "[" not in joined
+        if flat and all([text[:1] == "{" for _, text in rows]):
+            return json.loads(f"[{joined}]"), True
+    return [_values(store, step, text) for step, text in rows], False
+
+
+_Rows = tuple[list[int], list[dict[str, Any]], bool]
+
+
+def kept_batches(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[_Rows]:
+    """Yield steps and values of the rows, as they are kept, many at a time; and whether all these are plain."""
+    more = backfilled(store, seen, low, high)
+    for some in _texts(store, seen, low, high):
+        rows, plain = parsed(store, some)
+        steps = [step for step, _ in some]
+        if more:
+            plain = False
+            for step, row in zip(steps, rows, strict=True):
+                if step in more:
+                    row |= more[step]
+        yield steps, rows, plain
+
+
 def kept_rows(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield step and values of the rows, as they are kept."""
-    more = backfilled(store, seen, low, high)
-    for step, data in texts(store, seen, low, high):
-        row = _values(store, step, data)
-        if step in more:
-            row |= more[step]
-        yield step, row
+    for steps, rows, _ in kept_batches(store, seen, low, high):
+        yield from zip(steps, rows, strict=True)
 
 
 def history(
     store: Store, seen: list[Span], keys: Collection[str] | None, low: int, high: int
 ) -> Iterator[dict[str, Any]]:
     """Yield rows as a user gets them, ``_step`` first; with `keys` only these, and rows that have one of them."""
-    for step, row in kept_rows(store, seen, low, high):
-        if keys is None:
-            yield {"_step": step, **{key: restored(value) for key, value in row.items()}}
+    for some in batches(store, seen, keys, low, high):
+        yield from some
+
+
+def batches(
+    store: Store, seen: list[Span], keys: Collection[str] | None, low: int, high: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield what `history` does, many rows at a time."""
+    names = None if keys is None else [key for key in keys if key != "_step"]
+    every = keys is not None and "_step" in keys
+    for steps, rows, plain in kept_batches(store, seen, low, high):
+        found = zip(steps, rows, strict=True)
+        if names is None:
+            if plain:
+                yield [{"_step": step, **row} for step, row in found]
+            else:
+                yield [{"_step": step, **{key: restored(value) for key, value in row.items()}} for step, row in found]
+        elif plain and len(names) == 1 and not every:
+            (name,) = names
+            yield [{"_step": step, name: row[name]} for step, row in found if name in row]
         else:
-            found = {key: restored(row[key]) for key in keys if key in row}
-            if found or "_step" in keys:
-                yield {"_step": step, **found}
+            some = [{"_step": step, **{key: restored(row[key]) for key in names if key in row}} for step, row in found]
+            yield some if every else [row for row in some if len(row) > 1]
 
 
 def last_step(store: Store, uid: int) -> int:
