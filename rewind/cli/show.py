@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import RewindError
@@ -11,12 +11,14 @@ from ..errors import show as show_value
 from ..runs.arguments import seed_text
 from ..storage import replay_file
 from ..tracker import graph
+from ..tracker.media import MediaFile
 from ..tracker.moment import reference
 from ..tracker.simulation.parts import Part, parts, path_of, recording_of
 from ..tracker.store import history
 from ..tracker.store.artifacts import logged
 from ..tracker.store.database import Store
 from ..tracker.store.lookup import revision_of
+from ..tracker.store.media import media_files
 from ..tracker.store.values import restored
 from .answer import Answer
 from .render import differences, rows, time_text
@@ -48,6 +50,7 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
             "n_own_rows": _count(store, "rows", spans[-1:]),
             "artifacts": [_artifact(one) for one in logged(store, record.uid)],
             "used": _used(store, spans),
+            "media": [_media(one) for one in media_files(store, spans)],
             "simulation": [_part(store.folder, part) for part in parts(store, record.uid)],
         }
     return Answer(facts, "" if args.json else _show_text(facts, node))
@@ -73,6 +76,10 @@ def _lines(store: Store, node: graph.Node, spans: Iterable[history.Span]) -> Ans
 def _artifact(one: Any) -> dict[str, Any]:
     names = ("name", "version", "type", "digest", "aliases", "metadata", "step", "revision")
     return {**{name: getattr(one, name) for name in names}, "bytes": one.size, "files": list(one.files)}
+
+
+def _media(one: MediaFile) -> dict[str, Any]:
+    return {"path": one.path, "step": one.step, "bytes": one.size, "digest": one.digest, "file": one.location}
 
 
 def _used(store: Store, spans: Iterable[history.Span]) -> list[dict[str, Any]]:
@@ -128,6 +135,7 @@ def _show_text(facts: Mapping[str, Any], node: graph.Node) -> str:
     ]
     used = [f"{one['name']}:v{one['version']} at step {one['step']}" for one in f["used"]]
     pairs += [("used", "\n".join(used))] if used else []
+    pairs += [("media", _media_text(f["media"]))] if f["media"] else []
     pairs.append(("simulation", "\n".join(map(_part_text, f["simulation"])) or "none"))
     return rows((key, str(value).rstrip("\n")) for key, value in pairs)
 
@@ -143,6 +151,13 @@ def _artifact_text(one: Mapping[str, Any]) -> str:
     by = f" by {one['revision']}" if one["revision"] else ""
     kind = f"{one['type']}, " if one["type"] else ""
     return one_line(f"{one['name']}:v{one['version']}{aliases}: {kind}{size}, at step {one['step']}{by}")
+
+
+def _media_text(files: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"{one['path']}: {one['bytes']:,} bytes, at step {one['step']}\n  {one['file']}" for one in files[-SOME:]]
+    if len(files) > SOME:
+        lines.insert(0, f"{len(files):,} files, {sum(one['bytes'] for one in files):,} bytes (--json); the last are")
+    return "\n".join(one_line(line) if "\n" not in line else line for line in lines)
 
 
 def _part_text(part: Mapping[str, Any]) -> str:

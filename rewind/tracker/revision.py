@@ -11,6 +11,7 @@ from ..errors import ArgumentTypeError, StepRangeError
 from ..runs.arguments import integer
 from ..runs.run import Run
 from ..state.codec import UserCodec
+from .media import MediaFile
 from .moment import Moment
 from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
@@ -19,6 +20,7 @@ from .store.artifacts import TrackedArtifact, logged
 from .store.database import Store
 from .store.history import END, Record
 from .store.lock import is_held
+from .store.media import media_files
 from .store.values import restored
 
 if TYPE_CHECKING:
@@ -242,6 +244,12 @@ class Revision:
         """The artifacts that were logged, in its past and by itself, in order."""
         with self._reading() as store:
             return logged(store, self._record.uid)
+
+    @property
+    def media(self) -> list[MediaFile]:
+        """The files that its rows speak of, such as images: each with the step of its row, in the order they came."""
+        with self._reading() as store:
+            return media_files(store, history.spans(store, self._record.uid))
 
     # ---- its simulation
 

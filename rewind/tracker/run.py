@@ -66,7 +66,7 @@ class TrackedRun(Revision):
         )
         self._writer = Writer(store, record.uid, self.starting_step, aggregates, record.defined, on_dropped)
         self._config = Config(record.config, self._keep_config, self._writer.turn)
-        self._summary = Summary(self._summary_now, self._assign)
+        self._summary = Summary(self._summary_now, self._assign, self._media_of_summary)
         self._finished = self._ending = False
         self._pid = os.getpid()
         self._resources = contextlib.ExitStack()  # the capture of stdout, the sampler
@@ -117,8 +117,8 @@ class TrackedRun(Revision):
         data : dict
             Names to numbers, text, bytes, None, arrays, tensors, and lists and dicts of them. Nested dicts become
             dotted names; a date, a path, a UUID is kept as text, an Enum as its value, a time span in seconds, a
-            Decimal or a Fraction as a float. ``_step`` in it is the `step`. It is not changed, and may be changed after
-            the call.
+            Decimal or a Fraction as a float; of media, such as an image, the files are kept beside the rows. ``_step``
+            in it is the `step`. It is not changed, and may be changed after the call.
         step : int, optional
             Above the current step: the open row is written, and this step is the current one. Equal, or None: what is
             logged is added to the open row, and a name that is there gets the new value. Below: nothing is logged, and
@@ -546,6 +546,11 @@ class TrackedRun(Revision):
             self._require_open("summary")
             self._writer.once(lambda: self._writer.assign(key, value), lambda: self._assign(key, value))
 
+    def _media_of_summary(self, values: dict[str, Any]) -> dict[str, Any]:
+        with self._writer.turn:
+            self._require_open("summary")
+            return self._writer.media_among(values, self._writer.where())
+
     def _summary_now(self) -> dict[str, Any]:
         if self._finished:
             return dict(super().summary)
@@ -600,8 +605,13 @@ class Summary(Mapping[str, Any]):
     What is put in by hand holds until the key is logged in a later row.
     """
 
-    def __init__(self, now: Callable[[], dict[str, Any]], assign: Callable[[str, Any], None]) -> None:
-        self._now, self._assign = now, assign
+    def __init__(
+        self,
+        now: Callable[[], dict[str, Any]],
+        assign: Callable[[str, Any], None],
+        media: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        self._now, self._assign, self._media = now, assign, media
 
     def __getitem__(self, key: str) -> Any:
         return self._now()[key]
@@ -614,7 +624,12 @@ class Summary(Mapping[str, Any]):
         try:
             kept = kept_value(value)
         except Unkept:
-            raise LogValueError({key: value}) from None
+            problems = {key: value}
+            for name, media in self._media(problems).items():
+                self._assign(name, media)
+            if problems:
+                raise LogValueError(problems) from None
+            return
         self._assign(key, kept)
 
     def update(self, values: Mapping[str, Any]) -> None:

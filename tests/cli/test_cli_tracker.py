@@ -18,6 +18,7 @@ import pytest
 import rewind
 from rewind.cli.main import main
 from rewind.tracker import graph as tree
+from rewind.tracker.media import Media
 from rewind.tracker.moment import Moment
 
 pytestmark = pytest.mark.once
@@ -429,6 +430,23 @@ def test_show_has_all_of_a_revision(family, cli):
     assert cli("show", "k3f9", "--lines")[1] == "255  log     first\\x1b[31m\n255  log     second\n"
     os.remove(part["file"])
     assert f"{part['file']}: No such file or directory" in cli("show", "k3f9")[1]
+
+
+def test_show_lists_the_files_of_rows(here, cli):
+    class Note(Media):
+        def in_row(self, key, keep):
+            return {key: keep(key, "notes", b"hello", ".txt")}
+
+    with rewind.init(id="k") as run:
+        for i in range(8):
+            run.log({f"note{i}": Note()})
+    first, *_, last = run.media
+    facts = json.loads(cli("show", "k", "--json")[1])["media"]
+    assert len(facts) == 8
+    assert facts[0] == {"path": first.path, "step": 0, "bytes": 5, "digest": first.digest, "file": first.location}
+    shown = cli("show", "k")[1]
+    assert "8 files, 40 bytes" in shown and f"{first.path}: 5 bytes" not in shown
+    assert f"{last.path}: 5 bytes, at step 7" in shown and last.location in shown
 
 
 def test_names_with_blanks_unicode_and_control_characters_stay_on_their_line(here, cli):

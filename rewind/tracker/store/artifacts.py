@@ -36,6 +36,8 @@ from .history import END, Span, spans
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _VERSION = re.compile(r"v([0-9]+)")
 _LATEST = "latest"
+#: What the names of files that belong to rows begin with; no artifact can be called so.
+MEDIA = "media/"
 _EXPECTED = "1 to 128 letters, digits, '.', '_' and '-'"
 
 
@@ -230,14 +232,15 @@ def keep(
             artifact = int(cursor.lastrowid or 0)
         events = _events(store, spans(store, uid), "logged", name)
         if not events or (events[-1].artifact, set(events[-1].aliases)) != (artifact, set(given)):
-            _add_event(store, connection, uid, step, "logged", artifact, given)
+            add_event(store, connection, uid, step, "logged", artifact, given)
             events.append(Event(uid, step, artifact, name, given))
         return _artifact(store, artifact, View(events))
 
 
-def _add_event(
+def add_event(
     store: Store, connection: Any, uid: int, step: int, kind: str, artifact: int, aliases: tuple[str, ...]
 ) -> None:
+    """Note, in a transaction, what a revision did with an artifact at a step: logged or used it, or has it in a row."""
     ((n,),) = store.read("SELECT coalesce(max(n), -1) + 1 FROM artifact_events WHERE revision = ?", (uid,))
     connection.execute(
         "INSERT INTO artifact_events (revision, n, step, kind, artifact, aliases) VALUES (?, ?, ?, ?, ?, ?)",
@@ -485,14 +488,17 @@ def use(store: Store, uid: int, step: int, name: str) -> TrackedArtifact:
             "SELECT 1 FROM artifact_events WHERE revision = ? AND step = ? AND kind = 'used' AND artifact = ? LIMIT 1"
         )
         if not store.read(again, (uid, step, artifact)):
-            _add_event(store, connection, uid, step, "used", artifact, ())
+            add_event(store, connection, uid, step, "used", artifact, ())
         return _artifact(store, artifact, view)
 
 
 def _found(store: Store, view: View, name: str, which: str) -> int:
     versions = dict(store.read("SELECT version, uid FROM artifacts WHERE name = ? ORDER BY version", (name,)))
     if not versions:
-        every = [str(row[0]) for row in store.read("SELECT DISTINCT name FROM artifacts ORDER BY name")]
+        every = [
+            str(row[0])
+            for row in store.read(f"SELECT DISTINCT name FROM artifacts WHERE name NOT LIKE '{MEDIA}%' ORDER BY name")
+        ]
         there = _nearest(name, every, "there are none")
         raise TrackedArtifactError(f"there is no artifact {name!r} in {store.folder}; {there}")
     version = _VERSION.fullmatch(which)

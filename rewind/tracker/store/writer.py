@@ -22,9 +22,11 @@ from ...errors import (
     RewindError,
     StoreError,
 )
+from ..media import media_of
 from .aggregates import Aggregates, Definitions, step_in_data, step_of
 from .database import Store
 from .history import RowsDigest, aggregates_at, rows_digest
+from .media import keep_media
 from .values import flatten, row_text, text
 
 #: Rows that go to the database at once, and seconds that one waits for others.
@@ -143,6 +145,8 @@ class Writer:
             if self._open is not None:
                 self._close()
             self.step = step
+        if problems:
+            kept |= self.media_among(problems, self.step)
         before = self._open
         try:
             if before is None:
@@ -159,6 +163,13 @@ class Writer:
             self._soon()
         if problems:
             raise LogValueError(problems)
+
+    def media_among(self, problems: dict[str, Any], step: int) -> dict[str, Any]:
+        """Keep the media among values that no row holds as they are, take them out, and return what the row gets."""
+        found = {name: media for name, value in problems.items() if (media := media_of(value)) is not None}
+        for name in found:
+            del problems[name]
+        return keep_media(self.store, self.uid, step, found) if found else {}
 
     def add_rows(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
         """Add closed rows of kept values, in order, all at or after the current step."""

@@ -51,7 +51,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 _ROWS = re.compile(r"rows/(0|[1-9][0-9]{0,8})\.jsonl")
 _SIMULATION = re.compile(r"simulations/(0|[1-9][0-9]{0,8})\.([1-9][0-9]{0,8})\.(replay|replay\.journal)")
 _CONTENT = re.compile(r"contents/([0-9a-f]{64})")
-_ARTIFACT = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ARTIFACT = re.compile(r"[A-Za-z0-9._-]{1,128}|media/[0-9a-f]{64}")
 _ROW = re.compile(r"\[(0|[1-9][0-9]{0,18}),(\{.*\})\]")
 _LISTS = ("runs", "revisions", *TABLES, "artifacts", "artifact_events", "simulations")
 
@@ -344,7 +344,7 @@ class _Reader:
         used = set()
         for i, number, step, kind, artifact, aliases in self._lists("artifact_events"):
             named = loads(aliases)
-            sound = i < n and artifact < n_artifacts and kind in ("logged", "used") and type(named) is list
+            sound = i < n and artifact < n_artifacts and kind in ("logged", "used", "media") and type(named) is list
             _require(sound and all(map(is_text, named)), "what an artifact was used for", aliases)
             used.add(artifact)
             _insert(store, query, (i + 1, number, step, kind, artifact + 1, aliases), "artifact_events")
