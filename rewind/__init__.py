@@ -12,7 +12,8 @@
     plain_loop              the states of your own loop, to hold a recording to
     native_step             a step in C, Cython or Fortran; a numba step is given as it is
     init, log, finish       tracked runs: a logged history that is rewound to a step; Tracker reads it
-    config, summary         of the latest tracked run
+    config, summary         of the latest tracked run; run is that run, None where none is open
+    wandb                   programs written for W&B, as they are
     errors                  all of them, as one tree: RewindError and RewindWarning are its roots
 
 ``help(rewind.record)``, ``help(rewind.Run)`` and so on say more; ``rewind --help`` is the same in the shell.
@@ -21,6 +22,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 TYPE_CHECKING = False  # as type checkers read it; typing itself takes longer to load than this module
@@ -36,10 +38,10 @@ _PUBLIC = {
         NondeterministicReplayError NondeterministicStepError ObservedMismatchError OwnGeneratorWarning
         PickledStatesWarning RecorderFinishedError RecordingInterrupted RevisionClosedError RewindError RewindWarning
         RunBusyError RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
-        StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
-        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnchangedStateWarning
-        UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError
-        UnsafeArtifactError WorkersLostError
+        StandInError StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning
+        StoreDamagedError StoreError StoreVersionError TrackedArtifactError TrackerError TransferError
+        UnchangedStateWarning UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning
+        UnknownMetricError UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -119,6 +121,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import ShardError as ShardError
     from .errors import SharedMemoryWarning as SharedMemoryWarning
     from .errors import SizeLimitError as SizeLimitError
+    from .errors import StandInError as StandInError
     from .errors import StateClassError as StateClassError
     from .errors import StateError as StateError
     from .errors import StepError as StepError
@@ -173,14 +176,17 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
 
     config: Config
     summary: Summary
+    run: TrackedRun | None
 else:  # or type checkers would take any name for one
 
     def __getattr__(name: str) -> Any:
         if name in ("config", "summary"):  # of the latest tracked run, whichever that is when they are asked for
             active = importlib.import_module(".tracker.active", __name__)
             return getattr(active.latest(name), name)
-        if name == "errors":
-            return importlib.import_module(".errors", __name__)
+        if name == "run":
+            return importlib.import_module(".tracker.active", __name__).open_run()
+        if name in ("errors", "wandb"):
+            return importlib.import_module(f".{name}", __name__)
         if (
             name == "__all__" and sys._getframe(1).f_globals.get("__name__") != "pydoc"
         ):  # help() would print every class
@@ -193,3 +199,6 @@ else:  # or type checkers would take any name for one
 
     def __dir__() -> list[str]:
         return sorted(_HOMES)
+
+    if os.environ.get("REWIND_AS_WANDB", "0") not in ("", "0"):
+        importlib.import_module(".wandb", __name__).install()

@@ -22,6 +22,7 @@
     ├── WorkersLostError (RuntimeError)       workers died; ``.partial`` holds the finished part
     ├── RecorderFinishedError (RuntimeError)  a recorder whose run is finished goes no further
     ├── ShardError (ValueError)               parts of a sharded pass that cannot be read, or do not belong together
+    ├── StandInError (ImportError)            `rewind.wandb` cannot stand in for a package that is imported already
     ├── TrackerError                          a tracked run
     │   ├── MomentError (ValueError)              text that is no moment ``run_id?_step=200`` of a run
     │   ├── RunNotFoundError (LookupError)        no such run, or no such revision of it
@@ -622,6 +623,21 @@ class RecordingInterrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return _advised(self.what, self.way)
+
+
+class StandInError(RewindError, ImportError):
+    """`rewind.wandb` cannot stand in for W&B's own package, which is imported already."""
+
+    def __init__(self, path: str | None) -> None:
+        self.where = path
+        super().__init__(
+            f"W&B's own package is imported already{f', from {path}' if path else ''}, and what has taken names from "
+            "it would go on with them. Call rewind.wandb.install() before anything imports wandb, or run the program "
+            "with python -m rewind.wandb"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StandInError, (self.where,)
 
 
 class TrackerError(RewindError):

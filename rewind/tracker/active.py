@@ -45,6 +45,11 @@ def open_runs() -> list[TrackedRun]:
     return [run for run in _RUNS if not run.finished]
 
 
+def open_run() -> TrackedRun | None:
+    """Return the latest run that this process opened and has not finished; None where there is none."""
+    return next((run for run in reversed(_RUNS) if run.is_here and not run.finished), None)
+
+
 def latest(call: str) -> TrackedRun:
     """Return the latest run.
 

@@ -18,7 +18,8 @@ PACKAGE = ROOT / "rewind"
 
 #: The packages from the bottom up: docs/laws.md and CONTRIBUTING.md say what each is. One may import itself and those
 #: before it.
-ROOMS = ["errors", "kernel", "state", "metrics", "steps", "engine", "storage", "runs", "tracker", "cli", "__main__"]
+ROOMS = ["errors", "kernel", "state", "metrics", "steps", "engine", "storage", "runs", "tracker", "wandb", "cli"]
+ROOMS += ["__main__"]
 RANK = {name: rank for rank, name in enumerate(ROOMS)}
 #: The names of the public surface are gathered here.
 SURFACE = "rewind"
@@ -165,6 +166,9 @@ BY_NAME = {
     "rewind.cli.late": "numpy takes longer than rewind --help does in all: a verb is loaded when it runs",
     "rewind.cli.user_code": "the user's code",
     "rewind.steps.native": "the user's code",
+    "rewind.wandb": "as in rewind itself",
+    "rewind.wandb.surface": "the same, for modules that have no file",
+    "rewind.wandb.stand_in": "the modules of rewind.wandb, when they are imported by another name",
     "rewind.steps.jit.intrinsics": "numba",
 }
 
