@@ -4,6 +4,7 @@ import gc
 import importlib
 import importlib.util
 import os
+import re
 import signal
 
 import pytest
@@ -33,6 +34,11 @@ def pytest_configure(config):
     # A shell's background jobs ignore Ctrl-C, and so would all that is started here: tests that send one would wait.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Every second process reads the folders backwards: from the middle on, the bytecode is there.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    if int(worker.removeprefix("gw")) % 2 and config.args in (["tests"], [str(config.rootpath / "tests")]):
+        folders = {path.parent for path in (config.rootpath / "tests").glob("*/test_*.py")}
+        config.args[:] = map(str, sorted(folders, reverse=True))
 
 
 def pytest_collection_finish():
@@ -66,14 +72,24 @@ def is_fast(path):
     return path.stem in FAST.get(path.parent.name, ())
 
 
+#: What a test file says that is marked `once` as a whole.
+ALL_ONCE = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.once\b", re.MULTILINE)
+
+
 def pytest_ignore_collect(collection_path, config):
     # Where nothing else is asked for, nothing else is read.
-    is_test = config.option.markexpr == "fast" and collection_path.match("test_*.py")
-    return True if is_test and not is_fast(collection_path) else None
+    wanted = config.option.markexpr
+    if wanted not in ("fast", "not once") or not collection_path.match("test_*.py"):
+        return None
+    if wanted == "fast":
+        return None if is_fast(collection_path) else True
+    return True if ALL_ONCE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: item.path.parent.name != "whole")  # the long ones are there: begin with them
+    # In one order in every process, in whichever order it read them. The long ones are in `whole`: begin with them.
+    items.sort(key=lambda item: (item.path.parent.name != "whole", item.path))
     for item in items:
         if is_fast(item.path) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.fast)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import os
 import pathlib
@@ -32,15 +33,21 @@ def module_name(path: pathlib.Path) -> str:
 
 FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 COMPILED = {module_name(path) for path in PACKAGE.rglob("_*.pyx")}
-KNOWN = {*FILES, *COMPILED}
+KNOWN = frozenset({*FILES, *COMPILED})
 
 
-def imports_of(module: str) -> set[str]:
+@functools.cache
+def nodes_of(module: str) -> list[ast.AST]:
+    """All there is in the source of `module`."""
+    return list(ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))))
+
+
+@functools.cache
+def imports_of(module: str) -> frozenset[str]:
     """Every module that `module` names in an import, at its top or inside a function; relative names made absolute."""
-    path = FILES[module]
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -49,11 +56,12 @@ def imports_of(module: str) -> set[str]:
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
                 found.add(inner if inner in KNOWN else base)
-    return found
+    return frozenset(found)
 
 
-GRAPH = {module: imports_of(module) for module in FILES}
-INSIDE = {module: {name for name in found if name in KNOWN} for module, found in GRAPH.items()}
+def inside(module: str) -> frozenset[str]:
+    """Those of them that are of the package."""
+    return imports_of(module) & KNOWN
 
 
 def layer(module: str) -> str:
@@ -71,16 +79,16 @@ def test_every_module_has_a_place():
 @pytest.mark.parametrize("module", FILES)
 def test_no_import_points_up(module):
     if layer(module) == SURFACE:
-        assert all(RANK[layer(name)] < RANK["cli"] for name in INSIDE[module])
+        assert all(RANK[layer(name)] < RANK["cli"] for name in inside(module))
         return
-    for name in INSIDE[module]:
+    for name in inside(module):
         assert layer(name) != SURFACE, f"{module} imports the public surface; import what it needs instead"
         assert RANK[layer(name)] <= RANK[layer(module)], f"{module} imports {name}, which is above it"
 
 
 def test_nobody_imports_what_is_not_there():
-    for module, found in GRAPH.items():
-        missing = {name for name in found if name.split(".")[0] == "rewind" and name not in KNOWN}
+    for module in FILES:
+        missing = {name for name in imports_of(module) if name.split(".")[0] == "rewind" and name not in KNOWN}
         assert not missing, (module, missing)
 
 
@@ -91,7 +99,7 @@ def test_imports_go_in_no_circle():
         assert module not in way, " -> ".join([*way[way.index(module) :], module])
         if module in done:
             return
-        for name in sorted(INSIDE.get(module, ())):
+        for name in sorted(inside(module) if module in FILES else ()):
             if name != module:
                 visit(name, (*way, module))
         done.add(module)
@@ -102,13 +110,11 @@ def test_imports_go_in_no_circle():
 
 
 def test_errors_imports_nothing_of_the_package():
-    assert not INSIDE["rewind.errors"]
+    assert not inside("rewind.errors")
 
 
 def who_imports(*names: str) -> set[str]:
-    return {
-        m for m, found in GRAPH.items() if any(f == name or f.startswith(name + ".") for f in found for name in names)
-    }
+    return {m for m in FILES if any(f == name or f.startswith(name + ".") for f in imports_of(m) for name in names)}
 
 
 def test_only_the_kernel_names_either_twin():
@@ -119,7 +125,7 @@ def test_only_the_kernel_names_either_twin():
 
 def test_only_the_writer_and_what_it_splits_off_import_h5py():
     assert who_imports("h5py") == {"rewind.storage.hdf5.writer", "rewind.storage.hdf5.h5py_reader"}
-    assert "rewind.storage.hdf5.h5py_reader" in INSIDE["rewind.storage.hdf5.writer"]
+    assert "rewind.storage.hdf5.h5py_reader" in inside("rewind.storage.hdf5.writer")
 
 
 def test_only_the_command_line_parses_arguments():
@@ -130,7 +136,7 @@ def test_nothing_up_to_the_engine_touches_a_file_a_clock_or_the_environment():
     forbidden = {"io", "time", "datetime", "tempfile", "shutil", "subprocess", "socket", "sqlite3", "logging"}
     for module in FILES:
         if layer(module) in ("state", "metrics", "engine"):
-            found = GRAPH[module] & {*forbidden, "os"}
+            found = imports_of(module) & {*forbidden, "os"}
             assert found <= ({"io"} if module in ("rewind.state.digest", "rewind.state.reduction") else set()), module
 
 
@@ -142,7 +148,7 @@ def inner_imports(module: str) -> set[str]:
     """The modules of the package that `module` imports inside a function."""
     path, found = FILES[module], set()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(module):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for inner in ast.walk(node):
                 if isinstance(inner, ast.ImportFrom):
@@ -179,8 +185,8 @@ def test_only_these_import_by_name():
 
 
 def test_only_the_command_line_prints():
-    for module, path in FILES.items():
-        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    for module in FILES:
+        calls = [node for node in nodes_of(module) if isinstance(node, ast.Call)]
         printing = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
         assert not printing or layer(module) == "cli", module
 
