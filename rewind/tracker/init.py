@@ -17,7 +17,7 @@ from ..steps.importing import ends_import
 from . import active
 from .close import close
 from .config import plain_dict
-from .moment import Moment, new_run_id, run_id_of
+from .moment import Moment, new_run_id, require_new_id, run_id_of
 from .run import TrackedRun
 from .simulation.parts import last_step
 from .store import history
@@ -56,7 +56,8 @@ def init(
     project, entity : str, optional
         Labels.
     id : str, optional
-        Id of the run, none of whose characters is one of ``:;,#?/@'``. Default: a new one of 8 characters.
+        Id of the run, none of whose characters is one of ``:;,#?/@'``, and the first one no ``-``. Default: a new one
+        of 8 characters.
     name : str, optional
         For people. Default: the id.
     config : dict or argparse.Namespace, optional
@@ -248,6 +249,7 @@ def _locked(store: Store, run_id: str, undo: contextlib.ExitStack) -> RunLock:
 def _free_id(store: Store, run_id: str | None) -> str:
     """Return the id of a new run: that which is asked for, or a random one."""
     new_id = new_run_id() if run_id is None else run_id
+    require_new_id(new_id)
     while history.run_row(store, new_id) is not None:
         if run_id is not None:
             raise taken(store, new_id)

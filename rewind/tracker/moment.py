@@ -125,6 +125,17 @@ def run_id_of(value: Any) -> str:
     return value
 
 
+def require_new_id(run_id: str) -> None:
+    """Refuse an id for a new run that a command would take for an option; runs of earlier versions may have one.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if run_id.startswith("-"):
+        raise ArgumentError("id", run_id, "a run id; this one begins with -, and would be an option of a command")
+
+
 def new_run_id() -> str:
     """Return an id nobody has: 8 characters of base 36."""
     number = secrets.randbelow(36**8)

@@ -36,6 +36,7 @@ from ...storage.open import open_run
 from ..store import history
 from ..store.database import Store
 from ..store.history import END
+from ..store.lock import file_stem
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,15 @@ def _content_hash(folder: str, part: Part) -> str | None:
         return replay_file.content_hash(recording_of(folder, part))
     except FileNotFoundError:  # it was killed before the first block
         return None
+
+
+def free_name(run: str, revision: int, number: int, taken: set[str]) -> str:
+    """Return a name for the file of a simulation that no other one has, and enter it, in small letters, in `taken`."""
+    base = f"{file_stem(run)}.{revision}.{number}"
+    names = (f"{base}{more}.replay" for more in ("", *(f"-{k}" for k in range(2, len(taken) + 3))))
+    name = next(name for name in names if name.lower() not in taken)
+    taken.add(name.lower())
+    return name
 
 
 def path_of(folder: str, part: Part) -> str:

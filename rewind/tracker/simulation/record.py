@@ -26,7 +26,7 @@ from ...steps.signature import parameter_names, params_of, params_taken
 from ..store.history import END, Record
 from ..store.lock import file_stem
 from ..store.writer import Writer
-from .parts import Attached, Part, Simulation, attached, path_of, recording_of, remember
+from .parts import Attached, Part, Simulation, attached, free_name, path_of, recording_of, remember
 from .rows import Tap, require_names
 
 
@@ -261,7 +261,12 @@ def _new_part(
     owner = target.record
     query = "SELECT coalesce(max(n), 0) + 1 FROM simulations WHERE revision = ?"
     ((n,),) = target.writer.store.read(query, (owner.uid,))
-    file = f"{file_stem(owner.run)}.{owner.number}.{n}.replay"
+    # A run of an earlier version whose id differs in case has a file that may, too.
+    like = f"{file_stem(owner.run)}.{owner.number}.{n}%"
+    taken = {
+        name.lower() for (name,) in target.writer.store.read("SELECT file FROM simulations WHERE file LIKE ?", (like,))
+    }
+    file = free_name(owner.run, owner.number, n, taken)
     return Part(owner.uid, n, first, origin, plan.n_steps, file, every, metrics, noise, END, owner.began)
 
 

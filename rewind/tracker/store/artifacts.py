@@ -8,6 +8,7 @@ alias means is of the revision that asks: it is the version that had it last amo
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -126,7 +127,8 @@ class TrackedArtifact:
         Parameters
         ----------
         root : path-like, optional
-            Default ``./artifacts/NAME-vN``. A file there that is the same stays; another one is replaced.
+            Default ``./artifacts/NAME-vN``, with a few letters more where there is such a folder of an artifact whose
+            name differs only in case. A file there that is the same stays; another one is replaced.
 
         Returns
         -------
@@ -138,10 +140,10 @@ class TrackedArtifact:
         StoreDamagedError
             Naming the file whose content is missing or was altered; or that would be put outside of `root`.
         StoreError
-            If it cannot be read or written, or if the way to where it goes is a symlink.
+            If it cannot be read or written, if the way to where it goes is a symlink, or if two of its files, whose
+            paths differ only in case, are one file there.
         """
-        given = os.path.join("artifacts", f"{self.name}-v{self.version}") if root is None else path_text(root)
-        folder = os.path.abspath(given)
+        folder = os.path.abspath(self._own_folder() if root is None else path_text(root))
         targets = []
         for file in self._manifest:
             parts = blobs.parts_of(file.path)
@@ -151,7 +153,24 @@ class TrackedArtifact:
         _make(folder)
         for file, parts in targets:
             self._copy(file, folder, parts)
+        if len({file.path.casefold() for file in self._manifest}) < len(self._manifest):
+            for file, parts in targets:
+                at = os.path.join(folder, *parts)
+                if blobs.problem_of(at, file.digest, file.size) is not None:
+                    problem = "its file system ignores case, and another file has this path in other letters"
+                    raise StoreError("write", at, problem)
         return folder
+
+    def _own_folder(self) -> str:
+        """Return where to download to: no folder of another artifact, also where the file system ignores case."""
+        name = f"{self.name}-v{self.version}"
+        try:
+            there = os.listdir("artifacts")
+        except OSError:
+            there = []
+        if name not in there and name.lower() in map(str.lower, there):
+            name = f"{name}-{hashlib.blake2b(self.name.encode(), digest_size=4).hexdigest()}"
+        return os.path.join("artifacts", name)
 
     def _copy(self, file: File, folder: str, parts: list[str]) -> None:
         at = folder

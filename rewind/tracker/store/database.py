@@ -261,13 +261,13 @@ class Store:
             self._wal()
         self._require_schema()
 
-    def _require_schema(self) -> None:
+    def _require_schema(self, doing: str = "read") -> None:
         """Refuse a database that has something else in it than a tracker makes, or less: see `schema`."""
         connection = self.connection
         self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
         problems = schema.problems(connection, _SCHEMA)
         if problems and self._strict:
-            raise StoreDamagedError("read", self.path, f"it is damaged: {problems[0]}")
+            raise StoreDamagedError(doing, self.path, f"it is damaged: {problems[0]}")
 
     def schema_problems(self) -> tuple[list[str], bool]:
         """Return what is wrong with the schema, and whether what is there of the tables can be read nevertheless."""
@@ -342,7 +342,7 @@ class Store:
             with self._immediate():
                 self.require_mine()
                 if self.connection.execute("PRAGMA schema_version").fetchone() != self._schema_version:
-                    self._require_schema()
+                    self._require_schema(doing)
                 yield self.connection
 
     def hold(self, uid: int, run: str, number: int, began: float) -> None:

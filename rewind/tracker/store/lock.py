@@ -107,8 +107,11 @@ def _path(folder: str, run_id: str) -> str:
 
 
 def file_stem(run_id: str) -> str:
-    """Return what the files of a run are called by: its id, as every file system takes it."""
-    name = quote(run_id, safe="")
+    """Return what the files of a run are called by: its id, as every file system takes it.
+
+    Two ids that differ only in case have files that do not, so capital letters are written as ``%41`` and so on.
+    """
+    name = "".join(f"%{ord(c):02X}" if "A" <= c <= "Z" else quote(c, safe="") for c in run_id)
     if len(name) > 200:  # no file system takes it, and cut off it would be the name of another run, too
         name = f"{name[:100]}-{hashlib.blake2b(run_id.encode(), digest_size=16).hexdigest()}"
     return name

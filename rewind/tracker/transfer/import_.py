@@ -36,13 +36,14 @@ from ...storage.journal import SUFFIX
 from ...storage.strict_json import loads
 from ..fsck import IMPORTING, fsck
 from ..moment import id_problem
+from ..simulation.parts import free_name
 from ..store import blobs, history
 from ..store.aggregates import Aggregates, definitions_problem
 from ..store.database import Store
 from ..store.values import row_of, row_text
 from ..store.writer import MARK_ROWS
 from .export import FACTS, FORMAT, MANIFEST, MOST_RATIO, TABLES, VERSION, digest_of_manifest
-from .merge import Merge, free_name
+from .merge import Merge
 
 _PIECE = 1 << 20
 _MOST_LINE = 1 << 30  # what a value of the database can have
@@ -365,7 +366,6 @@ class _Reader:
             _require(sound, "a simulation", row)
             ((run, revision),) = store.read("SELECT run, number FROM revisions WHERE uid = ?", (i + 1,))
             file = free_name(run, revision, number, taken)
-            taken.add(file)
             facts = (i + 1, number, first, origin, n_steps, every, json.dumps(metrics), noise, file)
             _insert(store, query, facts, "simulations")
             if kind is not None:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from ...errors import RunExistsError, StoreError, TrackedArtifactError
 from ...storage.files import flush_folder
 from ...storage.journal import SUFFIX
-from ..simulation.parts import forget
+from ..simulation.parts import forget, free_name
 from ..store import blobs
 from ..store.database import OWNED, Store
-from ..store.lock import RunLock, file_stem
+from ..store.lock import RunLock
 from .export import FACTS, TABLES
 
 
@@ -135,13 +135,12 @@ class Merge:
 
     def _move_simulations(self, store: Store, staged: Store, moved: dict[int, int]) -> None:
         facts = "n, first, origin, n_steps, log_every, metrics, noise"
-        taken = {file for (file,) in store.read("SELECT file FROM main.simulations")}
+        taken = {file.lower() for (file,) in store.read("SELECT file FROM main.simulations")}
         query = f"SELECT s.revision, run, number, file, {facts} FROM simulations s JOIN revisions ON uid = s.revision"
         for uid, run, number, file, n, *rest in staged.read(query):
             if uid not in moved:
                 continue
             name = free_name(run, number, n, taken)
-            taken.add(name)
             forget(self.folder, name)
             for suffix in ("", SUFFIX):
                 source = os.path.join(self.staging, "simulations", file + suffix)
@@ -177,10 +176,3 @@ def _move_file(source: str, target: str) -> None:
         flush_folder(os.path.dirname(target))
     except OSError as error:
         raise StoreError("write", target, error.strerror or str(error)) from None
-
-
-def free_name(run: str, revision: int, number: int, taken: set[str]) -> str:
-    """Return a name for the file of a simulation that no other one has."""
-    base = f"{file_stem(run)}.{revision}.{number}"
-    names = (f"{base}{more}.replay" for more in ("", *(f"-{k}" for k in range(2, len(taken) + 3))))
-    return next(name for name in names if name not in taken)
