@@ -27,6 +27,7 @@ from .user_code import Importer
 
 _plain = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 _BATCH = 1000  # rows that are written at a time
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # what the text of a formula begins with
 _PLAIN = frozenset({float, int, str, bool, type(None)})
 
 
@@ -36,6 +37,8 @@ def history(args: argparse.Namespace, importer: Importer) -> Answer:
     if len(kinds) > 1:
         raise UsageError(f"--{kinds[0]} and --{kinds[1]} are two forms of one answer; choose one")
     kind = kinds[0] if kinds else "csv"
+    if args.safe_csv and kind != "csv":
+        raise UsageError(f"--safe-csv is for CSV, and --{kind} is another form; choose one")
     if args.output is not None:
         require_output(args.output, "-o", None, args.force)
     run_id, number = reference(ref_of(args))
@@ -58,7 +61,11 @@ def history(args: argparse.Namespace, importer: Importer) -> Answer:
     if kind == "json":
         pieces = _json_pieces({"schema": 1, "verb": "history", **facts, "rows": found()})
     else:
-        pieces = _csv_pieces(names, found()) if kind == "csv" else _joined(f"{_row_text(row)}\n" for row in found())
+        pieces = (
+            _csv_pieces(names, found(), args.safe_csv)
+            if kind == "csv"
+            else _joined(f"{_row_text(row)}\n" for row in found())
+        )
     if args.output is None:
         return Answer(facts, "", pieces=pieces)
     write_file_by(args.output, lambda fd: _write(fd, pieces))
@@ -95,18 +102,38 @@ def _keys(store: Store, uid: int, spans: list[chain.Span], texts: list[str], col
     return list(dict.fromkeys(key for key in asked if key != "_step"))
 
 
-def _csv_pieces(names: list[str], found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["_step", *names])
+def _csv_pieces(names: list[str], found: Iterable[Mapping[str, Any]], safe: bool) -> Iterator[str]:
     columns, rest = ["_step", *names], iter(found)
+    yield _csv_text([list(map(_harmless, columns)) if safe else columns])
     while some := list(itertools.islice(rest, _BATCH)):
         rows = [[row.get(name, "") for name in columns] for row in some]
-        writer.writerows([[value if type(value) is float else _cell(value) for value in row] for row in rows])
-        yield file.getvalue()
-        file.seek(0)
-        file.truncate()
-    yield file.getvalue()
+        cells = [[value if type(value) is float else _cell(value) for value in row] for row in rows]
+        yield _csv_text([list(map(_harmless, row)) for row in cells] if safe else cells)
+
+
+def _csv_text(rows: list[list[Any]]) -> str:
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    text = file.getvalue()
+    if "\r" not in text:
+        return text
+    file = io.StringIO(newline="")
+    for row in rows:  # Python before 3.13 writes a carriage return as it is, and the cell would end there
+        returns = any(type(cell) is str and "\r" in cell for cell in row)
+        quoting: Any = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+        csv.writer(file, lineterminator="\n", quoting=quoting).writerow(row)
+    return file.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    """Return a cell that no spreadsheet runs: text that begins as a formula does has an apostrophe before it.
+
+    Numbers stay numbers, negative ones too. Blanks before a formula do not keep every program from running it, and some
+    take the wide forms of these characters.
+    """
+    if type(cell) is str and cell and (cell.lstrip()[:1] in _FORMULA or cell[0] in "\t\r\n"):
+        return f"'{cell}"
+    return cell
 
 
 def _cell(value: Any) -> Any:

@@ -299,6 +299,11 @@ def history(new: argparse.ArgumentParser) -> None:
         help="a column for each key, _step first; a missing value is empty, NaN is nan, and arrays, None and lists are "
         "JSON. This is the default",
     )
+    new.add_argument(
+        "--safe-csv",
+        action="store_true",
+        help="CSV for a spreadsheet: text that it would run as a formula (= + - @ at its beginning) gets a ' before it",
+    )
     new.add_argument("--jsonl", action="store_true", help="a line for each row, a JSON object; arrays are written out")
     new.add_argument("--keys", metavar="A,B", action="append", default=[], help="only these, and rows with one of them")
     new.add_argument("--min-step", type=int, default=0, metavar="N", help="only rows from step N on")

@@ -1,5 +1,6 @@
 """The verbs for tracked runs: what is listed, drawn, written, removed, sent and checked."""
 
+import csv
 import io
 import json
 import os
@@ -484,6 +485,24 @@ def test_history_is_csv_with_every_key(odd, cli):
         "",
     )
     assert cli("history", "odd", "--csv")[1] == cli("history", "odd")[1]
+
+
+def test_history_as_safe_csv_has_no_text_that_a_spreadsheet_runs(here, cli):
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1", "\n=1", "\uff1d1", "a=1", "", "'=1", "1-1"]
+    with rewind.init(id="k") as run:
+        for text in texts:
+            run.log({"text": text, "=name": -1.5, "n": -2, "list": ["=1"]})
+    texts_of = (cli("history", "k", option)[1] for option in ("--csv", "--safe-csv"))
+    plain, safe = (list(csv.reader(io.StringIO(text, newline=""))) for text in texts_of)
+    assert [row[1] for row in plain[1:]] == texts and plain[0] == ["_step", "text", "=name", "n", "list"]
+    assert [row[1] for row in safe[1:]] == [f"'{text}" for text in texts[:9]] + texts[9:]
+    assert safe[0] == ["_step", "text", "'=name", "n", "list"]
+    assert all(row[2:] == ["-1.5", "-2", '["=1"]'] for row in safe[1:])
+    assert cli("history", "k", "--safe-csv", "-o", "k.csv")[0] == 0
+    with open("k.csv", newline="") as file:
+        assert list(csv.reader(file)) == safe
+    code, _, err = cli("history", "k", "--safe-csv", "--jsonl")
+    assert code == 2 and "--safe-csv is for CSV" in err
 
 
 def test_history_of_some_keys_and_steps(odd, cli):

@@ -112,6 +112,7 @@ DIFFERENCES = {
     "names/OwnGeneratorWarning": "a state that brings its own random numbers is said to",
     "names/ObservedMismatchError": "what the metrics give of replayed states is compared with what was observed",
     "names/StandInError": "new: rewind.wandb in the place of a package that is imported already",
+    "command/verbs/history/--safe-csv": "new: text that a spreadsheet would run gets an apostrophe before it",
     "names/RevisionClosedError": "new: a writer that lost its lock is told, and adds nothing to what is closed",
     "names/RunBusyError/new": "where there are no locks it says which file to delete",
     "command/verbs/doctor": "new: what record would meet, asked first",
