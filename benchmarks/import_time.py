@@ -38,7 +38,7 @@ def measure(options):
     times = {name: [] for name in PROGRAMS}
     with tempfile.TemporaryDirectory() as cache:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment["PYTHONPYCACHEPREFIX"] = cache
+        environment.setdefault("PYTHONPYCACHEPREFIX", cache)
         for program in PROGRAMS.values():
             _spent(program, environment, folder)
         for i in range(2 * options.rounds + 1):

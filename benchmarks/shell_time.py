@@ -37,7 +37,8 @@ def measure(options):
     times = {name: [] for name in PROGRAMS}
     with tempfile.TemporaryDirectory() as cache:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment |= {"PYTHONPYCACHEPREFIX": cache, "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}
+        environment.setdefault("PYTHONPYCACHEPREFIX", cache)
+        environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
         commands = {name: [sys.executable, "-S", "-c", program] for name, program in PROGRAMS.items()}
         for command in commands.values():
             process_seconds(command, environment, folders[0])

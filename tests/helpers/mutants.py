@@ -98,11 +98,15 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 # ---- making it fit again
 
 
-def repaired(data: bytearray, ranges: list[tuple[int, int]]) -> bytes:
-    """Return `data` with the checksums of `ranges`, and the seal if there is one, made right."""
+def repaired(data: bytearray, ranges: list[tuple[int, int]], known: bytes = b"") -> bytes:
+    """Return `data` with the checksums of `ranges`, and the seal if there is one, made right.
+
+    They are right already where `data` is as `known`.
+    """
     for start, length in ranges:
-        if start + length + 4 <= len(data):
-            data[start + length : start + length + 4] = lookup3(data[start : start + length]).to_bytes(4, "little")
+        end = start + length + 4
+        if end <= len(data) and data[start:end] != known[start:end]:
+            data[end - 4 : end] = lookup3(data[start : end - 4]).to_bytes(4, "little")
     return resealed(bytes(data))
 
 
@@ -177,7 +181,7 @@ def edited(data: bytes, ranges: list[tuple[int, int]], rng: random.Random) -> by
             width = min(length, rng.randrange(1, 25))
             value = int.from_bytes(new[start : start + width], "little")
         new[at : at + width] = (value % 256**width).to_bytes(width, "little")
-    return repaired(new[: len(data)], ranges)
+    return repaired(new[: len(data)], ranges, data)
 
 
 def retold(arrays: dict[str, np.ndarray], meta: dict[str, Any], rng: random.Random) -> bytes:

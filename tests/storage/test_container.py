@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
 import itertools
@@ -287,7 +288,9 @@ def outcome(mutant: bytes) -> str:
     return "loaded"
 
 
-def test_thousands_of_hostile_edits_are_refused_or_read_and_nothing_else():
+def test_thousands_of_hostile_edits_are_refused_or_read_and_nothing_else(monkeypatch):
+    known = functools.lru_cache(hdf5_messages.lookup3)  # most of a file is what it was: half the time was checksums
+    monkeypatch.setattr(hdf5_subset, "lookup3", lambda part: known(bytes(part)))
     rng = random.Random(20)
     for name, data in SAMPLES.items():
         ranges = mutants.checked_ranges(data)
