@@ -747,10 +747,19 @@ PICKLED = WALK.replace("from dataclasses import dataclass\n", "import sys\n").re
 )
 
 
+@pytest.fixture(scope="session")
+def pickled_walk(tmp_path_factory):
+    """The file that the script makes then."""
+    folder = tmp_path_factory.mktemp("pickled")
+    (folder / "walk.py").write_text(PICKLED)
+    run_script("walk.py", folder)
+    return folder / "run.replay"
+
+
 @pytest.fixture
-def pickled(here):
+def pickled(here, pickled_walk):
     (here / "walk.py").write_text(PICKLED)
-    run_script("walk.py", here)
+    shutil.copy(pickled_walk, here)
     return here
 
 

@@ -18,6 +18,8 @@ from rewind.cli.late import late
 from rewind.cli.main import main
 from rewind.cli.parser import ALIASES, VERBS, _columns
 
+pytestmark = pytest.mark.once  # those that are about a kernel name it
+
 ROOT = pathlib.Path(rewind.__file__).parents[1]
 
 

@@ -15,6 +15,8 @@ ROOT = Path(rewind.__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
+pytestmark = pytest.mark.once  # both kernels give the same bytes
+
 
 def run(name, folder, *argv):
     """Return what an example prints when it is run in `folder`."""
@@ -47,7 +49,6 @@ def output(request, tmp_path):
     return text
 
 
-#: All but the quickstart are marked `once`: both kernels give the same bytes.
 def of(name):
     return pytest.mark.parametrize("output", [name], indirect=True)
 
@@ -71,7 +72,6 @@ def test_the_quickstart_says_these_very_words(output):
     ]
 
 
-@pytest.mark.once
 @of("nan_hunt")
 def test_the_nan_is_found_where_it_is(output):
     bad = number(r"the first NaN is at step ([\d,]+)", output)
@@ -84,7 +84,6 @@ def test_the_nan_is_found_where_it_is(output):
     assert "0 of 5 futures" in output and "verified, NaN and all: True" in output
 
 
-@pytest.mark.once
 @of("find_the_moment")
 def test_the_cause_is_found_backward_from_the_damage(output):
     damage = number(r"first of them in minute ([\d,]+)", output)
@@ -98,7 +97,6 @@ def test_the_cause_is_found_backward_from_the_damage(output):
     assert number(r"same up to minute ([\d,]+), where .queue is", output) == damage
 
 
-@pytest.mark.once
 @of("inevitable")
 def test_an_outbreak_becomes_inevitable(output):
     found = re.findall(r"day +(\d+), +\d+ ill: +(\d+)% \( *(\d+)% to +(\d+)%\)", output)
@@ -112,7 +110,6 @@ def test_an_outbreak_becomes_inevitable(output):
     assert output.endswith("the same number: True\n")
 
 
-@pytest.mark.once
 @of("sir_epidemic")
 def test_common_random_numbers_pay(output):
     assert number(r"at most (\d+) of 2,000", output) > number(r"with masks: at most (\d+) ill", output)
@@ -123,7 +120,6 @@ def test_common_random_numbers_pay(output):
     assert number(r"(\d+) people were spared", output) > number(r"and (\d+) hit that would not", output)
 
 
-@pytest.mark.once
 @of("langevin")
 def test_equipartition_holds(output):
     for pattern in (r"<k x\^2> +([\d.]+) +theory ([\d.]+)", r"<m v\^2> +([\d.]+) +theory ([\d.]+)"):
@@ -133,7 +129,6 @@ def test_equipartition_holds(output):
     assert "'kT': 3.0" in output and "verified, in place and all: True" in output
 
 
-@pytest.mark.once
 @of("metropolis")
 def test_the_chain_samples_its_density(output):
     means = re.findall(r"mean ([\d.]+) \+- ([\d.]+) \(truth 3\), variance ([\d.]+)", output)
@@ -146,14 +141,12 @@ def test_the_chain_samples_its_density(output):
     assert output.endswith("verified: True\n")
 
 
-@pytest.mark.once
 @of("native_step")
 def test_the_step_in_c_is_the_one_in_python(output):
     assert "to the same bits: True" in output and "every block, bit for bit: True" in output
     assert abs(number(r"variance ([\d.]+)", output) / number(r"theory ([\d.]+)", output) - 1) < 0.02
 
 
-@pytest.mark.once
 @of("numba_walk")
 def test_the_centre_of_the_chain_has_half_a_kt(output):
     for energy, theory in re.findall(r": ([\d.]+), theory ([\d.]+)", output):
@@ -161,7 +154,6 @@ def test_the_centre_of_the_chain_has_half_a_kt(output):
     assert "loaded, the same states: True" in output and output.endswith("in place and all: True\n")
 
 
-@pytest.mark.once
 @of("ising")
 def test_the_lattice_agrees_with_onsager(output):
     for name in ("magnetisation", "energy"):
@@ -185,14 +177,12 @@ def test_the_shell_goes_on_where_an_example_ends(tmp_path):
     assert re.fullmatch(r"183257:  State\(value=.*\n199999:  State\(value=nan, .*\n", done.stdout)
 
 
-@pytest.mark.once
 @of("killed_job")
 def test_a_killed_job_goes_on_to_the_same_bytes(output):
     assert output.count("killed (-9)") == 2 and "never killed: True" in output
     assert "left in the folder: job.replay, whole.replay" in output
 
 
-@pytest.mark.once
 @of("rewind_a_run")
 def test_an_epidemic_is_rewound_with_its_people_and_goes_on(output):
     assert re.search(r"^town@2: goes on at day (\d+), with \d+ ill, contacts 0.2$", output, re.MULTILINE)
