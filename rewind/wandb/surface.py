@@ -17,6 +17,8 @@ _NAMES = {
     "calls": "define_metric finish init log",
     "stand_in": "install uninstall",
     "wandb_run": "Run",
+    "data_types": "Audio Classes CustomChart Histogram Html Image Molecule Object3D Plotly Table Video",
+    "plot": "plot_table",
     "errors": "CommError Error UsageError",
 }
 #: Where each name of the package is: ``MODULE:NAME``, or ``MODULE``.
@@ -25,6 +27,9 @@ HOMES = {name: f"{module}:{name}" for module, names in _NAMES.items() for name i
 #: Modules without a file: ``NAME`` is one of the package, ``NAME=MODULE:NAME`` one of a module of it.
 MODULES = {
     "sdk": "Run finish init",
+    "sdk.data_types": "Audio Histogram Html Image Molecule Object3D Plotly Table Video",
+    **{f"sdk.data_types.{name.lower()}": name for name in "Audio Histogram Html Image Plotly Table Video".split()},
+    "sdk.data_types.object_3d": "Object3D",
     "sdk.lib": "",
     "sdk.lib.config_util": "ConfigError=errors:ConfigError",
     "sdk.wandb_run": "Run",
