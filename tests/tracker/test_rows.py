@@ -228,7 +228,7 @@ class Odd:
     "value",
     [
         Odd(), [1, Odd()], {"a": [Odd()]}, np.array([Odd()]), lambda: 1, open, np.array(["a", 1], object), {Odd(): 1},
-        [{1: 2}], (i for i in [1]), np.zeros(2, [("a", int)]), Odd,
+        [{1: 2}], (i for i in [1]), np.zeros((2, 2), [("a", int)]), Odd,
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -430,6 +430,19 @@ def test_numbers_of_a_type_that_a_library_registers_are_float32(run):
     run.log({"x": array[0], "a": array, "zero": np.array(rational(5, 1))})
     ((_, row),) = rows(run)
     assert exact(row) == exact({"x": 0.5, "a": np.array([0.5, -0.75], np.float32), "zero": 5.0})
+
+
+def test_table_keeps_the_names_of_its_columns(run):
+    DataFrame = type("DataFrame", (), {  # no mapping
+        "columns": ("a", "name"), "itertuples": None, "__array__": lambda self: np.zeros((2, 2)),
+        "__getitem__": lambda self, name: {"a": np.array([1.5, 2.5]), "name": np.array(["x", None], object)}[name],
+    })  # fmt: skip
+    run.log({"frame": DataFrame(), "array": np.array([(1, 0.5), (2, 1.5)], [("n", int), ("x", float)])})
+    run.summary["best"] = DataFrame()
+    row = run.history()[0]
+    assert row["frame"]["a"].tolist() == [1.5, 2.5] and row["frame"]["name"] == ["x", None]
+    assert row["array"]["n"].tolist() == [1, 2] and row["array"]["x"].tolist() == [0.5, 1.5]
+    assert run.summary["best"]["name"] == ["x", None]
 
 
 def test_nested_dicts_become_dotted_keys(run):

@@ -97,6 +97,8 @@ def kept_value(value: Any, depth: int = 0) -> Any:
         if isinstance(value, np.generic):
             value = np.asarray(value)
     if isinstance(value, np.ndarray) or (_has_array(value) and not isinstance(value, (str, bytes))):
+        if _columns(value) is not None:
+            raise Unkept  # as an array it would lose the names of its columns: see `kept_table`
         return _kept_array(value)
     if isinstance(value, (bool, int, float, str)):  # subclasses, such as an IntEnum
         if isinstance(value, str):
@@ -177,6 +179,36 @@ def _has_array(value: Any) -> bool:
         return hasattr(value, "__array__")
     except Exception:  # whatever its __getattr__ does
         return False
+
+
+def _columns(value: Any) -> list[str] | None:
+    """Return the names of the columns of a DataFrame or a structured array; None for what has none."""
+    if isinstance(value, np.ndarray):
+        return list(value.dtype.names) if value.dtype.names and value.ndim == 1 else None
+    if hasattr(value, "columns") and (hasattr(value, "itertuples") or hasattr(value, "iter_rows")):  # pandas; polars
+        return list(value.columns)
+    return None
+
+
+def kept_table(value: Any) -> Any:
+    """Return a DataFrame or a structured array as a dict of its columns, as it is kept.
+
+    Raises
+    ------
+    Unkept
+        If it is neither, or a column cannot be kept.
+    """
+    names = _columns(value) if _has_array(value) else None
+    if names is None:
+        raise Unkept
+    return {"dict": {str(name): _kept_column(value[name]) for name in names}}
+
+
+def _kept_column(column: Any) -> Any:
+    try:
+        return kept_value(column, 1)
+    except Unkept:
+        return kept_value(list(column), 1)
 
 
 def array_of(value: Any) -> np.ndarray[Any, Any]:

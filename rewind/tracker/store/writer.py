@@ -27,7 +27,7 @@ from .aggregates import Aggregates, Definitions, step_in_data, step_of
 from .database import Store
 from .history import RowsDigest, aggregates_at, rows_digest
 from .media import keep_media
-from .values import flatten, row_text, text
+from .values import Unkept, flatten, kept_table, row_text, text
 
 #: Rows that go to the database at once, and seconds that one waits for others.
 MANY_ROWS, SOON = 1000, 0.5
@@ -165,11 +165,18 @@ class Writer:
             raise LogValueError(problems)
 
     def media_among(self, problems: dict[str, Any], step: int) -> dict[str, Any]:
-        """Keep the media among values that no row holds as they are, take them out, and return what the row gets."""
-        found = {name: media for name, value in problems.items() if (media := media_of(value)) is not None}
-        for name in found:
-            del problems[name]
-        return keep_media(self.store, self.uid, step, found) if found else {}
+        """Keep the media and tables among values that no row holds as they are, take them out, return what it gets."""
+        found, kept = {}, {}
+        for name, value in list(problems.items()):
+            media = media_of(value)
+            if media is not None:
+                found[name] = media
+            else:
+                with contextlib.suppress(Unkept):
+                    kept[name] = kept_table(value)
+            if name in found or name in kept:
+                del problems[name]
+        return {**kept, **keep_media(self.store, self.uid, step, found)} if found else kept
 
     def add_rows(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
         """Add closed rows of kept values, in order, all at or after the current step."""
