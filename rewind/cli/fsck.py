@@ -13,6 +13,7 @@ from ..steps.source import describe
 from ..tracker.fsck import fsck as check_folder
 from ..tracker.revision import Revision
 from ..tracker.simulation.parts import Part, functions_of, parts, recording_of
+from ..tracker.store.damage import understood
 from ..tracker.store.database import DATABASE, Store, folder_of
 from ..tracker.store.lookup import revision_of
 from ..tracker.tracker import is_tracker
@@ -70,7 +71,7 @@ _COUNTS = {
 def _of_script(folder: str) -> bool:
     """Whether a simulation was recorded by a script, whose functions and classes are called ``__main__``."""
     try:
-        with contextlib.closing(Store(folder_of(folder))) as store:
+        with contextlib.closing(Store(folder_of(folder))) as store, understood(store.path):
             found = [
                 part for (uid,) in store.read("SELECT DISTINCT revision FROM simulations") for part in parts(store, uid)
             ]
@@ -92,7 +93,7 @@ class _Functions:
         self._codec = codec_of(args, importer)
 
     def __call__(self, revision: Revision) -> None:
-        with contextlib.closing(Store(revision.dir)) as store:
+        with contextlib.closing(Store(revision.dir)) as store, understood(store.path):
             uid = revision_of(store, revision.id, revision.revision, removed=True).uid
             found = [part for part in parts(store, uid) if functions_of(revision.dir, part, []) is None]
         missing = {name for part in found for name, spec in part.metrics.items() if spec is False} - self._texts.keys()

@@ -13,6 +13,7 @@ from ..tracker import graph
 from ..tracker.moment import reference
 from ..tracker.purge import Purged
 from ..tracker.store import history
+from ..tracker.store.damage import understood
 from ..tracker.store.database import Store, folder_of
 from ..tracker.store.lookup import revision_of
 from ..tracker.tracker import Tracker
@@ -172,7 +173,7 @@ def open_store(args: argparse.Namespace) -> Iterator[Store]:
     """Open the folder that --dir names, as it is at one moment."""
     store = Store(folder_of(args.dir))
     try:
-        with store.snapshot():
+        with understood(store.path), store.snapshot():
             yield store
     finally:
         store.close()

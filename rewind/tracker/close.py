@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import RunBusyError
 from .simulation.parts import recorder_of, simulation_digest
 from .store import history
+from .store.damage import understood
 from .store.database import Store
 from .store.writer import Writer
 
@@ -32,7 +33,7 @@ def close(store: Store, uid: int, state: str, exit_code: int | None, writer: Wri
     RunBusyError
         If a process that has lost the lock of the run is recording to it.
     """
-    with store.writing() as connection:
+    with understood(store.path), store.writing() as connection:
         record = history.record_of(store, uid)
         if record.closed:
             return

@@ -14,17 +14,20 @@ from ..runs.progress import ProgressOption, reporter
 from ..steps.raised import ended, is_own
 from ..storage.journal import SUFFIX
 from ..storage.strict_json import loads
+from .again import Again
 from .revision import Revision
 from .simulation.parts import damaged, parts, simulation_digest
 from .store import blobs, history
 from .store.aggregates import Aggregates, definitions_problem
 from .store.artifacts import problems as artifact_problems
+from .store.damage import odd_fact, understood
 from .store.database import OWNED, Store
 from .store.history import END, Record, RowsDigest, Span
 from .store.lock import is_held
 from .store.values import require_value, row_of, row_text
 
 _MANY = 4096
+_LABELS = {"project": "str | None", "entity": "str | None", "began": "float", "removed": "int"}  # in no digest
 _LATELY = 64  # revisions whose children, which as a rule come right after them, are checked from what they see
 _MOST_OPEN = 64  # parents in a row that were growing when a fork of them was closed
 
@@ -115,13 +118,15 @@ def fsck(
     except StoreDamagedError as error:
         return Report((Problem("", str(error)),))
     try:
-        with store.snapshot():
+        with understood(store.path), store.snapshot():
             problems, readable = store.schema_problems()
             found = tuple(Problem("", f"the database: {problem}") for problem in problems)
             if not readable:  # whatever is called by the name of a table may have no end
                 return Report(found)
             report = _Check(store).report(replay, progress)
             return replace(report, problems=found + report.problems)
+    except StoreDamagedError as error:
+        return Report((Problem("", str(error)),))
     finally:
         store.close()
 
@@ -140,6 +145,7 @@ class _Check:
         self._stops: dict[int, set[int]] = {}  # steps of own rows at which a child begins
         self._at: dict[tuple[int, int], Aggregates] = {}
         self._waiting: dict[tuple[int, int], int] = {}
+        self._again = Again(store)
         self._seen: dict[int | None, history.Beside] = {None: history.Beside()}
 
     def problem(self, ref: str, text: str) -> None:
@@ -157,6 +163,14 @@ class _Check:
         except Exception as error:  # a value of a type that nothing here ever wrote
             self.problem(ref, f"{what}: {type(error).__name__}: {error}")
 
+    @contextmanager
+    def _if_there(self, uid: int) -> Iterator[None]:
+        """Forget what was found wrong with a revision that another process has purged meanwhile."""
+        n = len(self.problems)
+        yield
+        if len(self.problems) > n and not self._again.has_revision(uid):
+            del self.problems[n:]
+
     def report(self, replay: Callable[[Revision], object] | None, progress: ProgressOption) -> Report:
         n_runs = n_artifacts = 0
         with self._guarded("", "the database"):
@@ -170,20 +184,20 @@ class _Check:
             self._check_owners()
         self._plan()
         for i, uid in enumerate(self.places):
-            with self._guarded(self.places[uid].ref, "it cannot be checked"):
+            with self._if_there(uid), self._guarded(self.places[uid].ref, "it cannot be checked"):
                 self._check(uid)
             if tell is not None:
                 tell(i + 1, i)
         with self._guarded("", "the table of artifacts"):
             ((n_artifacts,),) = self.store.read("SELECT count(*) FROM artifacts")
-            for ref, text in artifact_problems(self.store):
+            for ref, text in artifact_problems(self.store, self._again.has_artifact):
                 self.problem(ref, text)
         leftovers: list[str] = []
         with self._guarded("", "the files"):
             leftovers = leftover_files(self.store)
         for i, uid in enumerate(self.places if replay is not None else ()):
             assert replay is not None
-            with self._guarded(self.places[uid].ref, "it cannot be replayed"):
+            with self._if_there(uid), self._guarded(self.places[uid].ref, "it cannot be replayed"):
                 self._replay(uid, replay)
             if tell is not None:
                 tell(len(self.places) + i + 1, i)
@@ -217,13 +231,19 @@ class _Check:
 
     def _check_runs(self) -> int:
         n, known = 0, set()
-        for run, current in self.store.each("SELECT id, current FROM runs"):
+        newest: dict[str, int] = {}
+        for uid, at in self.places.items():
+            newest[at.run] = max(newest.get(at.run, uid), uid, key=lambda one: self.places[one].number)
+        for run, current, *labels in self.store.each("SELECT id, current, project, entity, began, removed FROM runs"):
             n += 1
             known.add(run)
             place = self.places.get(current)
-            if place is None or place.run != run:
+            if place is None or place.run != run or current != newest.get(run):
                 found = "is not there" if place is None else f"is {place.ref}"
                 self.problem(run, f"its current revision, {show(current)} of the database, {found}")
+            odd = odd_fact(dict(zip(_LABELS, labels, strict=True)), _LABELS)
+            if odd is not None:
+                self.problem(run, f"its {odd} is damaged")
         for run in sorted({place.run for place in self.places.values()} - known):
             self.problem(run, "it has revisions, and is no run")
         return n
@@ -402,7 +422,7 @@ class _Check:
         try:
             found = simulation_digest(self.store, record.uid)
         except RewindError as error:
-            self.problem(record.ref, f"its simulation cannot be read: {error}")
+            self.problem(record.ref, f"its simulation cannot be read, so it cannot be checked: {error}")
             return
         if found != record.simulation_digest:
             own = [part for part in parts(self.store, record.uid) if part.uid == record.uid]

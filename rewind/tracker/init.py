@@ -21,6 +21,7 @@ from .moment import Moment, new_run_id, require_new_id, run_id_of
 from .run import TrackedRun
 from .simulation.parts import last_step
 from .store import history
+from .store.damage import understood
 from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
@@ -146,7 +147,7 @@ def init(
     moment = None if text is None else moment_of(folder, text)
     if moment is not None:
         _require_id(run_id, moment, forks=resume_from is None)
-    with contextlib.ExitStack() as undo:  # an error closes the store and gives back the locks
+    with understood(folder), contextlib.ExitStack() as undo:  # an error closes the store and gives back the locks
         store = Store(folder, write=True)
         undo.callback(store.close)
         if moment is None:

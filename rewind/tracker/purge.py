@@ -14,6 +14,7 @@ from ..storage.journal import SUFFIX
 from .close import close
 from .fsck import leftover_contents, leftover_simulations, rest_digest
 from .store import blobs, history
+from .store.damage import understood
 from .store.database import OWNED, Store
 from .store.history import END, Record
 from .store.lock import RunLock
@@ -84,12 +85,13 @@ def _locked(folder: str, run_id: str) -> Iterator[tuple[Store, Record]]:
     Store(folder).close()  # where there is none, none is made
     store = Store(folder, write=True)
     try:
-        revision_of(store, run_id, None, removed=True)  # before there is a lock file for a run that is not there
-        lock = RunLock(folder, run_id)
-        try:
-            yield store, revision_of(store, run_id, None, removed=True)
-        finally:
-            lock.release()
+        with understood(store.path, "remove a run from"):
+            revision_of(store, run_id, None, removed=True)  # before there is a lock file for a run that is not there
+            lock = RunLock(folder, run_id)
+            try:
+                yield store, revision_of(store, run_id, None, removed=True)
+            finally:
+                lock.release()
     finally:
         store.close()
 

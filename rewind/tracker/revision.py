@@ -17,6 +17,7 @@ from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
 from .store import history
 from .store.artifacts import TrackedArtifact, logged
+from .store.damage import understood
 from .store.database import Store
 from .store.history import END, Record
 from .store.lock import is_held
@@ -123,7 +124,10 @@ class Revision:
 
     @property
     def digest(self) -> str | None:
-        """Digest over its rows, config, summary, artifacts and the digest of its parent; None until it is closed."""
+        """Digest over its rows, config, summary, artifacts and the digest of its parent; None until it is closed.
+
+        Outside of it are project and entity, times, process and host, and the type and the metadata of artifacts.
+        """
         return self._record.digest
 
     @property
@@ -161,7 +165,8 @@ class Revision:
     def summary(self) -> Any:
         """The summary over exactly the rows that it sees, as a dict."""
         if self._record.summary is not None:
-            return {key: restored(value) for key, value in self._record.summary.items()}
+            with understood(f"the summary of {self.ref}"):
+                return {key: restored(value) for key, value in self._record.summary.items()}
         with self._reading() as store:
             return history.summary_of(store, self._record.uid)
 
@@ -211,7 +216,8 @@ class Revision:
         # A connection of its own, and no lock: nobody knows when, or in which thread, it is asked for the next row.
         store = Store(self._folder)
         try:
-            yield from history.batches(store, history.spans(store, self._record.uid), keys, low, high)
+            with understood(store.path):
+                yield from history.batches(store, history.spans(store, self._record.uid), keys, low, high)
         finally:
             store.close()
 
@@ -361,7 +367,7 @@ class Revision:
     def _reading(self) -> Iterator[Store]:
         store = Store(self._folder)
         try:
-            with store.snapshot():
+            with understood(store.path), store.snapshot():
                 yield store
         finally:
             store.close()

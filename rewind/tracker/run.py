@@ -33,6 +33,7 @@ from .simulation.rows import past_steps, past_values, require_names
 from .store import history
 from .store.aggregates import Aggregates, Definitions
 from .store.artifacts import TrackedArtifact, keep, use
+from .store.damage import understood
 from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
@@ -593,7 +594,8 @@ class TrackedRun(Revision):
             if not self._finished:  # another thread may have, meanwhile
                 if not self._ending:
                     self._writer.flush()
-                yield self._store
+                with understood(self._store.path):
+                    yield self._store
                 return
         with super()._reading() as store:
             yield store

@@ -13,6 +13,7 @@ from .moment import reference
 from .purge import Purged, purge, set_removed
 from .revision import Revision
 from .store import history
+from .store.damage import understood
 from .store.database import DATABASE, Store, folder_of
 from .store.lookup import find
 from .transfer.export import export
@@ -62,7 +63,7 @@ class Tracker:
         query = "SELECT current, project, entity FROM runs WHERE removed = ? ORDER BY began, id"
         store = Store(self._folder)
         try:
-            with store.snapshot():
+            with understood(store.path), store.snapshot():
                 rows = store.read(query, (int(removed),))
                 return [
                     Revision(self._folder, history.record_of(store, uid), label, entity)
@@ -83,7 +84,8 @@ class Tracker:
         name, number = reference(run_id)
         store = Store(self._folder)
         try:
-            return Revision(self._folder, *find(store, name, number, removed=True))
+            with understood(store.path):
+                return Revision(self._folder, *find(store, name, number, removed=True))
         finally:
             store.close()
 

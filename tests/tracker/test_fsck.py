@@ -7,11 +7,13 @@ import random
 import shutil
 
 import pytest
+from helpers import mutated_stores
 from helpers.tracked_family import attach, copied, execute, killed, made_once, open_bytes
 
 import rewind
 from rewind.errors import StoreError
 from rewind.tracker.fsck import fsck
+from rewind.tracker.store import database
 
 pytestmark = pytest.mark.once
 
@@ -334,3 +336,73 @@ def test_no_damage_to_the_database_crashes_the_check(folder):
         except StoreError:
             n_found += 1
     assert n_found > 20
+
+
+# ---- beside a purge, and in databases that say what nobody wrote
+
+
+def test_what_another_process_purges_during_a_check_is_no_damage(folder):
+    purged = []
+
+    def purges(now):
+        if not purged:
+            for run_id in ("of_fork", "fork", "of_archived", "root"):
+                rewind.Tracker(folder).purge(run_id)
+            purged.append(now.done)
+
+    report = fsck(folder, progress=purges)
+    assert purged and report.ok, report.problems
+    assert check(folder).n_revisions == 0
+
+
+def test_what_is_purged_before_its_replay_is_no_damage(folder):
+    def purges(revision):
+        rewind.Tracker(folder).purge("of_fork")
+        rewind.Tracker(folder).purge("fork")
+        return attach(revision)
+
+    report = fsck(folder, replay=purges)
+    assert report.ok, report.problems
+
+
+def test_what_is_missing_while_somebody_purges_another_run_is_named(folder):
+    purged = []
+
+    def purges(now):
+        if not purged:
+            purged.append(rewind.Tracker(folder).purge("of_fork"))
+            shutil.rmtree(os.path.join(folder, "contents"))
+            for name in os.listdir(os.path.join(folder, "simulations")):
+                os.unlink(os.path.join(folder, "simulations", name))
+
+    report = fsck(folder, progress=purges)
+    assert {problem.ref for problem in report.problems} >= {"early:v0", "root@2", "fork@1"}
+
+
+OUTSIDE = {
+    "a project": ("UPDATE runs SET project = x'00' WHERE id = 'root'", "root"),
+    "an entity": ("UPDATE runs SET entity = x'00' WHERE id = 'root'", "root"),
+    "a mark of removal": ("UPDATE runs SET removed = 'x' WHERE id = 'root'", "root"),
+    "a beginning": ("UPDATE runs SET began = 'x' WHERE id = 'root'", "root"),
+    "an older revision as the current one": ("UPDATE runs SET current = 1 WHERE id = 'root'", "root"),
+    "the beginning of a revision": ("UPDATE revisions SET began = 'x' WHERE uid = 1", "root@1"),
+    "the end of a revision": ("UPDATE revisions SET ended = 1e999 WHERE uid = 1", "root@1"),
+    "a process": ("UPDATE revisions SET pid = 'x' WHERE uid = 1", "root@1"),
+    "a host": ("UPDATE revisions SET host = x'00' WHERE uid = 1", "root@1"),
+    "the type of an artifact": ("UPDATE artifacts SET type = x'00' WHERE name = 'early'", "early:v0"),
+    "the time of an artifact": ("UPDATE artifacts SET began = 'x' WHERE name = 'early'", "early:v0"),
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_columns_outside_the_digests_are_what_they_can_be(folder, what):
+    sql, ref = OUTSIDE[what]
+    execute(folder, sql)
+    report = check(folder)
+    assert any(problem.ref == ref for problem in report.problems), report.problems
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_damaged_database_ends_every_call_with_an_answer_or_an_error_of_ours(original, tmp_path, seed, monkeypatch):
+    monkeypatch.setattr(database, "PATIENCE", 1.0)
+    assert mutated_stores.trial(original, str(tmp_path), random.Random(seed)) == []

@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ...engine.past import check_probe
@@ -19,8 +20,10 @@ from ...errors import (
     ArtifactError,
     MissingStepError,
     NondeterministicReplayError,
+    StoreDamagedError,
     TrackerError,
     UnsafeArtifactError,
+    show,
 )
 from ...kernel import Turn
 from ...runs.arguments import codec_of
@@ -34,6 +37,7 @@ from ...storage import replay_file
 from ...storage.journal import CUT_OFF, STILL, SUFFIX
 from ...storage.open import open_run
 from ..store import history
+from ..store.damage import odd_fact
 from ..store.database import Store
 from ..store.history import END
 from ..store.lock import file_stem
@@ -79,24 +83,38 @@ class Part:
     made: float
 
 
+_TYPES = {field.name: str(field.type) for field in fields(Part)}
+
+
 def parts(store: Store, uid: int, upto: int = END) -> list[Part]:
     """Return the parts of the simulation that a revision sees, in order."""
     more = "AND t.first <= chain.upto ORDER BY chain.depth DESC, t.n"
     found = history.joined(store, uid, "simulations", f"{_FACTS}, chain.upto, {_BEGAN}", upto, more)
-    return [_part(row[1:]) for row in found]
+    return [_part(store, row[1:]) for row in found]
 
 
 def _own(store: Store, uid: int) -> list[Part]:
     query = f"SELECT {_FACTS}, {END}, {_BEGAN} FROM simulations t WHERE t.revision = ? ORDER BY t.n"
-    return [_part(row) for row in store.read(query, (uid,))]
+    return [_part(store, row) for row in store.read(query, (uid,))]
 
 
 _FACTS = "t.revision, t.n, t.first, t.origin, t.n_steps, t.file, t.log_every, t.metrics, t.noise"
 _BEGAN = "(SELECT began FROM revisions WHERE uid = t.revision)"
 
 
-def _part(row: tuple[Any, ...]) -> Part:
-    return Part(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
+def _part(store: Store, row: tuple[Any, ...]) -> Part:
+    facts = dict(zip(_TYPES, row, strict=True))
+    try:
+        facts["metrics"] = json.loads(facts["metrics"])
+    except (ValueError, TypeError, RecursionError):
+        facts["metrics"] = None
+    odd = odd_fact(facts, _TYPES)
+    if odd is None and not re.fullmatch(r"[^/\\\0]+\.replay", facts["file"]):  # a way out of the folder
+        odd = "file"
+    if odd is not None:
+        what = f"it is damaged: simulation {show(row[1])} of its revision {show(row[0])} has as its {odd}"
+        raise StoreDamagedError("read", store.path, f"{what} {show(facts[odd])}")
+    return Part(**facts)
 
 
 def last_step(store: Store, uid: int) -> int:

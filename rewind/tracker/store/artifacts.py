@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from ...storage.files import path_text
 from ..config import plain_dict
 from . import blobs
 from .blobs import File
+from .damage import odd_fact
 from .database import Store
 from .history import END, Span, spans
 
@@ -547,10 +548,11 @@ def _nearest(wanted: str, names: Iterable[str], none: str) -> str:
 # ---- checking
 
 
-def problems(store: Store) -> Iterator[tuple[str, str]]:
+def problems(store: Store, is_there: Callable[[int], bool]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the artifacts of a folder: the name of one, and a text.
 
-    Reads every content once. O(bytes of them).
+    `is_there` says whether an artifact is there still: another process may have purged it, and its contents. Reads
+    every content once. O(bytes of them).
     """
     logged = {row[0] for row in store.read("SELECT DISTINCT artifact FROM artifact_events")}
     there = {row[0] for row in store.read("SELECT uid FROM artifacts")}
@@ -558,13 +560,21 @@ def problems(store: Store) -> Iterator[tuple[str, str]]:
         yield str(artifact), f"it was logged or used, and is not in {store.path}"
     checked: dict[tuple[str, int], str | None] = {}
     for artifact in sorted(there):
-        yield from _problems_of(store, artifact, checked)
+        found = list(_problems_of(store, artifact, checked))
+        if found and is_there(artifact):
+            yield from found
+
+
+_OUTSIDE = {"type": "str", "time": "float", "version": "int"}  # in no digest
 
 
 def _problems_of(store: Store, artifact: int, checked: dict[tuple[str, int], str | None]) -> Iterator[tuple[str, str]]:
-    query = "SELECT name, version, digest, manifest, metadata FROM artifacts WHERE uid = ?"
-    for name, version, digest, text, metadata in store.read(query, (artifact,)):
+    query = "SELECT name, version, digest, manifest, metadata, type, began FROM artifacts WHERE uid = ?"
+    for name, version, digest, text, metadata, label, began in store.read(query, (artifact,)):
         ref = f"{name}:v{version}"
+        odd = odd_fact({"type": label, "time": began, "version": version}, _OUTSIDE)
+        if odd is not None:
+            yield ref, f"its {odd} is damaged"
         try:
             _json(metadata, dict)
         except RewindError:

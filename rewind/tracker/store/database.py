@@ -438,8 +438,12 @@ class Store:
             raise StoreDamagedError(doing, self.path, f"it is damaged: {error}") from None
 
     def _error(self, doing: str, error: sqlite3.Error) -> StoreError:
+        import sqlite3
+
         text = str(error)
-        damaged = ("malformed", "not a database", "no such table", "no such column", "disk image", "corrupt", "decode")
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):  # nothing here asks for what is there
+            return StoreDamagedError(doing, self.path, f"it is damaged: {text}")
+        damaged = ("malformed", "not a database", "no such", "disk image", "corrupt", "decode", "file format")
         if any(word in text for word in damaged):
             return StoreDamagedError(doing, self.path, f"it is damaged: {text}")
         if "locked" in text or "busy" in text:

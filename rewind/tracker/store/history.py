@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ...errors import StoreDamagedError
+from ...errors import StoreDamagedError, show
 from ..moment import Moment
-from .aggregates import Aggregate, Aggregates, Definitions, summarize
+from .aggregates import Aggregate, Aggregates, Definitions, definitions_problem, summarize
+from .damage import odd_fact
 from .database import Store
 from .values import restored, row_text
 
@@ -64,6 +65,7 @@ class Record:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Record))
+_TYPES = {field.name: str(field.type) for field in fields(Record)}
 _JSON = {"tags", "config", "defined", "summary", "limits"}
 _MANY = 2000  # rows of a read
 #: Tables beside the rows whose `n` says in which order a revision wrote.
@@ -78,9 +80,15 @@ def records(store: Store, where: str, values: tuple[Any, ...] = ()) -> list[Reco
         try:
             for name in _JSON:
                 facts[name] = None if facts[name] is None else json.loads(facts[name])
+            odd = odd_fact(facts, _TYPES)
+            if odd is None and definitions_problem(facts["defined"]) is not None:
+                odd = "defined"
+            if odd is not None:
+                what = "definitions of metrics" if odd == "defined" else odd
+                raise ValueError(f"its {what}: {show(facts[odd], 80)}")
             facts["defined"] = Definitions(facts["defined"])
         except (ValueError, TypeError, RecursionError) as error:
-            problem = f"a config, or the like, of {facts['run']}@{facts['number']} is damaged: {error}"
+            problem = f"it is damaged: what it says of {facts['run']}@{facts['number']} was never written: {error}"
             raise StoreDamagedError("read", store.path, problem) from None
         found.append(Record(**facts))
     return found
@@ -220,10 +228,12 @@ def backfilled(store: Store, seen: list[Span], low: int = 0, high: int = END) ->
 
 def _values(store: Store, step: int, text: str) -> dict[str, Any]:
     try:
-        row: dict[str, Any] = json.loads(text)
-    except ValueError:  # not what was written
+        row = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        row = None
+    if type(row) is not dict:  # not what was written
         problem = f"it is damaged: the row of step {step} cannot be read; rewind fsck says more"
-        raise StoreDamagedError("read", store.path, problem) from None
+        raise StoreDamagedError("read", store.path, problem)
     return row
 
 
@@ -474,6 +484,11 @@ def run_row(store: Store, run_id: str) -> RunRow | None:
     for project, entity, current, removed in store.read(
         "SELECT project, entity, current, removed FROM runs WHERE id = ?", (run_id,)
     ):
+        facts = {"project": project, "entity": entity, "current": current, "removed": removed}
+        odd = odd_fact(facts, {"project": "str | None", "entity": "str | None", "current": "int", "removed": "int"})
+        if odd is not None:
+            problem = f"it is damaged: of run {run_id!r} it says that its {odd} is {show(facts[odd], 80)}"
+            raise StoreDamagedError("read", store.path, problem)
         return RunRow(project, entity, current, bool(removed))
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from ...errors import MomentError, RunExistsError, RunNotFoundError
 from ..moment import Moment, asked_metric
 from ..simulation.parts import last_step
 from . import history
+from .damage import understood
 from .database import DATABASE, Store
 from .history import END, Record
 
@@ -29,8 +31,7 @@ def moment_of(folder: str, text: str | Moment) -> Moment:
 
 def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value: str) -> MomentError | None:
     """Return the error for a moment at a value of a metric: it says at which steps it has that."""
-    store = Store(folder)
-    try:
+    with contextlib.closing(Store(folder)) as store, understood(store.path):
         row = history.run_row(store, run_id)
         if row is None:
             return None
@@ -50,8 +51,6 @@ def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value
             return MomentError(text, f"{only} is not monotonic, it goes back at step {back}")
         where = f"is {value} from step {steps[0]} to {steps[-1]}" if steps else f"is never {value}"
         return MomentError(text, f"{only} {where}")
-    finally:
-        store.close()
 
 
 def taken(store: Store, run_id: str) -> RunExistsError:

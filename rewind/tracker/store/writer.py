@@ -24,6 +24,7 @@ from ...errors import (
 )
 from ..media import media_of
 from .aggregates import Aggregates, Definitions, step_in_data, step_of
+from .damage import understood
 from .database import Store
 from .history import RowsDigest, aggregates_at, rows_digest
 from .media import keep_media
@@ -351,7 +352,8 @@ class Writer:
         with self.store.writing("log to") as connection:
             connection.execute("DELETE FROM marks WHERE revision = ?", (self.uid,))
             self._write(connection, self._rows, self._beside)
-        digest, aggregates = rows_digest(self.store, self.uid), aggregates_at(self.store, self.uid)
+        with understood(self.store.path):
+            digest, aggregates = rows_digest(self.store, self.uid), aggregates_at(self.store, self.uid)
         self._rows, self._beside, self._unfolded = [], [], []
         self.digest, self.aggregates, self._unmarked = digest, aggregates, digest.n
         self._torn = False

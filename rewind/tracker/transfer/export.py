@@ -17,6 +17,7 @@ Marks are left out: they are computed again. Nothing in it is code, or a path.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from ...storage.files import open_regular, write_file_by
 from ...storage.journal import SUFFIX
 from ..close import close
 from ..store import blobs, history
+from ..store.damage import understood
 from ..store.database import Store
 from ..store.history import END, Record, Span
 from ..store.lock import RunLock, is_held
@@ -55,8 +57,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 def export(folder: str, run_id: str, path: str | os.PathLike[str]) -> None:
     """Write all of a run to one file: as `Tracker.export` says."""
-    store = Store(folder)
-    try:
+    with contextlib.closing(Store(folder)) as store, understood(store.path):
         revision_of(store, run_id, None, removed=True)
         _end_crashed(store, _needed(store, run_id))
         with store.snapshot():
@@ -72,8 +73,6 @@ def export(folder: str, run_id: str, path: str | os.PathLike[str]) -> None:
                 if not member.listed and member.name != f"contents/{member.digest}":
                     raise StoreDamagedError("export", member.name, "its bytes are not those that were kept")
             write_file_by(path, lambda fd: _write(fd, members, run_id))
-    finally:
-        store.close()
 
 
 def digest_of_manifest(facts: dict[str, Any]) -> str:

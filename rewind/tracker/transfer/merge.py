@@ -11,6 +11,7 @@ from ...storage.files import flush_folder
 from ...storage.journal import SUFFIX
 from ..simulation.parts import forget, free_name
 from ..store import blobs
+from ..store.damage import understood
 from ..store.database import OWNED, Store
 from ..store.lock import RunLock
 from .export import FACTS, TABLES
@@ -29,7 +30,7 @@ class Merge:
         staged = Store(self.staging)
         store = Store(self.folder, write=True)
         try:
-            with contextlib.ExitStack() as locks, _attached(store, staged.path):
+            with understood(store.path), contextlib.ExitStack() as locks, _attached(store, staged.path):
                 for (run,) in staged.read("SELECT id FROM runs ORDER BY id"):
                     if self._differs(store, staged, run):
                         lock = RunLock(self.folder, run)
