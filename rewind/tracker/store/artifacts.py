@@ -548,7 +548,7 @@ def _nearest(wanted: str, names: Iterable[str], none: str) -> str:
 # ---- checking
 
 
-def problems(store: Store, is_there: Callable[[int], bool]) -> Iterator[tuple[str, str]]:
+def problems(store: Store, is_there: Callable[[int], bool] = lambda uid: True) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the artifacts of a folder: the name of one, and a text.
 
     `is_there` says whether an artifact is there still: another process may have purged it, and its contents. Reads
