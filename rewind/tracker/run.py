@@ -27,6 +27,7 @@ from ..state.columns import is_text
 from .capture import Capture, Sampler
 from .close import close
 from .config import Config
+from .draft import Draft
 from .revision import Revision
 from .simulation.record import MISSING, Request, Target, record
 from .simulation.rows import past_steps, past_values, require_names
@@ -240,7 +241,7 @@ class TrackedRun(Revision):
 
     def log_artifact(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Draft,
         name: str | None = None,
         type: str | None = None,
         aliases: Any = None,
@@ -250,8 +251,9 @@ class TrackedRun(Revision):
 
         Parameters
         ----------
-        path : str or path-like
-            A regular file, or a folder with all that is in it.
+        path : str or path-like, or Artifact
+            A regular file, or a folder with all that is in it; or an artifact of `rewind.wandb`, which has a name, a
+            type and metadata of its own.
         name : str, optional
             Letters, digits, ``.``, ``_`` and ``-``. Default: the name of the file or folder.
         type : str, optional
@@ -264,7 +266,7 @@ class TrackedRun(Revision):
         Returns
         -------
         artifact : TrackedArtifact
-            A new version, or the old one with the same content.
+            A new version, or the old one with the same content; of an artifact of `rewind.wandb`, that.
 
         Raises
         ------
@@ -273,25 +275,30 @@ class TrackedRun(Revision):
         StoreError
             If it cannot be kept; then nothing of it is.
         """
+        if isinstance(path, Draft):
+            return path.log_to(self, aliases)  # type: ignore[no-any-return]
         where = self._write_for("log_artifact")
         return keep(self._store, self._record.uid, where, path, name, type, aliases, metadata)
 
-    def use_artifact(self, name: str) -> TrackedArtifact:
+    def use_artifact(self, name: str, type: str | None = None) -> TrackedArtifact:
         """Return an artifact, and keep that this run used it.
 
         Parameters
         ----------
         name : str
             ``NAME``, ``NAME:v0``, ``NAME:latest`` or ``NAME:ALIAS``. Aliases are those of this run's own past, where it
-            has such an artifact; else of the whole folder.
+            has such an artifact; else of the whole folder. Entity and project may stand before it, with ``/``: they
+            are labels.
+        type : str, optional
+            What its type must be.
 
         Raises
         ------
         TrackedArtifactError
-            If there is none; names what there is.
+            If there is none; names what there is. Or if it is of another type.
         """
         where = self._write_for("use_artifact")
-        return use(self._store, self._record.uid, where, name)
+        return use(self._store, self._record.uid, where, name, type)
 
     # ---- its simulation
 

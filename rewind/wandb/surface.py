@@ -17,6 +17,7 @@ _NAMES = {
     "calls": "define_metric finish init log",
     "stand_in": "install uninstall",
     "wandb_run": "Run",
+    "artifacts": "Artifact",
     "data_types": "Audio Classes CustomChart Histogram Html Image Molecule Object3D Plotly Table Video",
     "plot": "plot_table",
     "errors": "CommError Error UsageError",

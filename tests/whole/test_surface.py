@@ -113,6 +113,8 @@ DIFFERENCES = {
     "names/ObservedMismatchError": "what the metrics give of replayed states is compared with what was observed",
     "names/Revision/members/media": "new: the files that rows speak of, such as images",
     "names/TrackedRun/members/media": "new: the same, of a run that is written",
+    "names/TrackedRun/members/log_artifact": "it takes what was gathered, too: an Artifact of rewind.wandb",
+    "names/TrackedRun/members/use_artifact": "type= says which type it must have",
     "names/StandInError": "new: rewind.wandb in the place of a package that is imported already",
     "command/verbs/history/--safe-csv": "new: text that a spreadsheet would run gets an apostrophe before it",
     "names/RevisionClosedError": "new: a writer that lost its lock is told, and adds nothing to what is closed",

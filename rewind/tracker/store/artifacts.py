@@ -486,30 +486,38 @@ def _view_of(store: Store, seen: Iterable[Span], name: str) -> View:
 # ---- using
 
 
-def use(store: Store, uid: int, step: int, name: str) -> TrackedArtifact:
+def use(store: Store, uid: int, step: int, name: str, label: str | None = None) -> TrackedArtifact:
     """Return the artifact of that name, version or alias, and keep that a revision used it at a step.
 
     Raises
     ------
     TrackedArtifactError
-        If there is none; names what there is.
+        If there is none; names what there is. Or if it is of another type than `label`.
     """
     if not isinstance(name, str):
         raise ArgumentTypeError("name", name, "text, such as 'model:latest'")
-    base, colon, which = name.partition(":")
-    if not _NAME.fullmatch(base) or (colon and not which) or ":" in which:
+    *labels, ref = name.split("/")  # entity and project are labels: the folder has each name once
+    base, colon, which = ref.partition(":")
+    if not _NAME.fullmatch(base) or (colon and not which) or ":" in which or not _are_labels(labels):
         way = "expected 'NAME', 'NAME:v0', 'NAME:latest' or 'NAME:ALIAS'"
         raise TrackedArtifactError(f"cannot read {show(name)} as the name of an artifact; {way}")
     with store.writing("note what is used in") as connection:
         seen = spans(store, uid)
         view = _view_of(store, seen, base)
         artifact = _found(store, view, base, which or _LATEST)
+        found = _artifact(store, artifact, view)
+        if label is not None and found.type != label:
+            raise TrackedArtifactError(f"artifact {found.ref} is of the type {found.type!r}, not {label!r}")
         again = (
             "SELECT 1 FROM artifact_events WHERE revision = ? AND step = ? AND kind = 'used' AND artifact = ? LIMIT 1"
         )
         if not store.read(again, (uid, step, artifact)):
             add_event(store, connection, uid, step, "used", artifact, ())
-        return _artifact(store, artifact, view)
+        return found
+
+
+def _are_labels(labels: Sequence[str]) -> bool:
+    return len(labels) <= 2 and not set(labels) & {"", ".", ".."}
 
 
 def _found(store: Store, view: View, name: str, which: str) -> int:

@@ -118,6 +118,14 @@ def problem_of(path: str, digest: str, size: int | None = None) -> str | None:
     return None if found.hexdigest() == digest else "its bytes are not those that were kept"
 
 
+def digest_of(path: str) -> str:
+    """Return what a file would be called as a content. O(its size), not in memory."""
+    found = hashlib.blake2b(digest_size=32)
+    for piece in content_pieces(path, path):
+        found.update(piece)
+    return found.hexdigest()
+
+
 def add_content(folder: str, source: bytes | IO[bytes], digest: str) -> bool:
     """Add a content whose digest is known, of its bytes or of a stream of just these.
 
