@@ -3,6 +3,8 @@
 import gc
 import importlib
 import importlib.util
+import inspect
+import linecache
 import os
 import re
 import signal
@@ -30,7 +32,26 @@ def why_not_compiled():
     return None
 
 
+def remember_where_classes_are():
+    """Have `inspect` look a class up once for each text of a file: it parses all of the file to find it."""
+    find, known = inspect.findsource, {}
+
+    def findsource(thing):
+        file = inspect.getsourcefile(thing) if inspect.isclass(thing) else None
+        if file is None:
+            return find(thing)
+        linecache.checkcache(file)  # forgets a file that was changed
+        text, found = known.get((file, thing.__qualname__), (None, None))
+        if text is None or text is not linecache.cache.get(file):
+            found = find(thing)
+            known[file, thing.__qualname__] = linecache.cache.get(file), found
+        return found
+
+    inspect.findsource = findsource
+
+
 def pytest_configure(config):
+    remember_where_classes_are()
     # A shell's background jobs ignore Ctrl-C, and so would all that is started here: tests that send one would wait.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
