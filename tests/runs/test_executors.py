@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import os
 import pathlib
 import signal
@@ -47,7 +49,18 @@ def expected() -> dict[str, tuple[rewind.Run, dict[str, Any]]]:
 def client():
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    # It looks at itself a hundred times a second, otherwise.
+    quiet = {
+        "distributed.worker.profile.enabled": False,
+        "distributed.worker.memory.monitor-interval": "10s",
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "10s",
+    }
+    with (
+        importlib.import_module("dask").config.set(quiet),
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         yield client
 
 
@@ -429,16 +442,17 @@ def script(name, *arguments, command=()):
     assert done.returncode == 0 and done.stdout.split("\n")[-2] == "the same", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", [*METHODS, "thread", "loky", "dask"])
-def test_what_a_script_defines_travels(name):
-    if name in ("loky", "dask"):
-        pytest.importorskip({"dask": "distributed"}.get(name, name))
-    script("script.py", name, command=[sys.executable])
+def test_what_a_script_defines_travels():
+    loky = ["loky"] if importlib.util.find_spec("loky") else []
+    script("script.py", *METHODS, "thread", *loky, command=[sys.executable])
 
 
-@pytest.mark.parametrize("name", METHODS[:2])
-def test_so_it_does_without_cloudpickle_where_workers_have_the_script(name):
-    script("script.py", name, "without", command=[sys.executable])
+def test_what_a_script_defines_travels_to_dask(client):
+    script("script.py", client.scheduler.address, command=[sys.executable])
+
+
+def test_so_it_does_without_cloudpickle_where_workers_have_the_script():
+    script("script.py", "without", *METHODS[:2], command=[sys.executable])
 
 
 def mpiexec():
@@ -459,7 +473,7 @@ multiprocessing.set_start_method("spawn", force=True)
 def step(x, rng):
     return x + rng.random()
 
-run = rewind.record(step, 0.0, 100_000, 1)
+run = rewind.record(step, 0.0, 1000, 1)
 run.stats(workers=2)
 """
 
@@ -486,7 +500,7 @@ def slow(x):
     return x
 
 HOME = os.getpid()
-run = rewind.record(step, 0.0, 100_000, 1)
+run = rewind.record(step, 0.0, 1000, 1)
 run.stats(slow, workers=2)
 """
 
