@@ -23,8 +23,8 @@ def sequence(seed, *key):
     return np.random.SeedSequence(entropy=seed, spawn_key=key)
 
 
-def integer(seed, *key):
-    return int.from_bytes(sequence(seed, *key).generate_state(4, np.uint32).astype("<u4").tobytes(), "little")
+def integer(seed_sequence):
+    return int.from_bytes(seed_sequence.generate_state(4, np.uint32).astype("<u4").tobytes(), "little")
 
 
 def addresses(n_seeds, n_blocks, salt):
@@ -51,21 +51,16 @@ def check_numpy_blocks(core, n_seeds):
     for seed, blocks in addresses(n_seeds, 10, salt=1):
         block_rng = core.BlockRng(seed, "numpy")
         for j in blocks:
+            of_numpy = sequence(seed, j)
             make_dirty(block_rng.rng)
             got = block_rng.start(j).bit_generator.state
-            assert got == np.random.PCG64(sequence(seed, j)).state, (seed, j)
+            assert got == np.random.PCG64(of_numpy).state, (seed, j)
+            assert core.block_integer(seed, (j,)) == integer(of_numpy), (seed, j)
 
 
-def test_numpy_blocks_start_as_numpy_seeds_them(core):
+def test_numpy_blocks_start_as_numpy_seeds_them_and_block_integer_is_that_of_numpy(core):
     n_seeds = 10_000 if core.__name__ == "rewind._core" else 500  # the twin asks numpy itself
     check_numpy_blocks(core, n_seeds)
-
-
-def test_block_integer_is_that_of_numpy(core):
-    n_seeds = 10_000 if core.__name__ == "rewind._core" else 500
-    for seed, blocks in addresses(n_seeds, 10, salt=2):
-        for j in blocks:
-            assert core.block_integer(seed, (j,)) == integer(seed, j), (seed, j)
 
 
 @given(seed=st.integers(0, 2**1000), key=st.lists(st.integers(0, 2**200), max_size=4))
@@ -74,7 +69,7 @@ def test_block_integer_is_that_of_numpy(core):
 @example(seed=2**64, key=[2**32, 1])
 @example(seed=2**300, key=[2**64, 0, 2**128])
 def test_block_integer_takes_any_address(core, seed, key):
-    assert core.block_integer(seed, tuple(key)) == integer(seed, *key)
+    assert core.block_integer(seed, tuple(key)) == integer(sequence(seed, *key))
 
 
 def test_python_blocks_start_as_a_new_random_does(core):
@@ -82,7 +77,7 @@ def test_python_blocks_start_as_a_new_random_does(core):
         block_rng = core.BlockRng(seed, "python")
         for j in blocks:
             make_dirty(block_rng.rng)
-            assert block_rng.start(j).getstate() == random.Random(integer(seed, j)).getstate(), (seed, j)
+            assert block_rng.start(j).getstate() == random.Random(integer(sequence(seed, j))).getstate(), (seed, j)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +124,7 @@ def test_golden_streams_are_what_stock_numpy_gives():
 
 def test_numpy_integers_address_the_same_blocks(core):
     seed, j = np.int64(77), np.uint64(2**63)
-    assert core.block_integer(seed, (j,)) == integer(77, 2**63)
+    assert core.block_integer(seed, (j,)) == integer(sequence(77, 2**63))
     assert core.BlockRng(seed, "numpy").start(j).random() == core.BlockRng(77, "numpy").start(2**63).random()
 
 
