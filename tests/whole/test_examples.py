@@ -20,7 +20,9 @@ pytestmark = pytest.mark.once  # both kernels give the same bytes
 
 def run(name, folder, *argv):
     """Return what an example prints when it is run in `folder`."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    if "PYTHONPYCACHEPREFIX" not in env:  # where bytecode would be written beside the modules
+        env["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, argv)]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
