@@ -18,7 +18,7 @@ from .again import Again
 from .revision import Revision
 from .simulation.parts import damaged, parts, simulation_digest
 from .store import blobs, history
-from .store.aggregates import Aggregates, definitions_problem
+from .store.aggregates import LONG, Aggregates, definitions_problem
 from .store.artifacts import problems as artifact_problems
 from .store.damage import odd_fact, understood
 from .store.database import OWNED, Store
@@ -312,7 +312,7 @@ class _Check:
         stops = sorted({*marks, *self._stops.get(uid, ())})
         texts: list[tuple[int, str]] = []
         rows: list[tuple[int, dict[str, Any]]] = []
-        wrong = 0
+        wrong = length = 0
 
         def fold() -> None:
             digest.add(texts)
@@ -341,8 +341,10 @@ class _Check:
                 if not wrong:
                     self.problem(place.ref, f"the row of step {step} is damaged: {error}; it is {show(text, 80)}")
                 wrong += 1
-            if len(texts) >= _MANY:
+            length += len(text) if type(text) is str else 0
+            if len(texts) >= _MANY or length > LONG:
                 fold()
+                length = 0
         for step in stops[at:]:
             stop(step)
         fold()

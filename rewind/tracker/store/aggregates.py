@@ -16,6 +16,8 @@ from ...metrics.moments import UNIT, ScalarMoments
 from ...runs.arguments import integer
 from .values import inner, plain_number
 
+#: Characters of rows that are parsed at once, at most, unless it is one row: in memory they are many times that.
+LONG = 1 << 22
 #: What `define_metric` can ask for.
 KINDS = ("min", "max", "mean", "first", "last")
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ...errors import StoreDamagedError, show
 from ..moment import Moment
-from .aggregates import Aggregate, Aggregates, Definitions, definitions_problem, summarize
+from .aggregates import LONG, Aggregate, Aggregates, Definitions, definitions_problem, summarize
 from .damage import odd_fact
 from .database import Store
 from .values import restored, row_text
@@ -333,19 +333,15 @@ def aggregates_at(store: Store, uid: int, upto: int = END) -> Aggregates:
             break
         todo.append((span, 0))
     for span, low in reversed(todo):
-        add_rows(aggregates, ((step, _values(store, step, text)) for step, text in texts(store, [span], low)))
+        some, length = [], 0
+        for step, text in texts(store, [span], low):
+            some.append((step, _values(store, step, text)))
+            length += len(text)
+            if len(some) == 4096 or length > LONG:
+                aggregates.add(some)
+                some, length = [], 0
+        aggregates.add(some)
     return aggregates
-
-
-def add_rows(aggregates: Aggregates, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
-    """Enter rows, some at a time."""
-    some = []
-    for row in rows:
-        some.append(row)
-        if len(some) == 4096:
-            aggregates.add(some)
-            some.clear()
-    aggregates.add(some)
 
 
 class Beside:

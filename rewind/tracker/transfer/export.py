@@ -37,6 +37,7 @@ from ..store.database import Store
 from ..store.history import END, Record, Span
 from ..store.lock import RunLock, is_held
 from ..store.lookup import revision_of
+from . import bounds
 
 FORMAT, VERSION = "rewind.tracker", 1
 MANIFEST = "manifest.json"
@@ -136,12 +137,21 @@ class _Member:
         """Find out size and digest, and whether it is worth to deflate it."""
         found, deflating = hashlib.blake2b(digest_size=32), zlib.compressobj(6, zlib.DEFLATED, -15)
         self.size = n = 0
+        crowded = False
         for piece in self.pieces():
             found.update(piece)
             self.size += len(piece)
             n += len(deflating.compress(piece))
+            crowded = crowded or (self.name.endswith((".jsonl", ".json")) and _is_crowded(piece))
         n += len(deflating.flush())
-        self.digest, self.deflated = found.hexdigest(), n < self.size <= MOST_RATIO * n
+        self.digest, self.deflated = found.hexdigest(), n < self.size <= MOST_RATIO * n and not crowded
+
+
+def _is_crowded(lines: bytes) -> bool:
+    """Whether one of some whole lines holds so many values that an import wants to see where they take their room."""
+    if len(lines) <= bounds.VALUES:
+        return False
+    return any(bounds.n_values(line.decode("latin-1")) > bounds.VALUES for line in lines.split(b"\n"))
 
 
 def _members(store: Store, run_id: str, records: list[Record]) -> Iterator[_Member]:

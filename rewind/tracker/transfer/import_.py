@@ -38,10 +38,11 @@ from ..fsck import IMPORTING, fsck
 from ..moment import id_problem
 from ..simulation.parts import free_name
 from ..store import blobs, history
-from ..store.aggregates import Aggregates, definitions_problem
+from ..store.aggregates import LONG, Aggregates, definitions_problem
 from ..store.database import Store
 from ..store.values import row_of, row_text
 from ..store.writer import MARK_ROWS
+from . import bounds
 from .export import FACTS, FORMAT, MANIFEST, MOST_RATIO, TABLES, VERSION, digest_of_manifest
 from .merge import Merge
 
@@ -74,7 +75,7 @@ def import_bundle(folder: str, path: str | os.PathLike[str]) -> list[str]:
         fd = open_regular(name)
     except OSError as error:
         raise ArtifactIOError.of("read", name, error) from None
-    with os.fdopen(fd, "rb") as file, _room_in(folder) as staging:
+    with os.fdopen(fd, "rb") as file, _into(folder), _room_in(folder) as staging:
         with _reading(name), zipfile.ZipFile(file) as zipped:
             run_id = _Reader(zipped, name, os.fstat(fd).st_size).stage(staging)
         report = fsck(staging)
@@ -83,6 +84,17 @@ def import_bundle(folder: str, path: str | os.PathLike[str]) -> list[str]:
         if report.leftovers or report.n_left:
             raise ArtifactFormatError("it has files that no revision has, or a revision that is not closed", name)
         return Merge(folder, staging, run_id).merge()
+
+
+@contextlib.contextmanager
+def _into(folder: str) -> Iterator[None]:
+    """Say in the package's words what the operating system says of the folder."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, RewindError):
+            raise
+        raise StoreError("import into", folder, error.strerror or str(error)) from None
 
 
 @contextlib.contextmanager
@@ -194,7 +206,9 @@ class _Reader:
     def _read_manifest(self) -> str:
         if MANIFEST not in self._members:
             raise _Odd(f"it is no file of a tracked run: it has no {MANIFEST}")
-        facts = load_json(b"".join(self._pieces(MANIFEST)), self._name)
+        text = b"".join(self._pieces(MANIFEST))
+        self._require_small(MANIFEST, text.decode("latin-1"))
+        facts = load_json(text, self._name)
         if facts.get("format") != FORMAT:
             raise _Odd("it is no file of a tracked run: its manifest says something else")
         version = facts.get("version")
@@ -237,14 +251,22 @@ class _Reader:
         for piece in self._pieces(name):
             *lines, rest = piece.split(b"\n")
             for line in lines:
-                yield b"".join([*begun, line]).decode()
+                text = b"".join([*begun, line]).decode()
                 begun, n = [], 0
+                self._require_small(name, text)
+                yield text
             begun.append(rest)
             n += len(rest)
             if n > _MOST_LINE:
                 raise _Odd(f"its member {name} has a line of more than {_MOST_LINE:,} bytes")
         if n:
             raise _Odd(f"its member {name} ends within a line")
+
+    def _require_small(self, name: str, text: str) -> None:
+        """Refuse JSON, before it is parsed, that would be far more in memory than it is in the file."""
+        packed = self._members[name].compress_size
+        if len(text) > bounds.VALUES and bounds.n_values(text) > bounds.room(packed):
+            raise _Odd(f"{packed:,} bytes of its member {name} would be more than {bounds.room(packed):,} values")
 
     def _values(self, name: str) -> Iterator[Any]:
         for line in self._texts(f"{name}.jsonl"):
@@ -260,6 +282,9 @@ class _Reader:
             fits = type(row) is list and len(row) == len(types)
             if not fits or not all(_CHECKS[kind](value) for kind, value in zip(types, row, strict=True)):
                 raise _Odd(f"a line of its {name} is {show(row)}")
+            for value in row:  # text that is JSON
+                if type(value) is str:
+                    self._require_small(f"{name}.jsonl", value)
             yield row
 
     # ---- tables
@@ -313,14 +338,28 @@ class _Reader:
             ((parent, step),) = store.read("SELECT parent, parent_step FROM revisions WHERE uid = ?", (i + 1,))
             aggregates = Aggregates() if parent is None else history.aggregates_at(store, parent, step)
             some: list[tuple[int, str]] = []
+            length = unmarked = 0
             for line in self._texts(f"rows/{i}.jsonl"):
                 found = _ROW.fullmatch(line)
                 if found is None or int(found[1]) >= 1 << 62:
                     raise _Odd(f"a row of revision {i} is {show(line, 80)}")
                 some.append((int(found[1]), found[2]))
-                if len(some) == MARK_ROWS:
+                length, unmarked = length + len(line), unmarked + 1
+                if unmarked == MARK_ROWS or length > LONG:
                     _add_rows(store, i + 1, some, aggregates)
+                    self._require_few(aggregates)
+                    length = 0
+                if unmarked == MARK_ROWS:
+                    _mark(store, i + 1, aggregates)
+                    unmarked = 0
             _add_rows(store, i + 1, some, aggregates)
+            self._require_few(aggregates)
+            if unmarked:
+                _mark(store, i + 1, aggregates)
+
+    def _require_few(self, aggregates: Aggregates) -> None:
+        if len(aggregates) > bounds.NAMES + self._size // 8:
+            raise _Odd(f"its {self._size:,} bytes hold more than {len(aggregates):,} names of metrics")
 
     def _table(self, store: Store, table: str, columns: str, n: int) -> None:
         marks = ", ".join("?" * len(_TYPES[table]))
@@ -386,15 +425,16 @@ class _Reader:
 
 
 def _add_rows(store: Store, uid: int, rows: list[tuple[int, str]], aggregates: Aggregates) -> None:
-    if not rows:
-        return
     query = "INSERT INTO rows (revision, step, data) VALUES (?, ?, ?)"
     for step, data in rows:
         _insert(store, query, (uid, step, data), "rows")
     aggregates.add([(step, row_of(data)) for step, data in rows])
+    rows.clear()
+
+
+def _mark(store: Store, uid: int, aggregates: Aggregates) -> None:
     mark = (uid, aggregates.last_step, row_text(aggregates.to_json()))
     _insert(store, "INSERT INTO marks (revision, step, accounts) VALUES (?, ?, ?)", mark, "rows")
-    rows.clear()
 
 
 def _insert(store: Store, query: str, row: tuple[Any, ...], table: str) -> None:

@@ -160,8 +160,7 @@ class Merge:
 @contextlib.contextmanager
 def _attached(store: Store, path: str) -> Iterator[None]:
     """Let statements name the database at `path` as ``staged``, beside the store's own, ``main``."""
-    with store.turn:
-        store.connection.execute("ATTACH DATABASE ? AS staged", (path,))
+    store.read("ATTACH DATABASE ? AS staged", (path,))
     try:
         yield
     finally:
