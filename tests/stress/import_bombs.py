@@ -1,6 +1,6 @@
 """Small files that are large in memory: ``python tests/stress/import_bombs.py``.
 
-Bundles of less than a megabyte, packed by just as much as an import takes, whose JSON would be gigabytes of objects: one
+Bundles of a megabyte or so, packed by just as much as an import takes, whose JSON would be gigabytes of objects: one
 line, many rows, many names. Each is imported by a process of its own, and the most memory that it had and the time it
 took are printed. The exit status is 1 if one took more than 600 MB.
 """
