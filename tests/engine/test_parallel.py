@@ -189,6 +189,7 @@ def workers(executor: Any, renew: Any = None, shares_memory: bool = True) -> Wor
 # ---- the answers
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("shares_memory", [True, False])
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 1000])
 def test_answers_come_in_order_however_the_work_is_done(n, shares_memory):
@@ -197,6 +198,7 @@ def test_answers_come_in_order_however_the_work_is_done(n, shares_memory):
     assert executor.most <= WINDOW and bool(executor.pieces) == (n > 1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("most", [0, 5, 100, 5000])
 def test_nothing_comes_after_the_answer_that_ends_the_work(most):
     executor = Backward()
@@ -206,6 +208,7 @@ def test_nothing_comes_after_the_answer_that_ends_the_work(most):
     assert all(future.cancelled() or future.done() for future, _ in executor.waiting)
 
 
+@pytest.mark.once
 def test_an_error_comes_after_the_answers_before_it_and_the_earliest_one_is_raised():
     for at in (0, 1, 7, 500):
         found: list[int] = []
@@ -259,6 +262,7 @@ def test_an_answer_that_cannot_travel_is_an_error_that_says_so():
 # ---- how much at a time
 
 
+@pytest.mark.once
 def test_pieces_take_a_quarter_of_a_second_by_what_the_first_item_took():
     executor = Backward()
     list(workers(executor).answers(Squares(0.01), range(10_000)))
@@ -280,6 +284,7 @@ def test_what_the_workers_took_counts_more_than_the_first_item():
     assert {len(piece) for piece in executor.pieces} == {1}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seconds", [0.01, 10.0])
 def test_never_more_than_a_window_is_under_way(seconds):
     class Counting(Backward):
@@ -370,6 +375,7 @@ def test_a_loss_after_the_end_is_nobody_s():
     assert list(workers(Backward(lose)).answers(Squares(10.0, most=100), range(14)))[-1] == 121
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("at", [1, 8, 40])
 def test_a_piece_that_kills_every_worker_ends_it_after_a_few_renewals(at):
     def lose(items: list[int]) -> Exception | None:

@@ -132,6 +132,7 @@ def test_a_pickle_that_cannot_be_read_here_says_so():
 # ---- rows
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
 def test_a_kept_state_is_restored_as_often_as_asked(state):
     codec = StateCodec.of(state)
@@ -147,6 +148,7 @@ def test_a_kept_state_is_restored_as_often_as_asked(state):
         assert not {id(x) for x in mutable_parts(one)} & {id(x) for x in mutable_parts(other)}
 
 
+@pytest.mark.once
 @given(st.lists(trees, min_size=1, max_size=4))
 def test_states_of_any_kind_are_kept_side_by_side(states):
     codec = StateCodec.of(states[0])
