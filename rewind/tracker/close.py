@@ -53,7 +53,7 @@ def close(store: Store, uid: int, state: str, exit_code: int | None, writer: Wri
             "simulation_digest": simulation_digest(store, uid),
         }
         digest = history.revision_digest(
-            store, replace(record, **facts), facts["rows_digest"], summary, facts["simulation_digest"]
+            store, replace(record, **facts), facts["rows_digest"], summary, facts["simulation_digest"], rows.times
         )
         facts |= {"summary": json.dumps(summary), "digest": digest}
         columns = ", ".join(f"{name} = ?" for name in facts)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from ..errors import HistoryMismatchError, MissingStepError, RewindError, StoreDamagedError, StoreVersionError, show
@@ -24,6 +25,7 @@ from .store.damage import odd_fact, understood
 from .store.database import OWNED, Store
 from .store.history import END, Record, RowsDigest, Span
 from .store.lock import is_held
+from .store.pyramid import Pyramid
 from .store.values import require_value, row_of, row_text
 
 _MANY = 4096
@@ -250,6 +252,8 @@ class _Check:
 
     def _check_owners(self) -> None:
         for table in OWNED:
+            if table == "pyramids" and self.store.version < 2:
+                continue
             query = f"SELECT DISTINCT revision FROM {table} EXCEPT SELECT uid FROM revisions"
             for (uid,) in self.store.read(query):
                 self.problem("", f"there are {table} of revision {show(uid)} of the database, which is not there")
@@ -310,13 +314,15 @@ class _Check:
         aggregates, digest = self._base(place), RowsDigest()
         marks = dict(self.store.read("SELECT step, accounts FROM marks WHERE revision = ? ORDER BY step", (uid,)))
         stops = sorted({*marks, *self._stops.get(uid, ())})
-        texts: list[tuple[int, str]] = []
+        texts: list[tuple[int, str, float | None]] = []
+        pyramid = Pyramid()
         rows: list[tuple[int, dict[str, Any]]] = []
         wrong = length = 0
 
         def fold() -> None:
             digest.add(texts)
             aggregates.add(rows)
+            pyramid.add(rows)
             texts.clear()
             rows.clear()
 
@@ -328,11 +334,15 @@ class _Check:
                 self._check_mark(place.ref, step, marks[step], aggregates)
 
         at = 0
-        for step, text in history.texts(self.store, [Span(uid, END)], low=-END):
+        own = history.timed_texts(self.store, [Span(uid, END)], low=-END)
+        for step, text, seconds in chain.from_iterable(own):
             while at < len(stops) and stops[at] < step:
                 stop(stops[at])
                 at += 1
-            texts.append((step, text))
+            if type(seconds) is not float and seconds is not None:
+                self.problem(place.ref, f"the time of the row of step {step} is damaged: it is {show(seconds, 80)}")
+                seconds = None
+            texts.append((step, text, seconds))
             try:
                 if step <= place.parent_step:
                     raise ValueError(f"it is not after step {place.parent_step}, where this revision begins")
@@ -348,10 +358,25 @@ class _Check:
         for step in stops[at:]:
             stop(step)
         fold()
+        if not wrong:
+            self._check_pyramid(uid, place.ref, pyramid)
         if wrong > 1:
             self.problem(place.ref, f"{wrong - 1} more of its rows are damaged")
         self.n_rows += digest.n
         return aggregates, digest, not wrong
+
+    def _check_pyramid(self, uid: int, ref: str, pyramid: Pyramid) -> None:
+        """Check the extremes that are kept beside the rows: each page that is there has to be what the rows give."""
+        if self.store.version < 2:
+            return
+        pyramid.end()
+        pages = {(level, step): text for level, step, text in pyramid.take()}
+        query = "SELECT level, step, cells FROM pyramids WHERE revision = ? AND name = ''"
+        for level, step, text in self.store.each(query, (uid,)):
+            if pages.get((level, step)) != text:
+                what = f"extremes that are kept up to step {show(step)}, at level {show(level)},"
+                self.problem(ref, f"the {what} do not agree with the rows")
+                return
 
     def _check_mark(self, ref: str, step: int, text: str, aggregates: Aggregates) -> None:
         found, kept = loads(row_text(aggregates.to_json())), loads(text)
@@ -388,7 +413,7 @@ class _Check:
         self._check_simulation(record)
         self._check_past(record)
         digest = history.revision_digest(
-            self.store, record, record.rows_digest or "", record.summary or {}, record.simulation_digest
+            self.store, record, record.rows_digest or "", record.summary or {}, record.simulation_digest, rows.times
         )
         what = "its digest, over name, config, artifacts, lines and all the rest,"
         self._same(ref, what, record.digest, digest)
@@ -517,8 +542,8 @@ def _grown(above: list[tuple[Record, str]], digest: str | None) -> str | None:
 
 def rest_digest(store: Store, record: Record) -> str:
     """Return the digest of what is left of a revision that was purged."""
-    rows = history.rows_digest(store, record.uid).text()
-    return history.revision_digest(store, record, rows, {}, simulation_digest(store, record.uid))
+    rows = history.rows_digest(store, record.uid)
+    return history.revision_digest(store, record, rows.text(), {}, simulation_digest(store, record.uid), rows.times)
 
 
 #: What the names of folders begin with in which an import puts what is not checked yet.

@@ -187,7 +187,7 @@ class _Purge:
         # The digests stay: those of its children are made of them.
         connection.execute(
             """UPDATE revisions SET state = 'purged', name = run, notes = NULL, tags = '[]', config = '{}',
-               defined = '{}', summary = NULL, pid = NULL, host = NULL WHERE uid = ?""",
+               defined = '{}', summary = NULL, pid = NULL, host = NULL, machine = NULL WHERE uid = ?""",
             (uid,),
         )
         ((n_rows,),) = store.read("SELECT count(*) FROM rows WHERE revision = ?", (uid,))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentTypeError, StepRangeError
+from ..errors import ArgumentError, ArgumentTypeError, StepRangeError
 from ..runs.arguments import integer
 from ..runs.run import Run
 from ..state.codec import UserCodec
@@ -15,7 +14,7 @@ from .media import MediaFile
 from .moment import Moment
 from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
-from .store import history
+from .store import history, sampled
 from .store.artifacts import TrackedArtifact, logged
 from .store.damage import understood
 from .store.database import Store
@@ -171,53 +170,88 @@ class Revision:
             return history.summary_of(store, self._record.uid)
 
     def history(
-        self, keys: Sequence[str] | None = None, min_step: int = 0, max_step: int | None = None
+        self,
+        keys: Sequence[str] | None = None,
+        min_step: int = 0,
+        max_step: int | None = None,
+        *,
+        samples: int | None = None,
+        times: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the rows, complete and in order: those of its past, then its own.
 
         Parameters
         ----------
         keys : sequence of str, optional
-            Only these keys, and only rows that have one of them.
+            Only these keys, and only rows that have one of them. ``_timestamp`` is when a row was logged, in seconds
+            since 1970, ``_runtime`` for how many seconds the run had been logged to.
         min_step, max_step : int
             Steps from `min_step` up to, not including, `max_step`. Default: all.
+        samples : int, optional
+            At most so many buckets instead of the rows, each over about as many rows, one after another.
+        times : bool
+            Whether rows have ``_timestamp`` and ``_runtime`` without being asked by `keys`.
 
         Returns
         -------
         rows : list of dict
-            ``_step`` first. ``pandas.DataFrame(run.history())`` is a table.
+            ``_step`` first. ``pandas.DataFrame(run.history())`` is a table. Of a bucket ``_first`` and ``_step``, the
+            steps of its first and its last row, and for each key a dict of ``min``, ``max`` and ``last`` over exactly
+            these rows. A NaN is neither min nor max; where there is no other number there is a ``last`` only. None
+            does not count.
+
+        Notes
+        -----
+        With `samples` a few thousand numbers are read, which are kept as rows are written, however many there are: a
+        million rows take milliseconds. What releases before 0.6 logged is read row by row.
         """
-        return [row for some in self._history(keys, min_step, max_step) for row in some]
+        if samples is None:
+            return [row for some in self._history(keys, min_step, max_step, times) for row in some]
+        n = integer("samples", samples)
+        if n < 1:
+            raise ArgumentError("samples", samples, "a number of buckets >= 1")
+        if times or (keys is not None and any(key in history.TIMES for key in keys)):
+            raise ArgumentError("samples", samples, "no times as well", "Ask for the times of the rows themselves")
+        names, low, high = _keys(keys), *_window(min_step, max_step)
+        self._write_out()
+        store = Store(self._folder)
+        try:
+            with understood(store.path), store.snapshot():
+                return sampled.sampled(store, history.spans(store, self._record.uid), n, names, low, high)
+        finally:
+            store.close()
 
     def scan_history(
-        self, keys: Sequence[str] | None = None, min_step: int = 0, max_step: int | None = None
+        self,
+        keys: Sequence[str] | None = None,
+        min_step: int = 0,
+        max_step: int | None = None,
+        *,
+        times: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Yield what `history` returns, row by row: for a history that does not fit in memory.
 
         Parameters
         ----------
-        keys, min_step, max_step
+        keys, min_step, max_step, times
             As for `history`.
         """
-        return itertools.chain.from_iterable(self._history(keys, min_step, max_step))
+        found = self._history(keys, min_step, max_step, times)
+        return (row for some in found for row in some)
 
     def _history(
-        self, keys: Sequence[str] | None, min_step: int, max_step: int | None
+        self, keys: Sequence[str] | None, min_step: int, max_step: int | None, times: bool
     ) -> Iterator[list[dict[str, Any]]]:
-        listed = isinstance(keys, Iterable) and not isinstance(keys, (str, bytes))
-        if keys is not None and not (listed and all(isinstance(key, str) for key in keys)):
-            raise ArgumentTypeError("keys", keys, "a list of names, such as ['loss']")
-        low, high = _window(min_step, max_step)
-        names = None if keys is None else list(dict.fromkeys(keys))
+        names, low, high = _keys(keys), *_window(min_step, max_step)
         self._write_out()
-        return self._scan(names, low, high)
+        return self._scan(names, low, high, times)
 
-    def _scan(self, keys: list[str] | None, low: int, high: int) -> Iterator[list[dict[str, Any]]]:
+    def _scan(self, keys: list[str] | None, low: int, high: int, times: bool) -> Iterator[list[dict[str, Any]]]:
         # A connection of its own, and no lock: nobody knows when, or in which thread, it is asked for the next row.
         store = Store(self._folder)
         try:
             with understood(store.path):
-                yield from history.batches(store, history.spans(store, self._record.uid), keys, low, high)
+                yield from history.batches(store, history.spans(store, self._record.uid), keys, low, high, times)
         finally:
             store.close()
 
@@ -382,6 +416,16 @@ class Revision:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.ref}: {self.kind}, {self.status}, starting at step {self.starting_step}>"
+
+
+def _keys(keys: object) -> list[str] | None:
+    """Return names of keys, each once; None for all."""
+    if keys is None:
+        return None
+    names: list[Any] = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, (str, bytes)) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise ArgumentTypeError("keys", keys, "a list of names, such as ['loss']")
+    return list(dict.fromkeys(names))
 
 
 def _window(min_step: int, max_step: int | None) -> tuple[int, int]:

@@ -31,7 +31,7 @@ from .draft import Draft
 from .revision import Revision
 from .simulation.record import MISSING, Request, Target, record
 from .simulation.rows import past_steps, past_values, require_names
-from .store import history
+from .store import history, sampled
 from .store.aggregates import Aggregates, Definitions
 from .store.artifacts import TrackedArtifact, keep, use
 from .store.damage import understood
@@ -152,10 +152,7 @@ class TrackedRun(Revision):
         writer = self._writer
         with writer.turn:
             self._require_open("log")
-            writer.once(
-                lambda: writer.log(data, step, commit, stacklevel + 3),
-                lambda: self._log(data, step, commit, stacklevel),
-            )
+            writer.once(writer.log, self._log, (data, step, commit, stacklevel), 2)
 
     def flush(self) -> None:
         """Write all rows that are closed to the database.
@@ -451,6 +448,8 @@ class TrackedRun(Revision):
         with self._writer.turn, self._store.writing("backfill") as connection:  # all of it, or nothing
             query = "INSERT INTO backfilled (revision, name, step, value) VALUES (?, ?, ?, ?)"
             connection.executemany(query, [(self._record.uid, *values) for values in found])
+            for name in metrics:
+                sampled.keep_backfilled(self._store, self._record.uid, name)
         return len({step for _, step, _ in found})
 
     # ---- the end

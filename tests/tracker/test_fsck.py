@@ -192,7 +192,11 @@ DAMAGES = {
     ),
     "a current revision of another": ("UPDATE runs SET current = 5 WHERE id = 'root'", "root", ["is of_fork@1"]),
     "a run that is gone": ("DELETE FROM runs WHERE id = 'root'", "root", ["is no run"]),
-    "rows of nobody": ("INSERT INTO rows VALUES (99, 1, '{}')", "", ["there are rows of revision 99"]),
+    "rows of nobody": (
+        "INSERT INTO rows (revision, step, data) VALUES (99, 1, '{}')",
+        "",
+        ["there are rows of revision 99"],
+    ),
     "a simulation": (
         "UPDATE simulations SET first = 14 WHERE revision = 2",
         "root@2",

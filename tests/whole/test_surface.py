@@ -136,6 +136,10 @@ DIFFERENCES = {
     "names/Recorder/new": "`trial` and `lossy`",
     "names/Run/members/branch": "`trial` and `lossy`, of another step function",
     "names/TrackedRun/members/record": "`trial` and `lossy`",
+    "names/Revision/members/history": "`samples` and `times`",
+    "names/Revision/members/scan_history": "`times`",
+    "names/TrackedRun/members/history": "`samples` and `times`",
+    "names/TrackedRun/members/scan_history": "`times`",
     "command/verbs/run": "`--no-trial` and `--lossy`",
 }
 #: Annotations may spell a type in another way.

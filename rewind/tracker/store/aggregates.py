@@ -141,6 +141,25 @@ def _outer(kept: Any) -> Any:
     return kept if number is None else number
 
 
+def columns_of(rows: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[dict[str, list[Any]], bool]:
+    """Return the values of each key, in order; and whether all rows have the same keys."""
+    first = rows[0][1]
+    if sum([len(row) for _, row in rows]) == len(first) * len(rows):
+        try:
+            return {key: [row[key] for _, row in rows] for key in first}, True
+        except KeyError:
+            pass
+    columns: dict[str, list[Any]] = {}
+    for _, row in rows:
+        for key, value in row.items():
+            column = columns.get(key)
+            if column is None:
+                columns[key] = [value]
+            else:
+                column.append(value)
+    return columns, False
+
+
 class Aggregates(dict[str, Aggregate]):
     """The aggregates of all keys, with the last step there is a row of (-1: none)."""
 
@@ -148,24 +167,18 @@ class Aggregates(dict[str, Aggregate]):
 
     def add(self, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Enter rows of kept values, in order."""
-        columns: dict[str, list[Any]] = {}
-        last: dict[str, int] = {}
-        step = self.last_step
-        for step, row in rows:
-            for key, value in row.items():
-                last[key] = step
-                column = columns.get(key)
-                if column is None:
-                    columns[key] = [value]
-                else:
-                    column.append(value)
-        self.last_step = step
+        rows = list(rows)
+        if not rows:
+            return
+        columns, dense = columns_of(rows)
+        self.last_step = rows[-1][0]
+        last = {} if dense else {key: step for step, row in rows for key in row}
         for key, column in columns.items():
             aggregate = self.get(key)
             if aggregate is None:
                 aggregate = self[key] = Aggregate()
             aggregate.add(column)
-            aggregate.at = last[key]
+            aggregate.at = last.get(key, self.last_step)
 
     def to_json(self) -> dict[str, Any]:
         """Return all aggregates as kept values."""

@@ -33,7 +33,7 @@ from . import schema, unwritable
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1
+VERSION = 2
 #: "rwnd": what ``file`` and other tools know the database by.
 APPLICATION = 0x72776E64
 #: Seconds a transaction waits for those of other processes.
@@ -94,9 +94,20 @@ CREATE TABLE simulations (
     PRIMARY KEY (revision, n)
 ) WITHOUT ROWID;
 """
+# What version 2 adds: when each row was logged, on which machine each revision, and see `pyramid`. One of version 1 is
+# read as it is, and gets this when it is first written to.
+_ADDED = """
+ALTER TABLE rows ADD COLUMN seconds REAL;
+ALTER TABLE revisions ADD COLUMN machine TEXT;
+CREATE TABLE pyramids (
+    revision INTEGER NOT NULL, name TEXT NOT NULL, level INTEGER NOT NULL, step INTEGER NOT NULL, cells TEXT NOT NULL,
+    PRIMARY KEY (revision, name, level, step)
+) WITHOUT ROWID;
+"""
+_STATEMENTS = {1: _SCHEMA, 2: _SCHEMA + _ADDED}
 #: Tables whose rows belong to a revision.
 OWNED = (
-    "rows", "marks", "assigned", "backfilled", "artifact_events", "lines", "samples", "simulations",
+    "rows", "marks", "assigned", "backfilled", "artifact_events", "lines", "samples", "simulations", "pyramids",
 )  # fmt: skip
 
 
@@ -152,6 +163,7 @@ class Store:
         self._file = self._log = _NOTHING  # what it is and where its log is, by the numbers of their files
         self._frozen: object = None  # what it was, where it is read so that another's writing would not be seen
         self._schema_version: object = None
+        self.version = VERSION
         self._mine: tuple[int, str, int, float] | None = None  # the revision that is written through it
         if write:
             self._make_folder()
@@ -247,7 +259,7 @@ class Store:
             self._wal()
             with self._immediate():
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:  # nobody was faster
-                    for statement in _SCHEMA.split(";"):
+                    for statement in _STATEMENTS[VERSION].split(";"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {APPLICATION}")
                     connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -260,19 +272,37 @@ class Store:
         if self._write:
             self._wal()
         self._require_schema()
+        if self._write and self.version < VERSION:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        connection = self.connection
+        with self._immediate():
+            self._require_schema()  # somebody may have been faster
+            if self.version < VERSION:
+                for statement in _ADDED.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+        self._require_schema()
 
     def _require_schema(self, doing: str = "read") -> None:
         """Refuse a database that has something else in it than a tracker makes, or less: see `schema`."""
         connection = self.connection
         self._schema_version = connection.execute("PRAGMA schema_version").fetchone()
-        problems = schema.problems(connection, _SCHEMA)
+        self.version = self._version_found()
+        problems = schema.problems(connection, _STATEMENTS[self.version])
         if problems and self._strict:
             raise StoreDamagedError(doing, self.path, f"it is damaged: {problems[0]}")
 
     def schema_problems(self) -> tuple[list[str], bool]:
         """Return what is wrong with the schema, and whether what is there of the tables can be read nevertheless."""
         with self.turn, self._errors("read"):
-            return schema.problems(self.connection, _SCHEMA), schema.is_readable(self.connection, _SCHEMA)
+            statements = _STATEMENTS[self.version]
+            return schema.problems(self.connection, statements), schema.is_readable(self.connection, statements)
+
+    def _version_found(self) -> int:
+        ((found,),) = self.connection.execute("PRAGMA user_version").fetchall()
+        return max(min(int(found), VERSION), 1)
 
     def _wal(self) -> None:
         import sqlite3

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
+import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -52,6 +54,7 @@ class Record:
     kept_rows: int | None
     kept_digest: str | None
     limits: dict[str, Any] | None
+    machine: dict[str, Any] | None
 
     @property
     def ref(self) -> str:
@@ -66,7 +69,7 @@ class Record:
 
 _COLUMNS = ", ".join(field.name for field in fields(Record))
 _TYPES = {field.name: str(field.type) for field in fields(Record)}
-_JSON = {"tags", "config", "defined", "summary", "limits"}
+_JSON = {"tags", "config", "defined", "summary", "limits", "machine"}
 _MANY = 2000  # rows of a read
 #: Tables beside the rows whose `n` says in which order a revision wrote.
 _NUMBERED = ("lines", "samples", "assigned", "artifact_events")
@@ -75,7 +78,8 @@ _NUMBERED = ("lines", "samples", "assigned", "artifact_events")
 def records(store: Store, where: str, values: tuple[Any, ...] = ()) -> list[Record]:
     """Return the revisions that fulfil a condition."""
     found = []
-    for row in store.read(f"SELECT {_COLUMNS} FROM revisions WHERE {where}", values):
+    columns = _COLUMNS if store.version > 1 else _COLUMNS.replace("machine", "NULL")
+    for row in store.read(f"SELECT {columns} FROM revisions WHERE {where}", values):
         facts = {field.name: value for field, value in zip(fields(Record), row, strict=True)}
         try:
             for name in _JSON:
@@ -194,16 +198,23 @@ def _limits(text: str) -> Mapping[str, Any]:
 
 def texts(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, str]]:
     """Yield step and text of the rows from step `low` up to, not including, `high`."""
-    for some in _texts(store, seen, low, high):
+    for some in texts_of(store, seen, low, high):
         yield from some
 
 
-def _texts(store: Store, seen: list[Span], low: int, high: int) -> Iterator[list[tuple[int, str]]]:
-    """Yield them many at a time."""
+def timed_texts(
+    store: Store, seen: list[Span], low: int = 0, high: int = END
+) -> Iterator[list[tuple[int, str, float | None]]]:
+    """Yield step, text and time of the rows, many at a time; None for a time that was not kept."""
+    return texts_of(store, seen, low, high, "step, data, seconds" if store.version > 1 else "step, data, NULL")
+
+
+def texts_of(store: Store, seen: list[Span], low: int, high: int, columns: str = "step, data") -> Iterator[list[Any]]:
+    """Yield columns of the rows, many at a time."""
     for span in seen:
         last, at = min(span.upto, high - 1), low
         while at <= last:  # by short reads: nobody knows when a user asks for the next row
-            query = "SELECT step, data FROM rows WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
+            query = f"SELECT {columns} FROM rows WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
             some = store.read(query, (span.uid, at, last, _MANY))
             if some:
                 yield some
@@ -255,12 +266,19 @@ def parsed(store: Store, rows: list[tuple[int, str]]) -> tuple[list[dict[str, An
 _Rows = tuple[list[int], list[dict[str, Any]], bool]
 
 
-def kept_batches(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[_Rows]:
-    """Yield steps and values of the rows, as they are kept, many at a time; and whether all these are plain."""
+def kept_batches(store: Store, seen: list[Span], low: int = 0, high: int = END, times: bool = False) -> Iterator[_Rows]:
+    """Yield steps and values of the rows, as they are kept, many at a time; and whether all these are plain.
+
+    With `times`, the time of each row is one of its values, and how long the run had been logged to.
+    """
     more = backfilled(store, seen, low, high)
-    for some in _texts(store, seen, low, high):
-        rows, plain = parsed(store, some)
-        steps = [step for step, _ in some]
+    for some in _timed(store, seen, low, high) if times else texts_of(store, seen, low, high):
+        rows, plain = parsed(store, [one[:2] for one in some] if times else some)
+        steps = [one[0] for one in some]
+        for row, (_, _, seconds, since) in zip(rows, some, strict=True) if times else ():
+            if seconds is not None:
+                row.setdefault("_timestamp", seconds)
+                row.setdefault("_runtime", seconds - since)
         if more:
             plain = False
             for step, row in zip(steps, rows, strict=True):
@@ -269,10 +287,27 @@ def kept_batches(store: Store, seen: list[Span], low: int = 0, high: int = END) 
         yield steps, rows, plain
 
 
+def _timed(store: Store, seen: list[Span], low: int, high: int) -> Iterator[list[Any]]:
+    """Yield step, text and time of the rows, many at a time; and the time that its runtime is counted from."""
+    spent = 0.0  # what was logged before the revision began
+    for span in seen:
+        ((began,),) = store.read("SELECT began FROM revisions WHERE uid = ?", (span.uid,))
+        for some in timed_texts(store, [span], low, high):
+            yield [(*row, began - spent) for row in some]
+        if store.version > 1:
+            query = "SELECT seconds FROM rows WHERE revision = ? AND step <= ? ORDER BY step DESC LIMIT 1"
+            for (seconds,) in store.read(query, (span.uid, span.upto)):
+                spent += 0.0 if seconds is None else seconds - began
+
+
 def kept_rows(store: Store, seen: list[Span], low: int = 0, high: int = END) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield step and values of the rows, as they are kept."""
     for steps, rows, _ in kept_batches(store, seen, low, high):
         yield from zip(steps, rows, strict=True)
+
+
+#: Keys of a row that its time gives.
+TIMES = ("_timestamp", "_runtime")
 
 
 def history(
@@ -284,12 +319,13 @@ def history(
 
 
 def batches(
-    store: Store, seen: list[Span], keys: Collection[str] | None, low: int, high: int
+    store: Store, seen: list[Span], keys: Collection[str] | None, low: int, high: int, times: bool = False
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yield what `history` does, many rows at a time."""
+    """Yield what `history` does, many rows at a time; with `times`, or keys that ask for them, with `TIMES`."""
+    times = times or (keys is not None and any(key in keys for key in TIMES))
     names = None if keys is None else [key for key in keys if key != "_step"]
     every = keys is not None and "_step" in keys
-    for steps, rows, plain in kept_batches(store, seen, low, high):
+    for steps, rows, plain in kept_batches(store, seen, low, high, times):
         found = zip(steps, rows, strict=True)
         if names is None:
             if plain:
@@ -497,26 +533,31 @@ class RowsDigest:
 
     def __init__(self) -> None:
         self._hash, self.n = hashlib.blake2b(digest_size=32), 0
+        self._times, self._timed = hashlib.blake2b(digest_size=32), False
 
-    def add(self, rows: Collection[tuple[int, str]]) -> None:
-        """Enter steps and texts of rows."""
-        self._hash.update("".join([f"{step}\n{text}\n" for step, text in rows]).encode())
+    def add(self, rows: Collection[tuple[int, str, float | None]]) -> None:
+        """Enter steps, texts and times of rows; None for a time that is not known."""
+        self._hash.update("".join([f"{row[0]}\n{row[1]}\n" for row in rows]).encode())
         self.n += len(rows)
+        times = [math.nan if row[2] is None else row[2] for row in rows]
+        self._timed = self._timed or any(seconds == seconds for seconds in times)
+        self._times.update(struct.pack(f"<{len(times)}d", *times))
 
     def text(self) -> str:
         """Return the digest of all rows so far."""
         return self._hash.copy().hexdigest()
 
+    @property
+    def times(self) -> str | None:
+        """The digest of the times of all rows so far; None where none is known."""
+        return self._times.copy().hexdigest() if self._timed else None
+
 
 def rows_digest(store: Store, uid: int, upto: int = END) -> RowsDigest:
     """Return the digest of a revision's own rows up to a step. O(number of rows)."""
-    digest, some = RowsDigest(), []
-    for row in texts(store, [Span(uid, upto)]):
-        some.append(row)
-        if len(some) == 4096:
-            digest.add(some)
-            some.clear()
-    digest.add(some)
+    digest = RowsDigest()
+    for some in timed_texts(store, [Span(uid, upto)]):
+        digest.add(some)
     return digest
 
 
@@ -536,7 +577,14 @@ def open_digest(before: str | None, step: int, rows: str) -> str:
     return _hashed(["open", before, step, rows])
 
 
-def revision_digest(store: Store, record: Record, rows: str, summary: dict[str, Any], simulation: str | None) -> str:
+def revision_digest(
+    store: Store,
+    record: Record,
+    rows: str,
+    summary: dict[str, Any],
+    simulation: str | None,
+    times: str | None = None,
+) -> str:
     """Return the digest of a revision: over its rows, config, summary, artifacts, lines, simulation, and its past."""
     own = (record.uid,)
     events = """SELECT e.step, e.kind, a.name, a.version, a.digest, e.aliases FROM artifact_events e
@@ -568,7 +616,9 @@ def revision_digest(store: Store, record: Record, rows: str, summary: dict[str, 
             store, "SELECT step, seconds, cpu, memory FROM samples WHERE revision = ? ORDER BY n", own
         ),
     }
-    return _hashed(facts)
+    # What releases before 0.6 did not keep is not in the digests that they made.
+    later = {"times": times, "machine": record.machine}
+    return _hashed({**facts, **{name: value for name, value in later.items() if value is not None}})
 
 
 def _digest_of(store: Store, query: str, values: tuple[Any, ...]) -> str:

@@ -13,7 +13,7 @@ import enum
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -260,16 +260,39 @@ _KEYS: dict[str, str] = {}
 
 def row_text(row: Mapping[str, Any]) -> str:
     """Return the text of a row of kept values: what ``json.dumps`` gives without blanks, in a fraction of the time."""
+    if len(row) >= _MANY and set(map(type, row.values())) <= _WHOLE:
+        try:
+            return "".join(_encoded(row, 0))
+        except ValueError:  # NaN, or infinite
+            pass
     parts = []
     for key, value in row.items():
+        quoted = _KEYS.get(key) or _quoted(key)
         kind = type(value)
         if kind is float and value - value == 0.0:
-            parts.append(_quoted(key) + repr(value))
+            parts.append(quoted + repr(value))
         elif kind is int and -(1 << 63) <= value < 1 << 63:
-            parts.append(_quoted(key) + repr(value))
+            parts.append(quoted + repr(value))
         else:
-            parts.append(_quoted(key) + _dumps(inner(value)))
+            parts.append(quoted + _dumps(inner(value)))
     return "{" + ",".join(parts) + "}"
+
+
+#: From how many keys on the encoder in C is faster, and the types that it writes as they are kept.
+_MANY, _WHOLE = 4, frozenset({float, str, bool, type(None)})
+
+
+def _encoder() -> Callable[[Any, int], Iterable[str]]:
+    """Return the encoder that ``json`` makes anew for each call, made once; it takes a value and a depth."""
+    made = json.JSONEncoder(allow_nan=False, separators=(",", ":"), check_circular=False)
+    make, string = json.encoder.c_make_encoder, json.encoder.c_encode_basestring_ascii  # type: ignore[attr-defined]
+    if make is None or string is None:  # no C
+        return lambda value, depth: (made.encode(value),)
+    found: Callable[[Any, int], Iterable[str]] = make(None, made.default, string, None, ":", ",", False, False, False)
+    return found
+
+
+_encoded = _encoder()
 
 
 def text(kept: Any) -> str:

@@ -28,6 +28,8 @@ from .damage import understood
 from .database import Store
 from .history import RowsDigest, aggregates_at, rows_digest
 from .media import keep_media
+from .pyramid import Pyramid
+from .sampled import pyramid_of
 from .values import Unkept, flatten, kept_table, row_text, text
 
 #: Rows that go to the database at once, and seconds that one waits for others.
@@ -71,16 +73,16 @@ class Writer:
         self.store, self.uid, self.step, self.aggregates = store, uid, starting_step, aggregates
         self.definitions, self._on_dropped = definitions, on_dropped
         self.turn = threading.RLock()
-        self.digest = RowsDigest()
+        self.digest, self._pyramid = RowsDigest(), Pyramid()
         self._open: dict[str, Any] | None = None
-        self._rows: list[tuple[int, str]] = []  # not in the database yet
+        self._rows: list[tuple[int, str, float]] = []  # with the time, not in the database yet
         self._unfolded: list[tuple[int, dict[str, Any]]] = []  # not in the aggregates yet
         self._beside: list[tuple[str, tuple[Any, ...]]] = []  # statements for lines, samples and the like
         self._unmarked, self._n = 0, 0
         self._synced: dict[str, Any] = {}  # the last values of step metrics
         self._sought: set[str] = set()  # those that were looked for in the aggregates
         self._warned: set[int] = set()
-        self._torn = self._flushing = False
+        self._torn = self._flushing = self._ended = False
         self.recorded = False  # by `record`, which says what the steps are
         self.inside = False  # of a call: a signal handler may come in between, in the same thread
         self._later_calls: list[Callable[[], object]] = []
@@ -90,16 +92,25 @@ class Writer:
 
     # ---- a signal handler that logs
 
-    def once(self, call: Callable[[], object], again: Callable[[], object]) -> None:
-        """Make a call; where another one of this thread is under way, let that make it at its end, as `again`."""
+    def once(
+        self, call: Callable[..., object], again: Callable[..., object], given: tuple[Any, ...] = (), more: int = 0
+    ) -> None:
+        """Make a call; where another one of this thread is under way, let that make it at its end, as `again`.
+
+        Both are called with what is `given`, whose last is a stacklevel: `more` is what it has to be raised by here.
+        """
         mine = False
         try:
             mine = not (self.inside and self._under_way(Writer.once.__code__))
             if not mine:
-                self._later_calls.append(again)
+                self._later_calls.append(lambda: again(*given))
                 return
             self.inside = True
-            call()
+            if given:
+                *rest, level = given
+                call(*rest, level + more)
+            else:
+                call()
         finally:
             try:
                 self.inside = self.inside and not mine
@@ -210,7 +221,7 @@ class Writer:
             self._sync(row)
         step, data, torn = self.step, row_text(row), self._torn
         self._torn = True  # Ctrl-C may come between any two of these: see `_mend`
-        self._rows.append((step, data))
+        self._rows.append((step, data, time.time()))
         self._unfolded.append((step, row))
         self._open = None
         self.step = step + 1
@@ -308,7 +319,7 @@ class Writer:
                 return
             try:
                 self._flushing = True
-                if self._torn:
+                if self._torn or (self._ended and self._rows):
                     self._mend()
                 self.fold()
                 if self._rows or self._beside:
@@ -326,12 +337,13 @@ class Writer:
         try:
             with self.store.writing("log to") as connection:
                 self._write(connection, rows, beside)
+                self._pyramid.write(connection, self.uid)
                 if mark:
                     self._mark(connection)
         except StoreError:  # and nothing of it was written
             self._torn = False
             raise
-        self._rows, self._beside = [], []
+        self._rows, self._beside, self._pyramid.ready = [], [], []
         self.digest.add(rows)
         self._unmarked = 0 if mark else self._unmarked + len(rows)
         self._torn = False
@@ -351,19 +363,18 @@ class Writer:
         self._settle()
         with self.store.writing("log to") as connection:
             connection.execute("DELETE FROM marks WHERE revision = ?", (self.uid,))
+            connection.execute("DELETE FROM pyramids WHERE revision = ? AND name = ''", (self.uid,))
             self._write(connection, self._rows, self._beside)
         with understood(self.store.path):
             digest, aggregates = rows_digest(self.store, self.uid), aggregates_at(self.store, self.uid)
+            self._pyramid, self._ended = pyramid_of(self.store, self.uid), False
         self._rows, self._beside, self._unfolded = [], [], []
         self.digest, self.aggregates, self._unmarked = digest, aggregates, digest.n
         self._torn = False
 
-    def _write(self, connection: Any, rows: list[tuple[int, str]], beside: list[Any]) -> None:
-        uid = self.uid
-        connection.executemany(
-            "INSERT OR REPLACE INTO rows (revision, step, data) VALUES (?, ?, ?)",
-            [(uid, step, data) for step, data in rows],
-        )
+    def _write(self, connection: Any, rows: list[tuple[int, str, float]], beside: list[Any]) -> None:
+        query = f"INSERT OR REPLACE INTO rows (revision, step, data, seconds) VALUES ({self.uid:d}, ?, ?, ?)"
+        connection.executemany(query, rows)
         for statement, values in beside:
             connection.execute(statement, values)
 
@@ -380,6 +391,7 @@ class Writer:
                 self._torn = True
                 rows, self._unfolded = self._unfolded, []
                 self.aggregates.add(rows)
+                self._pyramid.add(rows)
                 self._torn = False
 
     def end(self) -> None:
@@ -387,10 +399,14 @@ class Writer:
         with self.turn:
             self.close_row()
             self.flush()
-            if self._unmarked:
+            self._torn = self._ended = True
+            self._pyramid.end()
+            self._torn = False
+            if self._unmarked or self._pyramid.ready:
                 with self.store.writing("log to") as connection:
                     self._mark(connection)
-                self._unmarked = 0
+                    self._pyramid.write(connection, self.uid)
+                self._unmarked, self._pyramid.ready = 0, []
 
 
 # ---- what waits, when nothing is logged after it

@@ -5,7 +5,8 @@
     manifest.json                 format, version, run; size and blake2b of all members but contents; its own digest
     runs.jsonl                    id, labels, the number of the current revision
     revisions.jsonl               one a line, parents first: all other members call them by their number here, from 0
-    rows/7.jsonl                  [step, {...}] of revision 7, the rows as they are in the database
+    rows/7.jsonl                  [step, {...}, seconds] of revision 7, the rows as they are in the database; without
+                                  the time where that is not known
     assigned.jsonl, backfilled.jsonl, lines.jsonl, samples.jsonl, artifact_events.jsonl, simulations.jsonl
                                   [revision, ...] what is beside the rows
     artifacts.jsonl               names, versions, manifests
@@ -39,7 +40,7 @@ from ..store.lock import RunLock, is_held
 from ..store.lookup import revision_of
 from . import bounds
 
-FORMAT, VERSION = "rewind.tracker", 1
+FORMAT, VERSION = "rewind.tracker", 2
 MANIFEST = "manifest.json"
 #: Members that are tables, what is read of each, and in which order.
 TABLES = {
@@ -213,7 +214,10 @@ def _facts(record: Record, records: list[Record], at: dict[int, int]) -> dict[st
 
 def _rows(store: Store, uid: int) -> Iterator[bytes]:
     # The text of a row is JSON on one line; as it stands, since the digest is over it.
-    return _gathered(f"[{step},{text}]\n".encode() for step, text in history.texts(store, [Span(uid, END)]))
+    for some in history.timed_texts(store, [Span(uid, END)]):
+        yield "".join(
+            [f"[{step},{text}]\n" if at is None else f"[{step},{text},{at!r}]\n" for step, text, at in some]
+        ).encode()
 
 
 def _owned(store: Store, query: str, at: dict[int, int]) -> Iterator[list[Any]]:

@@ -40,6 +40,8 @@ from ..simulation.parts import free_name
 from ..store import blobs, history
 from ..store.aggregates import LONG, Aggregates, definitions_problem
 from ..store.database import Store
+from ..store.pyramid import Pyramid
+from ..store.sampled import keep_backfilled
 from ..store.values import row_of, row_text
 from ..store.writer import MARK_ROWS
 from . import bounds
@@ -54,7 +56,7 @@ _ROWS = re.compile(r"rows/(0|[1-9][0-9]{0,8})\.jsonl")
 _SIMULATION = re.compile(r"simulations/(0|[1-9][0-9]{0,8})\.([1-9][0-9]{0,8})\.(replay|replay\.journal)")
 _CONTENT = re.compile(r"contents/([0-9a-f]{64})")
 _ARTIFACT = re.compile(r"[A-Za-z0-9._-]{1,128}|media/[0-9a-f]{64}")
-_ROW = re.compile(r"\[(0|[1-9][0-9]{0,18}),(\{.*\})\]")
+_ROW = re.compile(r"\[(0|[1-9][0-9]{0,18}),(\{.*\})(?:,(-?[0-9]{1,18}\.[0-9]{1,18}(?:e[+-]?[0-9]{1,3})?))?\]")
 _LISTS = ("runs", "revisions", *TABLES, "artifacts", "artifact_events", "simulations")
 
 # Types of columns: i is an integer of SQLite, n one from 0 on, f a finite float, t text; capitals may be null.
@@ -314,8 +316,13 @@ class _Reader:
             twin = "SELECT 1 FROM revisions WHERE run = ? AND number = ?"
             _require(bool(known) and not store.read(twin, (facts["run"], facts["number"])), "a revision", facts["run"])
             parents.append((facts["run"], facts["parent"]))
-            row = {**facts, "uid": n, "parent": None if facts["parent"] is None else facts["parent"] + 1}
-            for name in ("tags", "config", "defined", "summary", "limits"):
+            row = {
+                "machine": None,
+                **facts,
+                "uid": n,
+                "parent": None if facts["parent"] is None else facts["parent"] + 1,
+            }
+            for name in ("tags", "config", "defined", "summary", "limits", "machine"):
                 row[name] = None if row[name] is None else json.dumps(row[name])
             connection.execute(
                 f"INSERT INTO revisions ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
@@ -337,25 +344,27 @@ class _Reader:
         for i in range(n):
             ((parent, step),) = store.read("SELECT parent, parent_step FROM revisions WHERE uid = ?", (i + 1,))
             aggregates = Aggregates() if parent is None else history.aggregates_at(store, parent, step)
-            some: list[tuple[int, str]] = []
-            length = unmarked = 0
+            some: list[tuple[int, str, float | None]] = []
+            cells, length, unmarked = Pyramid(), 0, 0
             for line in self._texts(f"rows/{i}.jsonl"):
                 found = _ROW.fullmatch(line)
                 if found is None or int(found[1]) >= 1 << 62:
                     raise _Odd(f"a row of revision {i} is {show(line, 80)}")
-                some.append((int(found[1]), found[2]))
+                some.append((int(found[1]), found[2], None if found[3] is None else float(found[3])))
                 length, unmarked = length + len(line), unmarked + 1
                 if unmarked == MARK_ROWS or length > LONG:
-                    _add_rows(store, i + 1, some, aggregates)
+                    _add_rows(store, i + 1, some, aggregates, cells)
                     self._require_few(aggregates)
                     length = 0
                 if unmarked == MARK_ROWS:
                     _mark(store, i + 1, aggregates)
                     unmarked = 0
-            _add_rows(store, i + 1, some, aggregates)
+            _add_rows(store, i + 1, some, aggregates, cells)
             self._require_few(aggregates)
             if unmarked:
                 _mark(store, i + 1, aggregates)
+            cells.end()
+            cells.write(store.connection, i + 1)
 
     def _require_few(self, aggregates: Aggregates) -> None:
         if len(aggregates) > bounds.NAMES + self._size // 8:
@@ -367,6 +376,9 @@ class _Reader:
         for i, *row in self._lists(table):
             _require(i < n, f"the revision of its {table}", i)
             _insert(store, query, (i + 1, *row), table)
+        if table == "backfilled":
+            for uid, name in store.read("SELECT DISTINCT revision, name FROM backfilled"):
+                keep_backfilled(store, uid, name)
 
     def _artifacts(self, store: Store, n: int) -> None:
         query = """INSERT INTO artifacts (uid, name, version, type, digest, manifest, metadata, began)
@@ -424,11 +436,17 @@ class _Reader:
                     blobs.add_content(staging, file, found[1])
 
 
-def _add_rows(store: Store, uid: int, rows: list[tuple[int, str]], aggregates: Aggregates) -> None:
-    query = "INSERT INTO rows (revision, step, data) VALUES (?, ?, ?)"
-    for step, data in rows:
-        _insert(store, query, (uid, step, data), "rows")
-    aggregates.add([(step, row_of(data)) for step, data in rows])
+def _add_rows(
+    store: Store, uid: int, rows: list[tuple[int, str, float | None]], aggregates: Aggregates, cells: Pyramid
+) -> None:
+    query = "INSERT INTO rows (revision, step, data, seconds) VALUES (?, ?, ?, ?)"
+    for step, data, seconds in rows:
+        _insert(store, query, (uid, step, data, seconds), "rows")
+    values = [(step, row_of(data)) for step, data, _ in rows]
+    aggregates.add(values)
+    cells.add(values)
+    cells.write(store.connection, uid)
+    cells.take()
     rows.clear()
 
 
@@ -480,8 +498,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def _revision_problem(facts: Any, i: int) -> str:
     """Return what is wrong with the facts of the i-th revision, empty for sound ones."""
-    if type(facts) is not dict or set(facts) != set(FACTS):
+    if type(facts) is not dict or set(facts) | {"machine"} != set(FACTS):  # which version 1 of the file has not
         return "it has other facts than a revision"
+    facts = {"machine": None, **facts}
 
     def hexadecimal(value: Any) -> bool:
         return value is None or (type(value) is str and _HEX.fullmatch(value) is not None)
@@ -511,6 +530,7 @@ def _revision_problem(facts: Any, i: int) -> str:
         "last_step": lambda value: value is None or value == -1 or _natural(value),
         "kept_rows": natural,
         "limits": _limits_fit,
+        "machine": lambda value: value is None or type(value) is dict,
         **dict.fromkeys(("rows_digest", "parent_digest", "simulation_digest", "digest", "kept_digest"), hexadecimal),
     }
     for name, fits in tests.items():

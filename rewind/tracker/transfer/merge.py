@@ -102,7 +102,11 @@ class Merge:
         ((parent,),) = store.read("SELECT parent FROM staged.revisions WHERE uid = ?", (uid,))
         above = None if parent is None else at[parent]
         connection.execute("UPDATE main.revisions SET parent = ? WHERE uid = ?", (above, new))
-        tables = {"rows": "step, data", "marks": "step, accounts"}
+        tables = {
+            "rows": "step, data, seconds",
+            "marks": "step, accounts",
+            "pyramids": "name, level, step, cells",
+        }
         for table, columns in {**tables, **{name: columns for name, (columns, _) in TABLES.items()}}.items():
             source = f"SELECT ?, {columns} FROM staged.{table} WHERE revision = ?"
             connection.execute(f"INSERT INTO main.{table} (revision, {columns}) {source}", (new, uid))
