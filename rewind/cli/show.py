@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..errors import show as show_value
 from ..runs.arguments import seed_text
 from ..storage import replay_file
 from ..tracker import graph
+from ..tracker.machine import diff_file, duration_of
 from ..tracker.media import MediaFile
 from ..tracker.moment import reference
 from ..tracker.simulation.parts import Part, parts, path_of, recording_of
@@ -41,6 +43,8 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
         facts = {
             **facts_of_revision(store, record, node),
             "dir": store.folder,
+            "duration": duration_of(store, record),
+            "machine": _machine(store, record),
             "revisions": store.read("SELECT count(*) FROM revisions WHERE run = ?", (run_id,))[0][0],
             "starting_step": record.parent_step + 1,
             "last_step": history.last_step(store, record.uid),
@@ -57,6 +61,31 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
 
 
 _TABLES = {"n_rows": "rows", "n_lines": "lines", "n_samples": "samples"}
+
+
+def _machine(store: Store, record: history.Record) -> dict[str, Any]:
+    """Return where and how a revision was logged; the diff as the path of a file."""
+    found = dict(record.machine or {})
+    if "git" in found:
+        diff = diff_file(store, record.uid)
+        found["git"] = {**found["git"], "diff": None if diff is None else diff[0]}
+    return found
+
+
+def _machine_rows(found: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return it for people, none of what is not known."""
+    git = found.get("git")
+    pairs: list[tuple[str, object]] = []
+    if found.get("command"):
+        pairs.append(("command", one_line(found["command"])))
+    if found.get("arguments"):
+        pairs.append(("arguments", one_line(shlex.join(found["arguments"]))))
+    if git:
+        state = {True: "dirty", False: "clean", None: "not known whether clean"}[git["dirty"]]
+        pairs.append(("git", f"{git['commit']} ({state})" + (f"\n{one_line(git['diff'])}" if git["diff"] else "")))
+    pairs += [(name, one_line(str(found[name]))) for name in ("host", "system", "python") if found.get(name)]
+    packages = [f"{name} {version}" for name, version in found.get("packages", {}).items()]
+    return [*pairs, ("packages", one_line(", ".join(packages)))] if packages else pairs
 
 
 def _count(store: Store, table: str, spans: Iterable[history.Span]) -> int:
@@ -124,6 +153,8 @@ def _show_text(facts: Mapping[str, Any], node: graph.Node) -> str:
         ("status", f"{f['status']}{exited}"),
         ("began", time_text(f["began"])),
         ("ended", time_text(f["ended"])),
+        ("duration", f"{f['duration']:,.1f} s"),
+        *_machine_rows(f["machine"]),
         ("lineage", f"{node.origin}\n" + "\n".join(older)),
         ("steps", f"{node.steps} of its own, up to {f['last_step']} in all" if f["n_rows"] else "none"),
         ("rows", f"{f['n_rows']:,}, of which {f['n_own_rows']:,} its own"),

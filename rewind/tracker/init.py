@@ -17,6 +17,7 @@ from ..steps.importing import ends_import
 from . import active
 from .close import close
 from .config import plain_dict
+from .machine import keep_diff, machine, wants_code
 from .moment import Moment, new_run_id, require_new_id, run_id_of
 from .run import TrackedRun
 from .simulation.parts import last_step
@@ -47,6 +48,7 @@ def init(
     on_dropped: Literal["warn", "raise"] = "warn",
     capture: bool = False,
     system_metrics: bool | float = False,
+    save_code: bool = True,
 ) -> TrackedRun:
     """Begin a tracked run, go on with one at its end, rewind one to a step, or fork one from a step.
 
@@ -82,6 +84,9 @@ def init(
         Whether what is printed to stdout is kept, line by line, with the step at which it came.
     system_metrics : bool or float
         Whether processor time and memory are sampled, every 15 seconds or as many as are given.
+    save_code : bool
+        Whether the git commit of the working directory is kept, and how its files differ from that; also left out where
+        the environment has ``REWIND_NO_CODE=1``. See `TrackedRun.machine`.
 
     Returns
     -------
@@ -140,6 +145,8 @@ def init(
         raise ArgumentTypeError("capture", capture, "True or False")
     if on_dropped not in ("warn", "raise"):
         raise ArgumentError("on_dropped", on_dropped, "'warn' or 'raise'")
+    if not isinstance(save_code, bool):
+        raise ArgumentTypeError("save_code", save_code, "True or False")
     seconds = _seconds(system_metrics)
     run_id = None if id is None else run_id_of(id)
     folder = folder_of(dir)
@@ -156,7 +163,7 @@ def init(
             start = _rewind(store, moment, undo)
         else:
             start = _fork(store, moment, run_id, undo)
-        run = _open(store, start, asked, on_dropped)
+        run = _open(store, start, asked, on_dropped, *machine(wants_code(save_code)))
         undo.pop_all()
     try:
         if capture:
@@ -304,7 +311,14 @@ def _unfinished(store: Store, project: str | None) -> str | None:
 # ---- opening it
 
 
-def _open(store: Store, start: _Start, asked: _Asked, on_dropped: Literal["warn", "raise"]) -> TrackedRun:
+def _open(
+    store: Store,
+    start: _Start,
+    asked: _Asked,
+    on_dropped: Literal["warn", "raise"],
+    here: dict[str, Any],
+    diff: bytes,
+) -> TrackedRun:
     """Add a revision to its run, and make it the current one."""
     project, entity = (None, None) if start.parent is None else start.parent[1:]
     project = project if asked.project is None else asked.project
@@ -313,7 +327,7 @@ def _open(store: Store, start: _Start, asked: _Asked, on_dropped: Literal["warn"
         parent = None if start.parent is None else _as_it_is_now(store, start.parent.record)
         if start.is_new and history.run_row(store, start.run_id) is not None:
             raise taken(store, start.run_id)
-        facts = _facts(store, start, asked, parent)
+        facts = {**_facts(store, start, asked, parent), "machine": json.dumps(here)}
         marks = ", ".join("?" * len(facts))
         query = f"INSERT INTO revisions ({', '.join(facts)}) VALUES ({marks})"
         uid = connection.execute(query, tuple(facts.values())).lastrowid
@@ -323,7 +337,9 @@ def _open(store: Store, start: _Start, asked: _Asked, on_dropped: Literal["warn"
         else:
             query = "UPDATE runs SET current = ?, project = ?, entity = ? WHERE id = ?"
             connection.execute(query, (uid, project, entity, start.run_id))
-    assert uid is not None
+        assert uid is not None
+        if diff:
+            keep_diff(store, uid, start.step, diff)
     record = history.record_of(store, uid)
     store.hold(uid, record.run, record.number, record.began)
     return TrackedRun(store, record, project, entity, start.lock, on_dropped)

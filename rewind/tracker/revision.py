@@ -10,6 +10,7 @@ from ..errors import ArgumentError, ArgumentTypeError, StepRangeError
 from ..runs.arguments import integer
 from ..runs.run import Run
 from ..state.codec import UserCodec
+from .machine import diff_file, duration_of
 from .media import MediaFile
 from .moment import Moment
 from .simulation.parts import Attached, Simulation, attached, parts
@@ -115,6 +116,28 @@ class Revision:
     def ended(self) -> float | None:
         """When it was closed, in seconds since 1970."""
         return self._record.ended
+
+    @property
+    def duration(self) -> float:
+        """For how many seconds it was logged to: until it was closed, or else up to its last row; not in its past."""
+        with self._reading() as store:
+            return duration_of(store, self._record)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Where and how it was logged; empty for what releases before 0.6 logged.
+
+        ``command`` and ``arguments`` of the process, its ``directory``, ``host``, ``system``, ``python``, and
+        ``packages``: the versions of those that were imported. Where the directory is in a git repository, ``git``: its
+        ``commit``, whether it was ``dirty`` when the process began its first run, and ``diff``, the path of a file with
+        the differences, to be read and not written to. ``init(save_code=False)`` leaves ``git`` out.
+        """
+        found = dict(self._record.machine or {})
+        if "git" in found:
+            with self._reading() as store:
+                diff = diff_file(store, self._record.uid)
+            found["git"] = {**found["git"], "diff": None if diff is None else diff[0]}
+        return found
 
     @property
     def starting_step(self) -> int:

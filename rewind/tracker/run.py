@@ -28,6 +28,7 @@ from .capture import Capture, Sampler
 from .close import close
 from .config import Config
 from .draft import Draft
+from .machine import packages
 from .revision import Revision
 from .simulation.record import MISSING, Request, Target, record
 from .simulation.rows import past_steps, past_values, require_names
@@ -485,6 +486,7 @@ class TrackedRun(Revision):
             if not self._ending:
                 self._resources.close()
                 self._writer.end()
+                self._note_packages()
             self._ending = True  # from here on nothing is logged, whatever happens
             close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
         except RevisionClosedError as error:
@@ -497,6 +499,12 @@ class TrackedRun(Revision):
         self._store.durable()
         self._finished = True
         self._let_go()
+
+    def _note_packages(self) -> None:
+        """Keep the versions of what was imported since it began, too."""
+        here = self._record.machine
+        if here is not None and (found := packages()) != here.get("packages"):
+            self._update("machine", {**here, "packages": found})
 
     def _let_go(self) -> None:
         """Give back what only a run that is not finished needs; a second call does nothing."""

@@ -140,6 +140,11 @@ DIFFERENCES = {
     "names/Revision/members/scan_history": "`times`",
     "names/TrackedRun/members/history": "`samples` and `times`",
     "names/TrackedRun/members/scan_history": "`times`",
+    "names/Revision/members/machine": "new: where and how it was logged",
+    "names/TrackedRun/members/machine": "new: where and how it was logged",
+    "names/Revision/members/duration": "new: for how long",
+    "names/TrackedRun/members/duration": "new: for how long",
+    "names/init": "`save_code`",
     "command/verbs/run": "`--no-trial` and `--lossy`",
 }
 #: Annotations may spell a type in another way.

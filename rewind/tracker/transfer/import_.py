@@ -396,7 +396,9 @@ class _Reader:
         used = set()
         for i, number, step, kind, artifact, aliases in self._lists("artifact_events"):
             named = loads(aliases)
-            sound = i < n and artifact < n_artifacts and kind in ("logged", "used", "media") and type(named) is list
+            sound = (
+                i < n and artifact < n_artifacts and kind in ("logged", "used", "media", "code") and type(named) is list
+            )
             _require(sound and all(map(is_text, named)), "what an artifact was used for", aliases)
             used.add(artifact)
             _insert(store, query, (i + 1, number, step, kind, artifact + 1, aliases), "artifact_events")
