@@ -19,6 +19,10 @@ settings.register_profile("long", deadline=None, max_examples=5000, print_blob=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+# What a run keeps must not depend on the state of the checkout that tests run in; tests/tracker/test_machine.py asks.
+os.environ.setdefault("REWIND_NO_CODE", "1")
+
+
 def why_not_compiled():
     """Return why tests of the compiled kernel do not run, None if they do.
 

@@ -109,13 +109,8 @@ def test_rows_that_are_parsed_together_are_not_taken_for_one_another(tmp_path, t
     rewind.init(dir=tmp_path, id="a").finish()
     store = Store(str(tmp_path))
     rows = list(enumerate(texts))
-    try:
-        alone = [json.loads(text) for text in texts]
-    except ValueError:
-        with pytest.raises(rewind.StoreDamagedError, match="the row of step"):
-            history.parsed(store, rows)
-    else:
-        assert history.parsed(store, rows) == (alone, False)
+    with pytest.raises(rewind.StoreDamagedError, match="the row of step"):
+        history.parsed(store, rows)
     store.close()
 
 

@@ -105,7 +105,7 @@ def test_one_copy_is_made_until_somebody_writes_and_none_is_left(frozen):
     ((_, at),) = unwritable._COPIES.values()
     assert rows(frozen) == [-1, 0, 1, 2] and [copy for _, copy in unwritable._COPIES.values()] == [at]
     assert not stat.S_IMODE(os.stat(os.path.dirname(at)).st_mode) & 0o077  # nobody else reads it
-    execute(frozen, "INSERT INTO rows SELECT revision, 7, '{\"x\":7}' FROM rows WHERE step = 3")
+    execute(frozen, "INSERT INTO rows (revision, step, data) SELECT revision, 7, '{\"x\":7}' FROM rows WHERE step = 3")
     assert rows(frozen) == [-1, 0, 1, 2, 7]
     unwritable._forget_all()
     assert not unwritable._COPIES and not os.path.exists(at)
