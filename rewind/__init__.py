@@ -32,16 +32,16 @@ _PUBLIC = {
     "errors": """
         ArgumentError ArgumentTypeError ArtifactBusyError ArtifactError ArtifactFormatError ArtifactIOError
         ArtifactIntegrityError ArtifactIsADirectoryError ArtifactNotFoundError ArtifactPermissionError
-        ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError
-        LogValueError LossyStateError MetricError MissingCodecError MissingStepError MomentError
-        MutatingMetricWarning NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError NondeterminismError
-        NondeterministicReplayError NondeterministicStepError ObservedMismatchError OwnGeneratorWarning
-        PickledStatesWarning RecorderFinishedError RecordingInterrupted RevisionClosedError RewindError RewindWarning
-        RunBusyError RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
-        StandInError StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning
-        StoreDamagedError StoreError StoreVersionError TrackedArtifactError TrackerError TransferError
-        UnchangedStateWarning UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning
-        UnknownMetricError UnsafeArtifactError WorkersLostError
+        ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError LogValueError
+        LossyStateError MetricError MissingCodecError MissingStepError MomentError MutatingMetricWarning NativeStepError
+        NoFreshNoiseWarning NoLockWarning NoRunError NondeterminismError NondeterministicReplayError
+        NondeterministicStepError ObservedMismatchError OwnGeneratorWarning PastEndWarning PickledStatesWarning
+        RecorderFinishedError RecordingInterrupted RevisionClosedError RewindError RewindWarning RunBusyError
+        RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError StandInError
+        StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
+        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnchangedStateWarning
+        UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError
+        UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -108,6 +108,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import NoRunError as NoRunError
     from .errors import ObservedMismatchError as ObservedMismatchError
     from .errors import OwnGeneratorWarning as OwnGeneratorWarning
+    from .errors import PastEndWarning as PastEndWarning
     from .errors import PickledStatesWarning as PickledStatesWarning
     from .errors import RecorderFinishedError as RecorderFinishedError
     from .errors import RecordingInterrupted as RecordingInterrupted

@@ -66,6 +66,7 @@
     ├── NoFreshNoiseWarning                   forks that drew nothing from their rng, and so are one future
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
     ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
+    ├── PastEndWarning                        a moment after the last row of a tracked run
     ├── StepSourceWarning                     the step function is not the one recorded
     ├── UncheckedReplayWarning                a state of a replay that was not compared with the recording yet
     └── UnchangedStateWarning                 a state that no step of the trial changed
@@ -655,7 +656,7 @@ class MomentError(TrackerError, ValueError):
 
     @classmethod
     def beyond(cls, text: object, step: int, last: int, growing: bool = False) -> MomentError:
-        """Return the error for a step after the last row."""
+        """Return the error for a step after the last row that is higher than any step can be."""
         there = f"its last step is {last}" if last >= 0 else "it has no rows; _step=-1 is where it begins"
         if growing:
             there += "; it is being written, and what it logged in the last half second may be missing still"
@@ -1280,6 +1281,22 @@ class DroppedWarning(RewindWarning):
 
     def __init__(self, step: int, current: int) -> None:
         super().__init__(_dropped(step, current))
+
+
+class PastEndWarning(RewindWarning):
+    """A moment after the last row of a run: all rows are kept, and logging goes on after the step that was asked for.
+
+    As a rule the process was killed before its last rows were written: `TrackedRun.flush` belongs beside a checkpoint.
+    """
+
+    def __init__(self, moment: object, step: int, last: int, growing: bool = False) -> None:
+        there = f"its last step is {last}" if last >= 0 else "it has no rows"
+        kept = f"All of it is kept and logging goes on at step {step + 1}" if last >= 0 else f"It begins at {step + 1}"
+        more = "; what it logs from now on is not in the fork" if growing else ""
+        super().__init__(
+            f"{show(str(moment), 80)} is past the end of the run: {there}. {kept}{more}. run.flush() beside a "
+            "checkpoint writes the rows up to it"
+        )
 
 
 class StepSourceWarning(RewindWarning):

@@ -76,7 +76,7 @@ def _columns(store: Store, uid: int, spans: list[chain.Span], low: int, high: in
     """Return the keys of all rows, as they come, the number of the rows, and the last step."""
     if low == 0 and high == chain.END and not store.read("SELECT 1 FROM backfilled LIMIT 1"):  # no row is read for it
         query = "SELECT count(*) FROM rows WHERE revision = ? AND step <= ?"
-        n = sum(store.read(query, (span.uid, span.upto))[0][0] for span in spans)
+        n = sum(store.read(query, (span.uid, span.last_row))[0][0] for span in spans)
         return list(chain.aggregates_at(store, uid)), n, chain.last_step(store, uid)
     columns, n, last = dict[str, None](), 0, -1
     for steps, rows, _ in chain.kept_batches(store, spans, low, high):

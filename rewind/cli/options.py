@@ -9,8 +9,8 @@ from .text import FORMS, JSON_RULES
 
 _STEPS = "T: an integer, negative to count from the end, a share like 50%%, start or end"
 _METRIC = "a function of the state, or the name of an attribute or key of it"
-_RUN = "a tracked run, ID: its current revision, or ID@REV for another"
-_BEGINNING = "The first characters of an id are enough, if no other id begins so"
+_RUN = "a tracked run, ID: its current revision, or ID@REV for another, or the digest of a revision"
+_BEGINNING = "The first characters of an id, or 8 of a digest, are enough, if no other begins so"
 _REVISIONS = """ With ID: all revisions of that run, what they come from, and what was forked from them; with
 ID@REV: that revision and what it comes from. The parent of a revision is written as the moment it left, which
 rewind.init(resume_from=...) and rewind.init(fork_from=...) take, as they take any other moment ID@REV?_step=N of an
@@ -288,6 +288,7 @@ def show(new: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--lines", action="store_true", help="the lines of text that were logged, each with its step, instead"
     )
+    new.add_argument("--copy", action="store_true", help="only its digest, which names it in any folder and for ever")
 
 
 def history(new: argparse.ArgumentParser) -> None:

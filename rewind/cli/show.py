@@ -22,7 +22,7 @@ from ..tracker.store.database import Store
 from ..tracker.store.lookup import revision_of
 from ..tracker.store.media import media_files
 from ..tracker.store.values import restored
-from .answer import Answer
+from .answer import Answer, NotFound
 from .render import differences, rows, time_text
 from .text import one_line
 from .tracker import open_store, ref_of
@@ -36,6 +36,10 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
         record = revision_of(store, run_id, number, removed=True)
         node = graph.read(store)[record.uid]
         spans = history.spans(store, record.uid)
+        if args.copy:
+            if record.digest is None:
+                raise NotFound(f"{record.ref} has no digest yet: it has one when it is closed")
+            return Answer({"dir": store.folder, "run": record.ref, "digest": record.digest}, record.digest)
         if args.lines:
             return _lines(store, node, spans)
         lineage = history.lineage(store, record.uid)
@@ -49,7 +53,6 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
             "starting_step": record.parent_step + 1,
             "last_step": history.last_step(store, record.uid),
             "lineage": [str(moment) for moment in lineage],
-            "forked_from": next((str(moment) for moment in lineage if moment.run_id != run_id), None),
             **counts,
             "n_own_rows": _count(store, "rows", spans[-1:]),
             "artifacts": [_artifact(one) for one in logged(store, record.uid)],
@@ -90,7 +93,7 @@ def _machine_rows(found: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 def _count(store: Store, table: str, spans: Iterable[history.Span]) -> int:
     query = f"SELECT count(*) FROM {table} WHERE revision = ? AND step <= ?"
-    return sum(store.read(query, (span.uid, span.upto))[0][0] for span in spans)
+    return sum(store.read(query, (span.uid, span.last_row))[0][0] for span in spans)
 
 
 def _lines(store: Store, node: graph.Node, spans: Iterable[history.Span]) -> Answer:
@@ -155,6 +158,7 @@ def _show_text(facts: Mapping[str, Any], node: graph.Node) -> str:
         ("ended", time_text(f["ended"])),
         ("duration", f"{f['duration']:,.1f} s"),
         *_machine_rows(f["machine"]),
+        *([("forked from", f["forked_from"])] if f["forked_from"] else []),
         ("lineage", f"{node.origin}\n" + "\n".join(older)),
         ("steps", f"{node.steps} of its own, up to {f['last_step']} in all" if f["n_rows"] else "none"),
         ("rows", f"{f['n_rows']:,}, of which {f['n_own_rows']:,} its own"),
@@ -255,6 +259,7 @@ def facts_of_revision(store: Store, record: history.Record, node: graph.Node) ->
         "revision": node.number,
         "kind": node.kind,
         "parent": str(node.left) if node.left else None,
+        "forked_from": str(node.forked_from) if node.forked_from else None,
         "first_step": node.first,
         "last_step": node.last,
         "status": node.status,

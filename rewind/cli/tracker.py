@@ -15,7 +15,7 @@ from ..tracker.purge import Purged
 from ..tracker.store import history
 from ..tracker.store.damage import understood
 from ..tracker.store.database import Store, folder_of
-from ..tracker.store.lookup import revision_of
+from ..tracker.store.lookup import candidates, revision_of, with_digest
 from ..tracker.tracker import Tracker
 from ..tracker.transfer.import_ import import_bundle
 from .answer import Answer, UsageError
@@ -37,7 +37,6 @@ def ls(args: argparse.Namespace, importer: Importer) -> Answer:
         shown = [n for n in nodes.values() if n.current and n.removed == args.removed]
         if args.project is not None:
             shown = [node for node in shown if node.project == args.project]
-        by_number = {(node.run, node.number): node for node in nodes.values()}
         many: dict[str, int] = {}
         for node in nodes.values():
             many[node.run] = many.get(node.run, 0) + 1
@@ -45,7 +44,6 @@ def ls(args: argparse.Namespace, importer: Importer) -> Answer:
         shown.sort(key=lambda node: (order[node.run], node.run))
         found = []
         for node in shown:
-            first = by_number.get((node.run, 1), node)
             last = node.last if node.last is not None else history.last_step(store, node.uid)
             facts = {
                 "id": node.run,
@@ -56,7 +54,7 @@ def ls(args: argparse.Namespace, importer: Importer) -> Answer:
                 "name": node.name,
                 "project": node.project,
                 "entity": node.entity,
-                "forked_from": str(first.left) if first.kind == "forked" and first.left else None,
+                "forked_from": str(node.forked_from) if node.forked_from else None,
                 "removed": node.removed,
             }
             found.append(facts)
@@ -88,7 +86,7 @@ def rm(args: argparse.Namespace, importer: Importer) -> Answer:
     """Archive a tracked run, which stays on disk; --restore brings it back, --purge deletes it."""
     if args.purge and args.restore:
         raise UsageError("--purge deletes a run and --restore brings one back; choose one")
-    run_id, removed = whole_run_of(args, removed=None if args.purge else args.restore)
+    run_id, removed = whole_run_of(args, None if args.purge else args.restore, for_good=args.purge)
     folder = folder_of(args.dir)
     facts: dict[str, Any] = {"run": run_id, "dir": folder, "purge": args.purge, "restore": args.restore}
     way = f"rewind rm --restore {run_id} brings it back"
@@ -180,11 +178,15 @@ def open_store(args: argparse.Namespace) -> Iterator[Store]:
 
 
 def ref_of(args: argparse.Namespace, removed: bool | None = None) -> str:
-    """Return the ``ID`` or ``ID@REV`` that an argument means, with the id in full.
+    """Return the ``ID`` or ``ID@REV`` that an argument means, with the id in full; a digest is that of a revision.
 
     `removed`: whether the beginning of an id can be that of a removed run; None for either.
     """
-    text = args.run
+    return named(args, args.run, removed)[0]
+
+
+def named(args: argparse.Namespace, text: str, removed: bool | None = None) -> tuple[str, bool]:
+    """Return what `ref_of` does, of a text, and whether it was named by its digest."""
     if "?" in text:
         ref = text.partition("?")[0]
         raise UsageError(f"{text!r} is a moment, and {args.verb} takes a run: {ref or 'ID'}")
@@ -192,22 +194,33 @@ def ref_of(args: argparse.Namespace, removed: bool | None = None) -> str:
     with open_store(args) as store:
         query = "SELECT id, removed FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id"
         found = store.read(query, (len(run_id), run_id))
+        digests = with_digest(store, run_id) if number is None else []
     alike = [one for one, gone in found if removed is None or bool(gone) == removed]
-    if not any(one == run_id for one, _ in found) and len(run_id) >= _SHORT and alike:
-        if len(alike) > 1:
+    if not any(one == run_id for one, _ in found):
+        alike = alike if len(run_id) >= _SHORT else []
+        if len(alike) + len(digests) > 1:
             some = ", ".join(alike[:8]) + (f" and {len(alike) - 8} more" if len(alike) > 8 else "")
-            raise UsageError(f"{run_id!r} is the beginning of {len(alike)} run ids: {some}")
-        run_id = alike[0]
-    return run_id if number is None else f"{run_id}@{number}"
+            of = [f"{len(alike)} run ids: {some}"] if alike else []
+            of += [f"{len(digests)} digests: {candidates(digests)}"] if digests else []
+            raise UsageError(f"{run_id!r} is the beginning of {' and of '.join(of)}")
+        if digests:
+            return f"{digests[0][0]}@{digests[0][1]}", True
+        run_id = alike[0] if alike else run_id
+    return (run_id if number is None else f"{run_id}@{number}"), False
 
 
-def whole_run_of(args: argparse.Namespace, removed: bool | None = None) -> tuple[str, bool]:
-    """Return the id of the run that an argument means, and whether it is removed; its revisions are one thing here."""
-    ref = ref_of(args, removed)
+def whole_run_of(args: argparse.Namespace, removed: bool | None = None, *, for_good: bool = False) -> tuple[str, bool]:
+    """Return the id of the run that an argument means, and whether it is removed; its revisions are one thing here.
+
+    It may be named by the digest of a revision; of the current one only, where the run is deleted `for_good`.
+    """
+    ref, by_digest = named(args, args.run, removed)
     run_id, number = reference(ref)
-    if number is not None:
-        raise UsageError(f"{args.verb} takes a whole run, not one revision of it: {run_id}")
     with open_store(args) as store:
+        if by_digest and for_good:
+            by_digest = revision_of(store, run_id, None, removed=True).number == number
+        if number is not None and not by_digest:
+            raise UsageError(f"{args.verb} takes a whole run, not one revision of it: {run_id}")
         revision_of(store, run_id, None, removed=True)
         row = history.run_row(store, run_id)
     return run_id, row is not None and row.removed

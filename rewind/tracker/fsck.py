@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -100,6 +101,7 @@ class _Place:
     number: int
     parent: int | None
     parent_step: int
+    last_row: int  # of its parent, that it can see
 
     @property
     def ref(self) -> str:
@@ -141,7 +143,6 @@ class _Check:
         self.problems: list[Problem] = []
         self.not_replayed: list[Problem] = []
         self.places: dict[int, _Place] = {}
-        self.last: dict[int, int] = {}  # of what a revision sees
         self.broken: set[int] = set()  # no way leads from them to a root
         self.n_rows = self.n_replayed = self.n_running = self.n_left = 0
         self._stops: dict[int, set[int]] = {}  # steps of own rows at which a child begins
@@ -214,12 +215,12 @@ class _Check:
                 self.problem("", f"the database: {line}")
 
     def _read_places(self) -> None:
-        query = "SELECT uid, run, number, parent, parent_step FROM revisions ORDER BY uid"
-        for uid, run, number, parent, step in self.store.each(query):
-            place = _Place(run, number, parent, step)
+        query = "SELECT uid, run, number, parent, parent_step, limits FROM revisions ORDER BY uid"
+        for uid, run, number, parent, step, limits in self.store.each(query):
+            place = _Place(run, number, parent, step, _last_row(step, limits))
             if type(step) is not int or not -1 <= step < 1 << 62 or type(run) is not str or type(number) is not int:
                 self.problem(str(place.ref), f"it begins after step {show(step)}, which is none")
-                place = replace(place, parent_step=-1)
+                place = replace(place, parent_step=-1, last_row=-1)
             if parent is not None and (type(parent) is not int or parent not in self.places):
                 older = "does not come before it" if type(parent) is int and uid <= parent else "is not there"
                 self.problem(place.ref, f"its parent, revision {show(parent)} of the database, {older}")
@@ -270,8 +271,9 @@ class _Check:
 
     def _source(self, place: _Place) -> tuple[int, int] | None:
         """Return the revision whose own rows end what is seen of the past, and the step at which they do."""
-        parent, step = place.parent, place.parent_step
+        parent, step = place.parent, place.last_row
         while parent is not None and step <= self.places[parent].parent_step:
+            step = min(step, self.places[parent].last_row)
             parent = self.places[parent].parent
         return None if parent is None else (parent, step)
 
@@ -290,7 +292,6 @@ class _Check:
     def _check(self, uid: int) -> None:
         place = self.places[uid]
         aggregates, rows, sound = self._check_rows(uid, place)
-        self.last[uid] = aggregates.last_step
         for problem in _beside_problems(self.store, uid):
             self.problem(place.ref, problem)
         if uid in self.broken:
@@ -390,18 +391,13 @@ class _Check:
             self.problem(ref, f"the mark at step {step} does not agree with the rows: {what}")
 
     def _check_begin(self, record: Record) -> None:
-        """Check how a revision begins: after a step that its parent has."""
+        """Check how a revision begins: after a step of the same run, or of another one. It may be past the end."""
         parent = None if record.parent is None else self.places.get(record.parent)
         if parent is None:
             return
         own = record.kind != "forked"
         if own is not (parent.run == record.run):
             self.problem(record.ref, f"it was {record.kind} and its parent is {parent.ref}")
-        assert record.parent is not None
-        last = self.last.get(record.parent, END)
-        purged = self.store.read("SELECT kept_digest FROM revisions WHERE uid = ?", (record.parent,))[0][0] is not None
-        if record.parent_step > last and not purged:
-            self.problem(record.ref, f"it begins after step {record.parent_step} of {parent.ref}, which ends at {last}")
 
     def _check_closed(self, record: Record, rows: RowsDigest, aggregates: Aggregates, sound: bool) -> None:
         ref = record.ref
@@ -499,6 +495,14 @@ class _Check:
 # ---- parts of it
 
 
+def _last_row(step: Any, limits: Any) -> Any:
+    """Return `Record.last_row`, of what may be damaged."""
+    if isinstance(limits, str) and '"rows"' in limits:
+        with suppress(ValueError, AttributeError, TypeError):
+            return min(step, int(json.loads(limits).get("rows", step)))
+    return step
+
+
 def _copy(aggregates: Aggregates) -> Aggregates:
     copy = Aggregates({key: replace(aggregate) for key, aggregate in aggregates.items()})
     copy.last_step = aggregates.last_step
@@ -529,7 +533,7 @@ def _past_digests(store: Store, record: Record) -> Iterator[str | None]:
     while child.parent is not None and len(above) < _MOST_OPEN:
         parent = history.record_of(store, child.parent)
         yield _grown(above, parent.digest)
-        above.append((child, history.rows_digest(store, parent.uid, child.parent_step).text()))
+        above.append((child, history.rows_digest(store, parent.uid, child.last_row).text()))
         child = parent
     yield _grown(above, None)
 

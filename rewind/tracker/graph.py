@@ -33,6 +33,8 @@ class Node:
     removed : bool
         Whether its run is.
     project, entity : str or None
+    forked_from : Moment or None
+        The moment that it, or the one it goes on with, was rewound to or forked from.
     """
 
     uid: int
@@ -50,6 +52,7 @@ class Node:
     removed: bool
     project: str | None
     entity: str | None
+    forked_from: Moment | None = None
 
     @property
     def ref(self) -> str:
@@ -113,6 +116,10 @@ def read(store: Store) -> dict[int, Node]:
     for node in [node for node in nodes.values() if node.status == "running"]:
         if not (node.current and is_held(store.folder, node.run)):
             nodes[node.uid] = replace(node, status="crashed")
+    for uid in sorted(nodes):  # parents before children
+        node = nodes[uid]
+        before = nodes.get(node.parent) if node.kind == "resumed" and node.parent is not None else None
+        nodes[uid] = replace(node, forked_from=before.forked_from if before is not None else node.left)
     return nodes
 
 

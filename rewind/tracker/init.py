@@ -7,11 +7,12 @@ import json
 import os
 import platform
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import ArgumentError, ArgumentTypeError, RunBusyError
+from ..errors import ArgumentError, ArgumentTypeError, PastEndWarning, RunBusyError
 from ..state.columns import is_text
 from ..steps.importing import ends_import
 from . import active
@@ -26,7 +27,7 @@ from .store.damage import understood
 from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
-from .store.lookup import Found, find, moment_of, not_found, require_step, taken
+from .store.lookup import Found, find, moment_of, not_found, past_end, taken
 
 Resume = Literal["allow", "must", "never", "auto"] | bool | None
 _RESUME = ("allow", "must", "never", "auto", True, False, None)
@@ -74,8 +75,10 @@ def init(
         ``never``, which is the default: an error if there is one. ``auto``, or True: if there is one; without an `id`,
         the last run of the project in this folder that did not finish.
     resume_from : str, optional
-        Rewind: a moment ``"ID?_step=200"`` of the run, or ``"ID@REV?_step=200"`` of an archived revision of it. Rows up
-        to step 200 are kept, logging goes on at 201, and what came after is archived. -1 keeps no row.
+        Rewind: a moment ``"ID?_step=200"`` of the run, or of an archived revision of it: ``"ID@REV?_step=200"``, or a
+        digest, whole or its first eight letters or more, in the place of the id. Rows up to step 200 are kept, logging
+        goes on at 201, and what came after is archived. -1 keeps no row. A step past the end keeps all, and logging
+        goes on after that step: with a `PastEndWarning`. With ``resume="allow"`` it begins the run if there is none.
     fork_from : str, optional
         A new run that begins as that moment does; the other one stays as it is.
     on_dropped : {"warn", "raise"}
@@ -96,7 +99,7 @@ def init(
     Raises
     ------
     MomentError
-        If a moment cannot be read, or is past the end of its run.
+        If a moment cannot be read.
     RunNotFoundError
         If there is no such run or revision; names the nearest.
     RunExistsError
@@ -136,7 +139,8 @@ def init(
     )
     given = {"resume": resume, "resume_from": resume_from, "fork_from": fork_from}
     named = [key for key, value in given.items() if value is not None and value is not False]
-    if len(named) > 1:
+    requeued = named == ["resume", "resume_from"] and resume == "allow"
+    if len(named) > 1 and not requeued:
         advice = "resume goes on at the end of a run, resume_from at a step of it, fork_from makes a new run"
         raise ArgumentError(named[1], given[named[1]], f"no {named[0]} as well", advice)
     if not isinstance(resume, (str, bool, type(None))) or resume not in _RESUME:
@@ -160,9 +164,12 @@ def init(
         if moment is None:
             start = _begin_or_resume(store, run_id, resume, asked.project, undo)
         elif resume_from is not None:
-            start = _rewind(store, moment, undo)
+            start = _rewind(store, moment, undo, or_begin=requeued)
         else:
             start = _fork(store, moment, run_id, undo)
+        if start.past_end is not None and start.parent is not None:
+            growing = not start.parent.record.closed
+            warnings.warn(PastEndWarning(moment, start.step, start.past_end, growing), stacklevel=2)
         run = _open(store, start, asked, on_dropped, *machine(wants_code(save_code)))
         undo.pop_all()
     try:
@@ -198,6 +205,7 @@ class _Start:
     lock: RunLock
     parent: Found | None = None
     step: int = -1
+    past_end: int | None = None  # the last step of the parent, where `step` comes after it
 
     @property
     def is_new(self) -> bool:
@@ -229,23 +237,25 @@ def _begin_or_resume(
     return _Start("resumed", run_id, lock, parent, last_step(store, parent.record.uid))
 
 
-def _rewind(store: Store, moment: Moment, undo: contextlib.ExitStack) -> _Start:
+def _rewind(store: Store, moment: Moment, undo: contextlib.ExitStack, or_begin: bool) -> _Start:
     if history.run_row(store, moment.run_id) is None:  # before there is a lock file for it
+        if or_begin and moment.revision is None:
+            return _Start("begun", moment.run_id, _locked(store, moment.run_id, undo))
         raise not_found(store, moment.run_id)
     lock = _locked(store, moment.run_id, undo)
     _end_killed(store, moment.run_id)
     parent = find(store, moment.run_id, moment.revision)  # not before there is a lock: another may have rewound it
-    require_step(store, moment, parent.record)
-    return _Start("rewound", moment.run_id, lock, parent, moment.step)
+    past = past_end(store, moment, parent.record)
+    return _Start("rewound", moment.run_id, lock, parent, moment.step, past)
 
 
 def _fork(store: Store, moment: Moment, run_id: str | None, undo: contextlib.ExitStack) -> _Start:
     parent = find(store, moment.run_id, moment.revision)
     if not parent.record.closed and not _flush_here(store.folder, moment.run_id):
         parent = _end_if_killed(store, parent)
-    require_step(store, moment, parent.record)
+    past = past_end(store, moment, parent.record)
     new_id = _free_id(store, run_id)
-    return _Start("forked", new_id, _locked(store, new_id, undo), parent, moment.step)
+    return _Start("forked", new_id, _locked(store, new_id, undo), parent, moment.step, past)
 
 
 def _locked(store: Store, run_id: str, undo: contextlib.ExitStack) -> RunLock:
@@ -365,7 +375,7 @@ def _facts(store: Store, start: _Start, asked: _Asked, parent: Record | None) ->
         config = {**config, **{key: value for key, value in parent.config.items() if key not in config}}
         defined = parent.defined
         name = parent.name if not name and not start.is_new else name
-        limits = None if parent.closed else json.dumps(history.limits_of(store, parent.uid))
+        limits = None if parent.closed else json.dumps(history.limits_of(store, parent.uid, start.step))
     return {
         "run": start.run_id,
         "number": number,

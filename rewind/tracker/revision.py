@@ -149,6 +149,8 @@ class Revision:
         """Digest over its rows, config, summary, artifacts and the digest of its parent; None until it is closed.
 
         Outside of it are project and entity, times, process and host, and the type and the metadata of artifacts.
+        It never changes and names this revision in any folder: whole, or its first eight letters or more, it can be
+        given wherever a run is named.
         """
         return self._record.digest
 
@@ -160,8 +162,12 @@ class Revision:
 
     @property
     def forked_from(self) -> Moment | None:
-        """The moment of another run that this run was forked from; None for a run of its own."""
-        return next((moment for moment in self.lineage if moment.run_id != self.id), None)
+        """The moment, with its revision, that the run was rewound to or forked from last; None for neither.
+
+        Of a run that was resumed since, that which it had before: `lineage` has all of them.
+        """
+        with self._reading() as store:
+            return history.forked_from(store, self._record.uid)
 
     @property
     def revisions(self) -> list[Revision]:

@@ -65,7 +65,7 @@ class TrackedRun(Revision):
         super().__init__(store.folder, record, project, entity)
         self._store, self._lock = store, lock
         aggregates = (
-            Aggregates() if record.parent is None else history.aggregates_at(store, record.parent, record.parent_step)
+            Aggregates() if record.parent is None else history.aggregates_at(store, record.parent, record.last_row)
         )
         self._writer = Writer(store, record.uid, self.starting_step, aggregates, record.defined, on_dropped)
         self._config = Config(record.config, self._keep_config, self._writer.turn)
@@ -157,6 +157,9 @@ class TrackedRun(Revision):
 
     def flush(self) -> None:
         """Write all rows that are closed to the database.
+
+        It belongs beside a checkpoint, before it: rows wait for up to half a second, and a process that is killed in
+        between would have a checkpoint of a step whose rows are lost.
 
         Raises
         ------

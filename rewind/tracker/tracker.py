@@ -15,7 +15,7 @@ from .revision import Revision
 from .store import history
 from .store.damage import understood
 from .store.database import DATABASE, Store, folder_of
-from .store.lookup import find
+from .store.lookup import find, revision_with
 from .transfer.export import export
 from .transfer.import_ import import_bundle
 
@@ -74,12 +74,19 @@ class Tracker:
             store.close()
 
     def run(self, run_id: str) -> Revision:
-        """Return a run by its id: its current revision, or with ``ID@REV`` another.
+        """Return a run by its id: its current revision, or with ``ID@REV`` another; or the one that a digest names.
+
+        Parameters
+        ----------
+        run_id : str
+            ``ID``, ``ID@REV``, or `Revision.digest`: whole, or its first eight letters or more.
 
         Raises
         ------
         RunNotFoundError
             If there is none; names the nearest.
+        ArgumentError
+            If it is the beginning of several digests; names them.
         """
         name, number = reference(run_id)
         store = Store(self._folder)
@@ -88,6 +95,29 @@ class Tracker:
                 return Revision(self._folder, *find(store, name, number, removed=True))
         finally:
             store.close()
+
+    def _whole(self, run_id: str, *, for_good: bool = False) -> str:
+        """Return a run's id, also where it is named by a digest; a revision cannot be removed or exported by itself.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            If it is none; or if it is the digest of an archived revision, and the run is deleted `for_good`.
+        """
+        name, number = reference(run_id)
+        if number is None:
+            store = Store(self._folder)
+            try:
+                named = None if history.run_row(store, name) else revision_with(store, name)
+                if named is not None:
+                    name = named[0]
+                    if for_good and find(store, name, removed=True).record.number != named[1]:
+                        number = named[1]
+            finally:
+                store.close()
+        if number is not None:
+            raise ArgumentError("the run", run_id, f"a run id without a revision: it is all of the run {name!r}")
+        return name
 
     # ---- removing
 
@@ -109,7 +139,7 @@ class Tracker:
         StoreError
             If the folder cannot be written.
         """
-        set_removed(self._folder, run_named(run_id), True)
+        set_removed(self._folder, self._whole(run_id), True)
 
     def restore(self, run_id: str) -> None:
         """Bring back a run that was removed.
@@ -121,7 +151,7 @@ class Tracker:
         TrackerError
             If it was purged.
         """
-        set_removed(self._folder, run_named(run_id), False)
+        set_removed(self._folder, self._whole(run_id), False)
 
     def purge(self, run_id: str, *, now: bool = True) -> Purged:
         """Delete a run: its rows, lines, artifacts and simulations, as far as no other run sees them.
@@ -151,7 +181,7 @@ class Tracker:
         All or nothing in the database, and then the files: those that a crash leaves are named by `fsck` and deleted
         by the next `purge`. The database does not shrink; it fills the room with what comes next.
         """
-        return purge(self._folder, run_named(run_id), now)
+        return purge(self._folder, self._whole(run_id, for_good=True), now)
 
     # ---- checking
 
@@ -209,7 +239,7 @@ class Tracker:
         -----
         A zip file of JSON lines and of files as they are; the same run gives the same bytes. `import_file` reads it.
         """
-        export(self._folder, run_named(run_id), path)
+        export(self._folder, self._whole(run_id), path)
 
     def import_file(self, path: str | os.PathLike[str]) -> list[str]:
         """Add what `export` wrote.
@@ -251,20 +281,6 @@ class Tracker:
 
     def __repr__(self) -> str:
         return f"<Tracker {self._folder}: {len(self)} runs>"
-
-
-def run_named(run_id: str) -> str:
-    """Return a run's id; a revision cannot be removed or exported by itself.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If it is none.
-    """
-    name, number = reference(run_id)
-    if number is not None:
-        raise ArgumentError("the run", run_id, "a run id without a revision: it is all of the run")
-    return name
 
 
 def is_tracker(path: Any) -> bool:

@@ -108,7 +108,7 @@ def test_ls_has_a_line_for_each_run(family, cli):
         0,
         textwrap.dedent("""\
             id    revisions  status    last step  began                name            project  forked from
-            k3f9  3          finished  260        2023-11-14T22:13:21  -               walks    -
+            k3f9  3          finished  260        2023-11-14T22:13:21  -               walks    k3f9@2?_step=250
             side  1          finished  285        2023-11-14T22:13:24  of the archive  walks    k3f9@1?_step=280
             deep  1          finished  287        2023-11-14T22:13:25  -               forks    side@1?_step=282
             kill  1          crashed   6          2023-11-14T22:13:26  -               -        -
@@ -411,14 +411,15 @@ def test_show_has_all_of_a_revision(family, cli):
         run.use_artifact("model.bin:best")
         run.record(walk, 0.0, 20, 7, observe={"w": None}, log_every=5)
     shown = cli("show", "k3f9")[1]
-    assert "run         k3f9@4, of 4 revisions\nproject     walks\n" in shown
+    assert "run          k3f9@4, of 4 revisions\nproject      walks\n" in shown
     assert (
-        "lineage     rewound at step 255 of k3f9@3\n            k3f9@3?_step=255\n            k3f9@2?_step=250\n"
+        "forked from  k3f9@3?_step=255\n"
+        "lineage      rewound at step 255 of k3f9@3\n             k3f9@3?_step=255\n             k3f9@2?_step=250\n"
         in shown
     )
-    assert "beside      2 lines (--lines), 0 samples of the system\n" in shown
-    assert "artifacts   model.bin:v0 (latest, best): " in shown and "5 bytes" in shown
-    assert "used        model.bin:v0 at step 256\n" in shown
+    assert "beside       2 lines (--lines), 0 samples of the system\n" in shown
+    assert "artifacts    model.bin:v0 (latest, best): " in shown and "5 bytes" in shown
+    assert "used         model.bin:v0 at step 256\n" in shown
     assert "seed 7, " in shown and "test_cli_tracker:walk\n" in shown
     assert shown.endswith("logs w every 5 steps and at block ends\n")
     facts = json.loads(cli("show", "k3f9", "--json")[1])

@@ -183,7 +183,7 @@ DAMAGES = {
     "a parent step after the end": (
         "UPDATE revisions SET parent_step = 5000 WHERE uid = 5",
         "of_fork@1",
-        ["step 5000", "which ends at"],
+        ["its digest, over name"],
     ),
     "a current revision": (
         "UPDATE runs SET current = 99 WHERE id = 'root'",

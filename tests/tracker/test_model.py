@@ -233,12 +233,18 @@ class Machine(RuleBasedStateMachine):
             parent.run.log({"i": -1})
             parent.model.log({"i": -1})
 
-    @rule(which=share, beyond=st.integers(1, 3))
-    def refuse(self, which, beyond):
+    @rule(which=share, beyond=st.integers(1, 9), again=st.booleans())
+    def go_past_the_end(self, which, beyond, again):
         parent = self.pick(self.all, which)
+        if again:
+            self.closed(parent.ref.split("@")[0])
         step = max(parent.model.rows, default=-1) + beyond
-        with pytest.raises(rewind.MomentError, match="past the end"):
-            rewind.init(dir=self.folder, fork_from=f"{parent.ref}?_step={step}")
+        where = {"resume_from" if again else "fork_from": f"{parent.ref}?_step={step}"}
+        with pytest.warns(rewind.PastEndWarning, match=f"its last step is {step - beyond}|it has no rows"):
+            run = rewind.init(dir=self.folder, id=None if again else f"r{len(self.ids())}", **where)
+        model = parent.model.left_at(step)
+        self.add(run, model, parent.config, self.rows_after(parent, step))
+        assert run.forked_from == run.lineage[0]
         self.check(parent)
 
     @rule(which=share)

@@ -502,6 +502,13 @@ def test_a_killed_run_is_rewound_at_once_and_its_rows_are_those_of_the_states(fo
         assert digest(run.attach(walk).state_at(s)) == digest(states[s])
         run.record(walk, observe={"x": None, "sq": square})
     assert run.history() == whole.history()
+    # A checkpoint may be of a later step than the last row: the simulation goes on by itself up to there.
+    with pytest.warns(rewind.PastEndWarning), rewind.init(dir=folder, fork_from=f"a@1?_step={last + 90}") as run:
+        assert digest(run.attach(walk, observe={"sq": square}).state) == digest(states[last + 90])
+        run.record()
+        assert [row for row in whole.history() if not last < row["_step"] <= last + 90] == run.history()
+        assert run.verify_history() == len(run.history())
+    assert rewind.Tracker(folder).fsck().ok
 
 
 # ---- never logged, and proved

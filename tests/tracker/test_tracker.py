@@ -279,7 +279,7 @@ def test_resumed_fork_knows_where_it_was_forked_from(begin):
     run = begin(id="b", resume="must")
     assert str(run.forked_from) == "a@1?_step=3" and run.step == 5 and run.resumed
     run.finish()
-    assert str(begin(resume_from="b?_step=1").forked_from) == "a@1?_step=3"
+    assert str(begin(resume_from="b?_step=1").forked_from) == "b@2?_step=1"
 
 
 def test_revisions_have_ids_that_never_change(begin):

@@ -117,6 +117,8 @@ DIFFERENCES = {
     "names/TrackedRun/members/use_artifact": "type= says which type it must have",
     "names/StandInError": "new: rewind.wandb in the place of a package that is imported already",
     "command/verbs/history/--safe-csv": "new: text that a spreadsheet would run gets an apostrophe before it",
+    "names/PastEndWarning": "new: a moment past the end keeps all, and says what the last step is",
+    "command/verbs/show/--copy": "new: the digest of a revision alone",
     "names/RevisionClosedError": "new: a writer that lost its lock is told, and adds nothing to what is closed",
     "names/RunBusyError/new": "where there are no locks it says which file to delete",
     "command/verbs/doctor": "new: what record would meet, asked first",

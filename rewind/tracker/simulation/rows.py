@@ -165,7 +165,7 @@ def require_replayed(store: Store, simulation: Simulation, uid: int) -> int:
     n, ref, end = 0, history.record_of(store, uid).ref, history.last_step(store, uid)
     for k, part in enumerate(simulation.parts):
         names = list(part.metrics)
-        last = min(seen_until(simulation, k), end)
+        last = history.last_step(store, uid, min(seen_until(simulation, k), end))
         if not names or last < part.first:
             continue
         run = simulation.reaching(part, last)

@@ -66,6 +66,11 @@ class Record:
         """Whether it never changes again."""
         return self.digest is not None
 
+    @property
+    def last_row(self) -> int:
+        """The last step of its parent whose row it can see: see `Span.last_row`."""
+        return last_row(self.parent_step, self.limits)
+
 
 _COLUMNS = ", ".join(field.name for field in fields(Record))
 _TYPES = {field.name: str(field.type) for field in fields(Record)}
@@ -117,12 +122,23 @@ class Span:
         The last step.
     limits : mapping of str to int, optional
         Of one that was forked while it grew: the last number in each table beside its rows, at that moment. What it
-        added at the step of the fork later is not seen. Of ``backfilled``: the names.
+        added at the step of the fork later is not seen. Of ``backfilled``: the names. Of ``rows``, where it was forked
+        at a step that it had not come to: the last step that it had a row of.
     """
 
     uid: int
     upto: int
     limits: Mapping[str, Any] | None = None
+
+    @property
+    def last_row(self) -> int:
+        """The last step whose row can be seen."""
+        return last_row(self.upto, self.limits)
+
+
+def last_row(upto: int, limits: Mapping[str, Any] | None) -> int:
+    """Return the last step whose row can be seen of a revision that is seen up to a step."""
+    return upto if limits is None else min(upto, limits.get("rows", upto))
 
 
 # Newest first, and made row by row: with a LIMIT it is walked no further. Of each link, `limits` are those of
@@ -173,9 +189,10 @@ def joined(store: Store, uid: int, table: str, columns: str, upto: int = END, mo
     return store.read(query, (upto, uid))
 
 
-def limits_of(store: Store, uid: int) -> dict[str, Any]:
-    """Return what there is beside the rows of a revision that grows: see `Span`."""
-    limits: dict[str, Any] = {}
+def limits_of(store: Store, uid: int, step: int) -> dict[str, Any]:
+    """Return what there is beside the rows of a revision that grows, and is left at a step: see `Span`."""
+    last = last_step(store, uid)
+    limits: dict[str, Any] = {} if step <= last else {"rows": last}
     for table in _NUMBERED:
         ((limits[table],),) = store.read(f"SELECT coalesce(max(n), -1) FROM {table} WHERE revision = ?", (uid,))
     names = store.read("SELECT DISTINCT name FROM backfilled WHERE revision = ? ORDER BY 1", (uid,))
@@ -187,6 +204,10 @@ def beside(store: Store, uid: int, table: str, columns: str, low: int = -1, high
     more = f"AND t.step BETWEEN {low:d} AND min(chain.upto, {high - 1:d}) ORDER BY chain.depth DESC, t.n"
     found = joined(store, uid, table, f"t.n, {columns}", more=more)
     return [row[2:] for row in found if row[0] is None or row[1] <= _limits(row[0])[table]]
+
+
+def _is_backfilled(limits: Mapping[str, Any], name: str, step: int) -> bool:
+    return name in limits["backfilled"] and step <= limits.get("rows", step)
 
 
 @lru_cache(64)
@@ -212,7 +233,7 @@ def timed_texts(
 def texts_of(store: Store, seen: list[Span], low: int, high: int, columns: str = "step, data") -> Iterator[list[Any]]:
     """Yield columns of the rows, many at a time."""
     for span in seen:
-        last, at = min(span.upto, high - 1), low
+        last, at = min(span.last_row, high - 1), low
         while at <= last:  # by short reads: nobody knows when a user asks for the next row
             query = f"SELECT {columns} FROM rows WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
             some = store.read(query, (span.uid, at, last, _MANY))
@@ -230,7 +251,7 @@ def backfilled(store: Store, seen: list[Span], low: int = 0, high: int = END) ->
         return found
     for span in seen:
         query = "SELECT step, name, value FROM backfilled WHERE revision = ? AND step BETWEEN ? AND ? ORDER BY step"
-        for step, name, value in store.each(query, (span.uid, low, min(span.upto, high - 1))):
+        for step, name, value in store.each(query, (span.uid, low, min(span.last_row, high - 1))):
             if span.limits is not None and name not in span.limits["backfilled"]:
                 continue
             found.setdefault(step, {})[name] = json.loads(value)
@@ -340,11 +361,11 @@ def batches(
             yield some if every else [row for row in some if len(row) > 1]
 
 
-def last_step(store: Store, uid: int) -> int:
-    """Return the step of the last row that a revision sees, -1 where there is none."""
-    for span in back(store, uid, where=_HAS_ROWS):
+def last_step(store: Store, uid: int, upto: int = END) -> int:
+    """Return the step of the last row that a revision sees, up to a step; -1 where there is none."""
+    for span in back(store, uid, upto, _HAS_ROWS):
         query = "SELECT max(step) FROM rows WHERE revision = ? AND step <= ?"
-        ((step,),) = store.read(query, (span.uid, span.upto))
+        ((step,),) = store.read(query, (span.uid, span.last_row))
         if step is not None:
             return int(step)
     return -1
@@ -361,7 +382,7 @@ def aggregates_at(store: Store, uid: int, upto: int = END) -> Aggregates:
     aggregates, todo = Aggregates(), []
     for span in back(store, uid, upto, _HAS_ROWS):
         query = "SELECT step, accounts FROM marks WHERE revision = ? AND step <= ? ORDER BY step DESC LIMIT 1"
-        mark = store.read(query, (span.uid, span.upto))
+        mark = store.read(query, (span.uid, span.last_row))
         if mark:
             ((step, text),) = mark
             aggregates = Aggregates.from_json(json.loads(text), step)
@@ -411,7 +432,7 @@ class Beside:
             new._assign(key, step, value)
         more = "AND t.step <= chain.upto ORDER BY t.step, chain.depth DESC, t.name"
         found = joined(store, uid, "backfilled", "t.name, t.step, t.value", more=more)
-        new._enter([row for limits, *row in found if limits is None or row[0] in _limits(limits)["backfilled"]])
+        new._enter([row for limits, *row in found if limits is None or _is_backfilled(_limits(limits), *row[:2])])
         return new
 
     def after(self, store: Store, uid: int, step: int) -> Beside | None:
@@ -502,6 +523,22 @@ def lineage(store: Store, uid: int) -> tuple[Moment, ...]:
     return tuple(Moment(*row) for row in found)
 
 
+def forked_from(store: Store, uid: int) -> Moment | None:
+    """Return the moment that a revision, or the one it goes on with, was rewound to or forked from; None for none."""
+    found = store.read(
+        """WITH RECURSIVE chain(kind, parent, parent_step) AS (
+               SELECT kind, parent, parent_step FROM revisions WHERE uid = ?
+               UNION ALL
+               SELECT r.kind, r.parent, r.parent_step FROM revisions r JOIN chain ON r.uid = chain.parent
+               WHERE chain.kind = 'resumed' AND (r.parent IS NULL OR r.parent < r.uid)
+           )
+           SELECT run, chain.parent_step, number FROM chain JOIN revisions r ON r.uid = chain.parent
+           WHERE chain.kind IN ('rewound', 'forked')""",
+        (uid,),
+    )
+    return Moment(*found[0]) if found else None
+
+
 class RunRow(NamedTuple):
     """A run as it stands in the database; `current` is the number of its current revision there."""
 
@@ -569,7 +606,7 @@ def parent_digest(store: Store, record: Record) -> str | None:
     if parent.digest is not None:
         return parent.digest
     before = parent_digest(store, parent)
-    return open_digest(before, record.parent_step, rows_digest(store, parent.uid, record.parent_step).text())
+    return open_digest(before, record.parent_step, rows_digest(store, parent.uid, record.last_row).text())
 
 
 def open_digest(before: str | None, step: int, rows: str) -> str:

@@ -1,13 +1,14 @@
-"""Find runs and revisions by id, ``ID@REV`` or moment, and make the error where there is none."""
+"""Find runs and revisions by id, ``ID@REV``, digest or moment, and make the error where there is none."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from ...errors import MomentError, RunExistsError, RunNotFoundError
+from ...errors import ArgumentError, MomentError, RunExistsError, RunNotFoundError
 from ..moment import Moment, asked_metric
 from ..simulation.parts import last_step
 from . import history
@@ -15,11 +16,57 @@ from .damage import understood
 from .database import DATABASE, Store
 from .history import END, Record
 
+#: The digest of a revision, or its beginning.
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+
+
+def with_digest(store: Store, text: str) -> list[tuple[str, int, str]]:
+    """Return run, number and digest of the revisions whose digest is, or begins with, `text`; of twins the first."""
+    if not _DIGEST.fullmatch(text):
+        return []
+    query = "SELECT run, number, digest FROM revisions WHERE substr(digest, 1, ?) = ? ORDER BY uid DESC"
+    found = {digest: (run, number, digest) for run, number, digest in store.read(query, (len(text), text))}
+    return list(found.values())[::-1]
+
+
+def revision_with(store: Store, text: str) -> tuple[str, int] | None:
+    """Return run and number of the revision that a digest, or its beginning, names; None where it names none.
+
+    Raises
+    ------
+    ArgumentError
+        If several digests begin so: names them.
+    """
+    found = with_digest(store, text)
+    if len(found) > 1:
+        raise ArgumentError("the run", text, f"one digest: {len(found)} begin so, {candidates(found)}")
+    return found[0][:2] if found else None
+
+
+def candidates(found: list[tuple[str, int, str]]) -> str:
+    """Return revisions, and as much of their digests as tells them apart from each other."""
+    n = next((n for n in range(8, 64, 4) if len({digest[:n] for *_, digest in found}) == len(found)), 64)
+    some = [f"{digest[:n]} ({run}@{number})" for run, number, digest in found[:8]]
+    return ", ".join(some) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+
 
 def moment_of(folder: str, text: str | Moment) -> Moment:
-    """Return the moment that `text` is; for a value of another metric the error says which steps have it."""
+    """Return the moment that `text` is, by the name of its run where it has a digest.
+
+    For a value of another metric the error says which steps have it.
+    """
     try:
-        return Moment.parse(text)
+        moment = Moment.parse(text)
+        if moment.revision is not None or not _DIGEST.fullmatch(moment.run_id):
+            return moment
+        if not os.path.isfile(os.path.join(folder, DATABASE)):
+            return moment
+        store = Store(folder)
+        try:
+            found = None if history.run_row(store, moment.run_id) else revision_with(store, moment.run_id)
+        finally:
+            store.close()
+        return moment if found is None else Moment(found[0], moment.step, found[1])
     except MomentError as error:
         asked = asked_metric(text) if isinstance(text, str) else None
         if isinstance(text, str) and asked is not None and os.path.isfile(os.path.join(folder, DATABASE)):
@@ -32,11 +79,13 @@ def moment_of(folder: str, text: str | Moment) -> Moment:
 def _step_metric_problem(folder: str, text: str, run_id: str, metric: str, value: str) -> MomentError | None:
     """Return the error for a moment at a value of a metric: it says at which steps it has that."""
     with contextlib.closing(Store(folder)) as store, understood(store.path):
-        row = history.run_row(store, run_id)
-        if row is None:
+        named = None if history.run_row(store, run_id) else revision_with(store, run_id)
+        if history.run_row(store, run_id) is None and named is None:
             return None
+        run_id, number = named or (run_id, None)
+        record = revision_of(store, run_id, number, removed=True)
         steps, before, back = [], None, None
-        for found in history.history(store, history.spans(store, row.current), [metric], 0, END):
+        for found in history.history(store, history.spans(store, record.uid), [metric], 0, END):
             now = found[metric]
             if isinstance(now, (int, float)):
                 if before is not None and now < before and back is None:
@@ -84,14 +133,20 @@ class Found(NamedTuple):
 
 
 def find(store: Store, run_id: str, number: int | None = None, *, removed: bool = False) -> Found:
-    """Return a revision of a run: the current one, or that with a number.
+    """Return a revision of a run: the current one, or that with a number, or the one that a digest names.
 
     Raises
     ------
     RunNotFoundError
         If there is none. A run that was removed is none, unless `removed` says that it counts.
+    ArgumentError
+        If it is the beginning of several digests.
     """
     row = history.run_row(store, run_id)
+    named = revision_with(store, run_id) if row is None and number is None else None
+    if named is not None:
+        run_id, number = named
+        row = history.run_row(store, run_id)
     if row is None or (row.removed and not removed):
         raise not_found(store, run_id)
     if number is None:
@@ -108,8 +163,17 @@ def revision_of(store: Store, run_id: str, number: int | None, removed: bool = F
     return find(store, run_id, number, removed=removed).record
 
 
-def require_step(store: Store, moment: Moment, record: Record) -> None:
-    """Refuse a moment that comes after the last step of its revision."""
+def past_end(store: Store, moment: Moment, record: Record) -> int | None:
+    """Return the last step of a revision if a moment comes after it, else None.
+
+    Raises
+    ------
+    MomentError
+        If no step can be so high.
+    """
     last = last_step(store, record.uid)
-    if moment.step > last:
-        raise MomentError.beyond(str(moment), moment.step, last, growing=not record.closed)
+    if moment.step <= last:
+        return None
+    if moment.step >= END - 1:
+        raise MomentError.beyond(str(moment), moment.step, last)
+    return last

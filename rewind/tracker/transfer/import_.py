@@ -342,8 +342,10 @@ class _Reader:
         there = {name for name in self._members if _ROWS.fullmatch(name)}
         _require(there == {f"rows/{i}.jsonl" for i in range(n)}, "the members of its rows", len(there))
         for i in range(n):
-            ((parent, step),) = store.read("SELECT parent, parent_step FROM revisions WHERE uid = ?", (i + 1,))
-            aggregates = Aggregates() if parent is None else history.aggregates_at(store, parent, step)
+            record = history.record_of(store, i + 1)
+            aggregates = Aggregates()
+            if record.parent is not None:
+                aggregates = history.aggregates_at(store, record.parent, record.last_row)
             some: list[tuple[int, str, float | None]] = []
             cells, length, unmarked = Pyramid(), 0, 0
             for line in self._texts(f"rows/{i}.jsonl"):
@@ -549,9 +551,9 @@ def _limits_fit(value: Any) -> bool:
     if value is None:
         return True
     names = {"lines", "samples", "assigned", "artifact_events", "backfilled"}
-    if type(value) is not dict or set(value) != names:
+    if type(value) is not dict or set(value) - {"rows"} != names:
         return False
-    numbers = [value[name] for name in names - {"backfilled"}]
+    numbers = [value[name] for name in value if name != "backfilled"]
     named = value["backfilled"]
     return all(one == -1 or _natural(one) for one in numbers) and type(named) is list and all(map(is_text, named))
 
