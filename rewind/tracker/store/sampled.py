@@ -21,7 +21,7 @@ def sampled(
     Reads a few thousand cells, and some rows at the ends of what is seen of each revision, however many rows there are.
     """
     names = None if keys is None else {key for key in keys if not key.startswith("_")}
-    sources = [(_rows_source(store, span), low, min(span.upto, high - 1)) for span in seen]
+    sources = [(_rows_source(store, span), low, min(span.last_row, high - 1)) for span in seen]
     rows = sum(pyramid.estimate(store, *source) for source in sources)
     level = pyramid.level_for(rows, samples)
     cells = itertools.chain.from_iterable(pyramid.cells(store, *source, level, names) for source in sources)
@@ -56,7 +56,7 @@ def _later_sources(
         for (name,) in store.read("SELECT DISTINCT name FROM backfilled WHERE revision = ?", (span.uid,)):
             hidden = span.limits is not None and name not in span.limits["backfilled"]
             if not hidden and (names is None or name in names):
-                found.append((_later_source(store, span.uid, name), low, min(span.upto, high - 1)))
+                found.append((_later_source(store, span.uid, name), low, min(span.last_row, high - 1)))
     return found
 
 
