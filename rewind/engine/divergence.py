@@ -13,6 +13,7 @@ from ..state.copies import IMMUTABLE
 from ..state.difference import Description, first_difference
 from ..state.frozen import frozen
 from ..state.layout import first_change
+from ..steps.params import same
 from ..steps.step import Step
 from .queries import unchanged
 from .recording import Recording
@@ -201,7 +202,7 @@ def _alike(x: Recording, y: Recording) -> bool:
         and x.backend == y.backend
         and x.block_size == y.block_size
         and x.origin.grid - x.origin.start == y.origin.grid - y.origin.start
-        and repr(dict(sorted(x.params.items()))) == repr(dict(sorted(y.params.items())))
+        and same(x.params, y.params)
         and all(one is other for one, other in zip(*users, strict=True))
         and (codecs[0].layout is None) == (codecs[1].layout is None)
     )

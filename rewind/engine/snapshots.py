@@ -13,6 +13,7 @@ from ..errors import ArgumentError
 from ..kernel import BlockRng, Snapshots
 from ..state.codec import StateCodec
 from ..state.copies import inner_copy, size_of
+from ..steps.params import may_change
 from ..steps.step import Step
 from .blocks import Grid
 
@@ -25,7 +26,7 @@ def snapshots_within(
     budget: int, step: Step, codec: StateCodec, state: Any, grid: Grid, backend: str
 ) -> Snapshots | None:
     """Return room for as many snapshots as `budget` bytes hold, evenly spread; None where there is no use in any."""
-    if not budget or codec.user is not None or any(isinstance(value, list) for value in step.params.values()):
+    if not budget or codec.user is not None or may_change(step.params):
         return None
     if inner_copy(state) is None and state is not None:
         return None

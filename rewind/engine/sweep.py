@@ -19,6 +19,7 @@ from ..state.codec import Row
 from ..state.columns import Array
 from ..state.copies import dataclass_fields
 from ..steps.memory import rows_of
+from ..steps.params import may_change, same
 from .bench import Bench
 from .block_log import BlockDone
 from .blocks import Grid
@@ -417,9 +418,9 @@ class Sweep:
         trial = self.plan.trial
         if "lossy" in self.plan.hints or (trial is not None and trial.accept):
             return False
-        lists = {name: value for name, value in self.plan.step.params.items() if isinstance(value, list)}
-        fresh = getattr(self.place.step_fn, "keywords", lists)
-        return all(repr(fresh[name]) == repr(value) for name, value in lists.items())
+        params = self.plan.step.params
+        now = getattr(self.place.step_fn, "keywords", params)
+        return not may_change(params) or all(same(now.get(name, value), value) for name, value in params.items())
 
     def _keep_part(self, block: int, t: int, seen: list[list[Array]], probe: Probe | None = None) -> None:
         """Keep what there is of a block, at whose step `t` the place stands."""

@@ -17,6 +17,7 @@ from ..state.digest import digest
 from ..state.live import MISSING, Gap, Live, Words, gaps, is_leaf, own_reduction
 from ..steps.global_generators import Standing
 from ..steps.globals import reached
+from ..steps.params import same
 from .bench import LARGE, Bench, Token
 from .finding import Finding
 from .rng import get_state, set_state
@@ -342,13 +343,13 @@ class Ways:
         if views is not None:
             return views[0], "views", views[1]
         place = self.entered(self.restored(row), row)
-        before = {name: list(value) for name, value in self.bench.step.params.items() if isinstance(value, list)}
+        before = self.bench.step.params
         keywords = getattr(place.step_fn, "keywords", {})
         try:
             place.run(min(2, place.stop - place.t))
         except StepError:
             pass
-        changed = [name for name, value in before.items() if list(keywords.get(name, value)) != value]
+        changed = [name for name, value in before.items() if not same(keywords.get(name, value), value)]
         return ("", "params", changed[0]) if changed else ("", "", "")
 
     def order(self, live: Live, stored_at: int, seen: tuple[int, str, Any, Any] | None) -> Finding:

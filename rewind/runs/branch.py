@@ -24,8 +24,9 @@ from ..metrics.statistics import Measure
 from ..metrics.table import MetricTable
 from ..state.codec import Row, StateCodec
 from ..state.generators import own_generators
+from ..steps.params import params_of
 from ..steps.resolve import step_of
-from ..steps.signature import params_of, params_taken
+from ..steps.signature import params_taken
 from ..steps.step import Step
 from .arguments import integer, n_steps_of, seed_of
 from .execute import Held, sweep_run

@@ -24,9 +24,9 @@ from ..state.generators import own_generators
 from ..state.layout import Layout
 from ..steps.code import Code
 from ..steps.importing import ends_import
+from ..steps.params import params_of
 from ..steps.randomness import own_randomness
 from ..steps.resolve import step_of
-from ..steps.signature import params_of
 from ..steps.source import describe
 from ..steps.step import Step
 from ..storage import replay_file

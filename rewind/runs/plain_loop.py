@@ -13,7 +13,8 @@ from ..engine.rng import BACKENDS
 from ..errors import ArgumentError, ArgumentTypeError
 from ..steps.importing import ends_import
 from ..steps.native import NativeStep
-from ..steps.signature import params_of, step_function
+from ..steps.params import params_of
+from ..steps.signature import step_function
 from .arguments import block_size_of, n_steps_of, seed_of
 
 S = TypeVar("S")

@@ -21,8 +21,8 @@ from ..state.codec import Row, StateCodec, row_bytes
 from ..state.copies import shared_memory
 from ..state.layout import first_change
 from ..steps.code import Code, classes_in, classes_of
+from ..steps.params import params_of
 from ..steps.resolve import step_of
-from ..steps.signature import params_of
 from ..steps.source import changed, describe, versions
 from ..steps.step import Step
 from .arguments import block_size_of, codec_of, n_bytes_of, n_steps_of, seed_of

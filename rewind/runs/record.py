@@ -119,7 +119,7 @@ def record(
         itself) or the name of an attribute or key of the state. One that changes the state is given copies.
     self_check : bool
         Run every block twice and refuse at the first that differs; every block is tried. Two to three times the time.
-    params : mapping of str to JSON scalars or lists of them, optional
+    params : mapping of str to numbers, text, booleans, None, arrays, or lists and dicts of them, optional
         Keyword arguments of every call, kept in the file.
     codec : (encode, decode), optional
         For states that cannot be stored: ``encode(state)`` gives a tree of arrays and plain values, ``decode(tree)``

@@ -22,7 +22,7 @@ from ..state.codec import Row, StateCodec, UserCodec
 from ..state.difference import first_difference
 from ..state.frozen import frozen
 from ..steps.importing import ends_import
-from ..steps.signature import params_of
+from ..steps.params import params_of, same
 from ..steps.source import describe
 from ..storage import journal, replay_file
 from ..storage.journal_writer import Journal
@@ -218,7 +218,7 @@ def first_change(
     for name, (given, recorded) in asked.items():
         if given is not None and given != recorded:
             return Change(name, given, recorded)
-    if params is not None and sorted_text(params) != sorted_text(before.params):
+    if params is not None and not same(params, before.params):
         return Change("params", dict(params), dict(before.params))
     if observe is not None and sorted(observe) != sorted(before.metrics):
         return Change("observe", sorted(observe), sorted(before.metrics))
@@ -229,11 +229,6 @@ def first_change(
     if init_state is not MISSING:
         return _changed_state(before, init_state, codec, allow_pickle)
     return None
-
-
-def sorted_text(params: Mapping[str, Any]) -> str:
-    """Return parameters as text that tells 1, 1.0 and True apart."""
-    return repr(sorted(params.items()))
 
 
 def _changed_state(before: Recording, init_state: Any, codec: UserCodec | None, allow_pickle: bool) -> Change | None:

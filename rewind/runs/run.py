@@ -15,7 +15,7 @@ from ..metrics.metric import Metric
 from ..metrics.statistics import Stats
 from ..state.columns import Array
 from ..steps.importing import ends_import
-from ..steps.signature import params_of
+from ..steps.params import params_of
 from ..steps.step import Step
 from ..storage import replay_file
 from ..storage.schema import from_parts

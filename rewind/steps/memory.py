@@ -252,11 +252,18 @@ def _as_bytes(states: Array, form: Form) -> Array:
 # ---- parameters
 
 
+def _numbers_in(value: Any) -> list[Any]:
+    """Return the numbers of a parameter, one after the other: of lists in lists and of an array, row by row."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return list(value.ravel().tolist())
+    return [number for item in value for number in _numbers_in(item)] if isinstance(value, list) else [value]
+
+
 def packed_params(params: Mapping[str, Any]) -> bytes:
     """Return what the last argument of a native step points to: slots of 8 bytes, in alphabetical order.
 
-    A float is a double, an int or bool an int64, a list its numbers one after the other. Sorted by name: a dict has the
-    same content whatever its order, and a file does not keep it.
+    A float is a double, an int or bool an int64, a list or an array its numbers one after the other. Sorted by name: a
+    dict has the same content whatever its order, and a file does not keep it.
 
     Raises
     ------
@@ -265,7 +272,7 @@ def packed_params(params: Mapping[str, Any]) -> bytes:
     """
     slots = []
     for name, value in sorted(params.items()):
-        items = value if isinstance(value, list) else [value]
+        items = _numbers_in(value)
         what = f"params[{name!r}]"
         if len({isinstance(item, float) for item in items}) > 1:
             raise ArgumentTypeError(what, value, "floats or ints alone, for a native step", "Write 1.0 for 1")

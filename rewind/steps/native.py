@@ -24,6 +24,7 @@ from ..metrics.metric import uncopied
 from ..state.codec import StateCodec
 from ..state.frozen import frozen
 from .memory import TARGETS, Form, form_of, packed_params
+from .params import same
 from .step import Step
 
 #: What the C function of each kind is, as it stands in the name of a capsule.
@@ -424,7 +425,7 @@ class CompiledStep(Step):
         """Whether both make the same calls."""
         if not isinstance(other, CompiledStep) or self._native != other._native:
             return False
-        return repr(dict(self.params)) == repr(dict(other.params))
+        return same(self.params, other.params)
 
     def require_branch(self, parent: Step, before: StateCodec, now: StateCodec, state: Any) -> None:
         """Refuse a state of another form than the C function was recorded with: it would read it as the other."""

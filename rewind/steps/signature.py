@@ -1,4 +1,4 @@
-"""Signatures of step functions and their params, and whether numba compiled one; imports nothing that takes time."""
+"""Signatures of step functions, and whether numba compiled one; imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentTypeError
 
 
 def is_numba(function: Any) -> bool:
@@ -20,43 +18,6 @@ def is_numba(function: Any) -> bool:
     if dispatcher is None or not isinstance(function, dispatcher.Dispatcher):
         return False
     return not function.targetoptions.get("forceobj", False)
-
-
-def params_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return `params` as they come back from a file: JSON scalars, and lists of them.
-
-    Raises
-    ------
-    ArgumentTypeError, ArgumentError
-        Naming the parameter that is neither.
-    """
-    if not params and (params is None or isinstance(params, Mapping)):
-        return {}
-    import json  # 2 ms that an import of rewind can do without
-
-    if not isinstance(params, Mapping):
-        raise ArgumentTypeError("params", params, "a dict of names to JSON scalars or lists of them")
-    plain: dict[str, Any] = {}
-    for name, value in params.items():
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ArgumentError("a name in params", name, "a name that can be a keyword argument")
-        items = list(value) if isinstance(value, (list, tuple)) else [value]
-        clean = [item.item() if isinstance(item, np.generic) else item for item in items]
-        for item in clean:
-            if not (item is None or isinstance(item, (bool, int, float, str))):
-                advice = "Put anything else in the state"
-                raise ArgumentTypeError(f"params[{name!r}]", value, "a JSON scalar or a list of them", advice)
-        try:
-            text = json.dumps(clean, allow_nan=False, ensure_ascii=False)
-            text.encode()
-        except UnicodeEncodeError:
-            raise ArgumentError(f"params[{name!r}]", value, "text without half a surrogate pair") from None
-        except ValueError:
-            expected = "a finite number: JSON has no NaN and no infinity"
-            raise ArgumentError(f"params[{name!r}]", value, expected) from None
-        restored = json.loads(text)
-        plain[name] = restored if isinstance(value, (list, tuple)) else restored[0]
-    return plain
 
 
 def parameter_names(step_fn: Any) -> list[str] | None:

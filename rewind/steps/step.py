@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .params import fresh, may_change, same
+
 StepCallable = Callable[..., Any]
 
 
@@ -16,7 +18,7 @@ class Step:
     ----------
     function : callable
         ``function(state, rng, **params) -> state``, pure or in place.
-    params : mapping of str to a JSON scalar or a list of them
+    params : mapping of str to what `params_of` gives
     """
 
     #: Whether what `bound` gives runs many steps by itself, by ``advance(state, rng, n, t)``, instead of being called.
@@ -27,7 +29,7 @@ class Step:
 
     def same(self, other: Step) -> bool:
         """Whether both make the same calls: 1, 1.0 and True are three parameters."""
-        return self.function is other.function and repr(dict(self.params)) == repr(dict(other.params))
+        return self.function is other.function and same(self.params, other.params)
 
     def require_branch(self, parent: Step, before: Any, now: Any, state: Any) -> None:
         """Refuse a branch whose first `state`, kept by the codec `now`, this step takes for what `before` kept."""
@@ -35,17 +37,16 @@ class Step:
     def bound(self, codec: Any) -> Callable[[], Any]:
         """Return ``bind``, which gives ``step(state, rng)`` for one block of states that `codec` keeps.
 
-        Lists among the parameters are new in every block: a step that changes one changes nothing else, in the
-        recording and in every replay alike.
+        Lists, dicts and arrays among the parameters are new in every block: a step that changes one changes nothing
+        else, in the recording and in every replay alike.
         """
-        if not any(isinstance(value, list) for value in self.params.values()):
+        if not may_change(self.params):
             call = functools.partial(self.function, **self.params) if self.params else self.function
             return lambda: call
         return self._fresh
 
     def _fresh(self) -> StepCallable:
-        fresh = {name: list(value) if isinstance(value, list) else value for name, value in self.params.items()}
-        return functools.partial(self.function, **fresh)
+        return functools.partial(self.function, **fresh(dict(self.params)))
 
     def form(self, codec: Any) -> Any:
         """Return how states that `codec` keeps lie in memory; None for a Python step, which sees objects."""

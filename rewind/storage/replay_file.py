@@ -19,6 +19,7 @@ from ..state.codec import UserCodec
 from ..state.columns import Array
 from ..state.frozen import frozen
 from ..state.spilled import SpilledColumn, pieces
+from ..steps.params import to_json, version_of
 from .files import MAX_FILE_BYTES, read_file, write_file, write_file_by
 from .hdf5.container import Container, load_json
 from .hdf5.reader import read as read_container
@@ -52,13 +53,13 @@ def to_parts(recording: Recording) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays[f"start/{part}"] = words
     origin = recording.origin
     meta: dict[str, Any] = {
-        "format_version": layout.version if layout else 1,
+        "format_version": max(layout.version if layout else 1, version_of(recording.params)),
         "n_steps": recording.n_steps,
         "block_size": recording.block_size,
         "stride": recording.stride,
         "seed": number_text(recording.seed),
         "backend": recording.backend,
-        "params": dict(recording.params),
+        "params": {name: to_json(value) for name, value in recording.params.items()},
         "layout": layout.to_json() if layout else "pickle",
         "codec": checkpoints.codec.user is not None,
         "metrics": metrics,

@@ -20,6 +20,7 @@ from ..state.checkpoints import Checkpoints
 from ..state.codec import StateCodec, UserCodec
 from ..state.columns import Array
 from ..state.layout import Layout
+from ..steps.params import of_json, version_of
 
 #: Not part of the content hash: hints for people, facts about the recording program, and hashes themselves.
 HINTS = ("content_hash", "pickle_hash", "signature", "step", "stopped", "versions")
@@ -181,8 +182,9 @@ class _Schema:
         for column, values, lengths in zip(layout.columns if layout else (), columns, columns[1:], strict=False):
             if not column.dtype.itemsize and not 0 <= lengths.min() <= lengths.max() <= values.dtype.itemsize:
                 raise _Odd(f"{column.name} is not as long as it says")
-        if (layout.version if layout else 1) != self.meta["format_version"]:
-            raise _Odd("format_version is not that of its layout")
+        version = max(layout.version if layout else 1, version_of(_params(self.meta["params"])))
+        if version != self.meta["format_version"]:
+            raise _Odd("format_version is not that of its layout and params")
         problem = layout.problem(columns) if layout else None
         if problem is not None:
             raise _Odd(problem)
@@ -272,10 +274,13 @@ def _texts(value: Any) -> dict[str, str]:
 
 
 def _params(value: Any) -> dict[str, Any]:
-    for name, item in value.items():
-        if not name.isidentifier() or isinstance(item, dict):
+    for name in value:
+        if not name.isidentifier():
             raise _Odd("params")
-    return dict(value)
+    try:
+        return {name: of_json(item) for name, item in value.items()}
+    except (ValueError, TypeError):
+        raise _Odd("params") from None
 
 
 def _no_codec(value: Any) -> Any:

@@ -203,16 +203,12 @@ def test_params_that_are_no_dict_are_refused(params):
     refused(lambda: rewind.record(lambda x, rng, **k: x, 0, 5, 1, params=params), TypeError, "params is ")
 
 
-@pytest.mark.parametrize("value", [object(), {"a": 1}, [[1]], 1j, b"x", np.zeros(2), {1}, lambda: 1, [object()]])
+@pytest.mark.parametrize(
+    "value", [object(), {"a": {1}}, {1: 2}, 1j, b"x", np.array([None]), {1}, lambda: 1, [object()]]
+)
 def test_a_parameter_that_is_not_json_is_named(value):
     step = lambda x, rng, k: x  # noqa: E731
     refused(lambda: rewind.record(step, 0, 5, 1, params={"k": value}), TypeError, "params['k'] is ", "JSON scalar")
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [1.0, math.nan], np.float64("nan")])
-def test_a_parameter_that_json_cannot_say_is_named(value):
-    step = lambda x, rng, k: x  # noqa: E731
-    refused(lambda: rewind.record(step, 0, 5, 1, params={"k": value}), ValueError, "params['k'] is ", "NaN")
 
 
 @pytest.mark.parametrize("name", [3, "", "a b", "1a", ("k",), None])

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import ArgumentError, StepError
+from ...errors import ArgumentError, ArgumentTypeError, StepError
 from ...state.keys import INT64
 
 
@@ -19,7 +19,7 @@ class ParamSlots:
     ----------
     function : callable
         ``function(state, rng, **params)``, whose arguments say in which order.
-    params : mapping of str to a JSON scalar or a list of them
+    params : mapping of str to JSON scalars or lists of them
 
     Attributes
     ----------
@@ -76,6 +76,11 @@ class ParamSlots:
             return f"({''.join(self._expression(name, item) + ', ' for item in value)})"
         if value is None or isinstance(value, str):
             return repr(value)
+        if not isinstance(value, (bool, int, float)):
+            advice = "Put an array in the state, and give the items of a dict one by one"
+            raise ArgumentTypeError(
+                f"params[{name!r}]", value, "what a numba step can take: a number, text, None or lists", advice
+            )
         k = len(self._pieces)
         if isinstance(value, float):
             self._pieces.append(struct.pack("=d", value))

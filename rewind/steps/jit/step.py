@@ -16,6 +16,7 @@ from ... import kernel
 from ...errors import MetricError, StateError, StepError, StepReturnError
 from ...state.codec import StateCodec
 from ..memory import Form
+from ..params import as_tuples
 from ..signature import is_numba
 from ..step import Step, StepCallable
 from . import build, intrinsics
@@ -160,7 +161,7 @@ class NumbaStep(Step):
         return loop
 
     def _arguments(self) -> dict[str, Any]:
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in self.params.items()}
+        return {name: as_tuples(value) for name, value in self.params.items()}
 
     def _state_slots(self, codec: StateCodec) -> StateSlots:
         known = self._states.get(id(codec))

@@ -22,7 +22,8 @@ from ...runs.progress import reporter
 from ...runs.resume import first_change
 from ...runs.run import Run
 from ...state.codec import Row
-from ...steps.signature import parameter_names, params_of, params_taken
+from ...steps.params import params_of
+from ...steps.signature import parameter_names, params_taken
 from ..store.history import END, Record
 from ..store.lock import file_stem
 from ..store.writer import Writer
