@@ -30,6 +30,7 @@ BENCHMARKS = (
     "record_to_file",
     "trial",
     "track_runs",
+    "track_reads",
     "import_time",
     "shell_time",
     "draws",

@@ -309,7 +309,7 @@ def table_text(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     cells = [list(header), *map(list, lines)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join([cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]).rstrip()
         for line in cells
     )
 

@@ -17,6 +17,8 @@ JSON_RULES = (
 
 def printable(text: str) -> str:
     """Return `text` with control characters and what no terminal shows as escapes: files say things to terminals."""
+    if text.isprintable():  # as nearly all is
+        return text
     return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
 
 
