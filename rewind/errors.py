@@ -67,6 +67,7 @@
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
     ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
     ├── PastEndWarning                        a moment after the last row of a tracked run
+    ├── LeftOutWarning                        what of an imported run cannot be kept
     ├── StepSourceWarning                     the step function is not the one recorded
     ├── UncheckedReplayWarning                a state of a replay that was not compared with the recording yet
     └── UnchangedStateWarning                 a state that no step of the trial changed
@@ -1297,6 +1298,15 @@ class PastEndWarning(RewindWarning):
             f"{show(str(moment), 80)} is past the end of the run: {there}. {kept}{more}. run.flush() beside a "
             "checkpoint writes the rows up to it"
         )
+
+
+class LeftOutWarning(RewindWarning):
+    """What of a run that another program logged cannot be kept, and is left out."""
+
+    def __init__(self, run_id: str, left_out: Sequence[str]) -> None:
+        self.run_id, self.left_out = run_id, tuple(left_out)
+        more = f"; and {len(left_out) - 8:,} more" if len(left_out) > 8 else ""
+        super().__init__(f"run {run_id!r} was imported without {'; '.join(left_out[:8])}{more}")
 
 
 class StepSourceWarning(RewindWarning):

@@ -329,10 +329,23 @@ def export(new: argparse.ArgumentParser) -> None:
 
 
 def import_(new: argparse.ArgumentParser) -> None:
-    """Add a tracked run that was exported, with all that it comes from."""
+    """Add a tracked run that was exported, with all that it comes from; or runs that another program logged."""
     _add_answer(new)
-    new.add_argument("file", metavar="FILE", help="what rewind export wrote")
+    new.add_argument(
+        "file",
+        metavar="FILE",
+        help="what rewind export wrote; a CSV file; an event file of TensorBoard, or a folder with such files; a "
+        "folder that W&B's client wrote offline",
+    )
     _add_dir(new)
+    new.add_argument("--id", metavar="ID", help="of another program's run. Default: its own, or made of its content")
+    new.add_argument("--name", metavar="NAME", help="of another program's run. Default: its own, or that of the file")
+    new.add_argument("--project", metavar="NAME", help="of other programs' runs. Default: their own")
+    new.add_argument(
+        "--step",
+        metavar="COLUMN",
+        help="the column of a CSV file that has the steps. Default: step, or the like, or else the number of the row",
+    )
 
 
 # ---- what several of them have

@@ -17,6 +17,7 @@ from ..tracker.store.damage import understood
 from ..tracker.store.database import Store, folder_of
 from ..tracker.store.lookup import candidates, revision_of, with_digest
 from ..tracker.tracker import Tracker
+from ..tracker.transfer.histories import import_histories, is_history
 from ..tracker.transfer.import_ import import_bundle
 from .answer import Answer, UsageError
 from .common import require_output
@@ -153,14 +154,28 @@ def export(args: argparse.Namespace, importer: Importer) -> Answer:
 
 
 def import_(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Add a tracked run that was exported, with all that it comes from."""
+    """Add a tracked run that was exported, with all that it comes from; or runs that another program logged."""
     folder = folder_of(args.dir)
+    if is_history(args.file):
+        return _import_histories(args, folder)
+    given = [option for option in ("id", "name", "project", "step") if getattr(args, option) is not None]
+    if given:
+        raise UsageError(f"--{given[0]} is for runs of other programs; {args.file} is read as what rewind export wrote")
     new = import_bundle(folder, args.file)
     facts = {"file": args.file, "dir": folder, "runs": new}
     if not new:
         return Answer(facts, f"all of {args.file} is in {folder} already")
     more = f", and what it comes from, removed: {', '.join(new[1:])}" if new[1:] else ""
     return Answer(facts, f"imported {new[0]} to {folder}{more}")
+
+
+def _import_histories(args: argparse.Namespace, folder: str) -> Answer:
+    new = import_histories(folder, args.file, args.id, args.name, args.project, args.step)
+    facts = {"file": args.file, "dir": folder, "runs": new}
+    if not new:
+        return Answer(facts, f"all of {args.file} is in {folder} already")
+    some = ", ".join(new[:8]) + (f" and {len(new) - 8} more" if len(new) > 8 else "")
+    return Answer(facts, f"imported {some} to {folder}")
 
 
 # ---- which run

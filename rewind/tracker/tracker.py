@@ -17,6 +17,7 @@ from .store.damage import understood
 from .store.database import DATABASE, Store, folder_of
 from .store.lookup import find, revision_with
 from .transfer.export import export
+from .transfer.histories import import_histories
 from .transfer.import_ import import_bundle
 
 
@@ -269,6 +270,59 @@ class Tracker:
             If it cannot be read, or the folder cannot be written.
         """
         return import_bundle(self._folder, path)
+
+    def import_history(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        project: str | None = None,
+        step: str | None = None,
+    ) -> list[str]:
+        """Add runs that other programs logged.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A CSV file; an event file of TensorBoard, or a folder with such files, of which each folder below is a run;
+            a folder that W&B's client wrote offline, its ``.wandb`` file, or a folder with several of them.
+        id : str, optional
+            Id of the run. Default: that which it had; for a CSV file and event files one made of their content, so that
+            the same file is the same run.
+        name, project : str, optional
+            Labels. Default: what the run had; for a CSV file the name of the file, for event files that of the folder.
+        step : str, optional
+            The column of a CSV file that has the steps. Default: ``_step``, ``step``, ``Step``, ``global_step``,
+            ``trainer/global_step`` or ``iteration``, else the number of the row, from 0 on.
+
+        Returns
+        -------
+        run_ids : list of str
+            The runs that are new here.
+
+        Raises
+        ------
+        ArtifactFormatError, ArtifactIntegrityError, ArtifactIOError
+            If it is nothing of the kind, damaged, or cannot be read. The run that it is about is not there then.
+        RunExistsError
+            If there is another run of that id.
+        ArgumentError, ArgumentTypeError
+            If an argument is invalid; an id or a name for several runs.
+        StoreError
+            If the folder cannot be written.
+
+        Warns
+        -----
+        LeftOutWarning
+            Names what cannot be kept of a run.
+
+        Notes
+        -----
+        Nothing but numpy is needed, and nothing is run that the files name. Rows have one value for each name: of two
+        at the same step the later one counts. What imported runs lack is a simulation: a rewind keeps their rows.
+        """
+        return import_histories(self._folder, path, id, name, project, step)
 
     def __iter__(self) -> Iterator[Revision]:
         return iter(self.runs())

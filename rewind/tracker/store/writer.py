@@ -59,6 +59,8 @@ class Writer:
     ----------
     step : int
         The current one: that of the open row, or of the next.
+    clock : callable
+        Gives the time of a row that is closed, in seconds since 1970; None where it is not known.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Writer:
     ) -> None:
         self.store, self.uid, self.step, self.aggregates = store, uid, starting_step, aggregates
         self.definitions, self._on_dropped = definitions, on_dropped
+        self.clock: Callable[[], float | None] = time.time
         self.turn = threading.RLock()
         self.digest, self._pyramid = RowsDigest(), Pyramid()
         self._open: dict[str, Any] | None = None
-        self._rows: list[tuple[int, str, float]] = []  # with the time, not in the database yet
+        self._rows: list[tuple[int, str, float | None]] = []  # with the time, not in the database yet
         self._unfolded: list[tuple[int, dict[str, Any]]] = []  # not in the aggregates yet
         self._beside: list[tuple[str, tuple[Any, ...]]] = []  # statements for lines, samples and the like
         self._unmarked, self._n = 0, 0
@@ -221,7 +224,7 @@ class Writer:
             self._sync(row)
         step, data, torn = self.step, row_text(row), self._torn
         self._torn = True  # Ctrl-C may come between any two of these: see `_mend`
-        self._rows.append((step, data, time.time()))
+        self._rows.append((step, data, self.clock()))
         self._unfolded.append((step, row))
         self._open = None
         self.step = step + 1
@@ -372,7 +375,7 @@ class Writer:
         self.digest, self.aggregates, self._unmarked = digest, aggregates, digest.n
         self._torn = False
 
-    def _write(self, connection: Any, rows: list[tuple[int, str, float]], beside: list[Any]) -> None:
+    def _write(self, connection: Any, rows: list[tuple[int, str, float | None]], beside: list[Any]) -> None:
         query = f"INSERT OR REPLACE INTO rows (revision, step, data, seconds) VALUES ({self.uid:d}, ?, ?, ?)"
         connection.executemany(query, rows)
         for statement, values in beside:

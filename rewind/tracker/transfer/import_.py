@@ -77,7 +77,7 @@ def import_bundle(folder: str, path: str | os.PathLike[str]) -> list[str]:
         fd = open_regular(name)
     except OSError as error:
         raise ArtifactIOError.of("read", name, error) from None
-    with os.fdopen(fd, "rb") as file, _into(folder), _room_in(folder) as staging:
+    with os.fdopen(fd, "rb") as file, writing_into(folder), room_in(folder) as staging:
         with _reading(name), zipfile.ZipFile(file) as zipped:
             run_id = _Reader(zipped, name, os.fstat(fd).st_size).stage(staging)
         report = fsck(staging)
@@ -89,7 +89,7 @@ def import_bundle(folder: str, path: str | os.PathLike[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _into(folder: str) -> Iterator[None]:
+def writing_into(folder: str) -> Iterator[None]:
     """Say in the package's words what the operating system says of the folder."""
     try:
         yield
@@ -100,7 +100,7 @@ def _into(folder: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _room_in(folder: str) -> Iterator[str]:
+def room_in(folder: str) -> Iterator[str]:
     """Make a folder for what is not checked yet, and remove it and all that it was made for in vain."""
     new = not os.path.isdir(folder)
     try:
