@@ -32,16 +32,16 @@ _PUBLIC = {
     "errors": """
         ArgumentError ArgumentTypeError ArtifactBusyError ArtifactError ArtifactFormatError ArtifactIOError
         ArtifactIntegrityError ArtifactIsADirectoryError ArtifactNotFoundError ArtifactPermissionError
-        ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError LeftOutWarning
-        LogValueError LossyStateError MetricError MissingCodecError MissingStepError MomentError MutatingMetricWarning
-        NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError NondeterminismError NondeterministicReplayError
-        NondeterministicStepError ObservedMismatchError OwnGeneratorWarning PastEndWarning PickledStatesWarning
-        RecorderFinishedError RecordingInterrupted RevisionClosedError RewindError RewindWarning RunBusyError
-        RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError StandInError
-        StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning StoreDamagedError
-        StoreError StoreVersionError TrackedArtifactError TrackerError TransferError UnchangedStateWarning
-        UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning UnknownMetricError
-        UnsafeArtifactError WorkersLostError
+        ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError
+        IgnoredWarning LeftOutWarning LogValueError LossyStateError MetricError MissingCodecError MissingStepError
+        MomentError MutatingMetricWarning NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError
+        NondeterminismError NondeterministicReplayError NondeterministicStepError ObservedMismatchError
+        OwnGeneratorWarning PastEndWarning PickledStatesWarning RecorderFinishedError RecordingInterrupted
+        RevisionClosedError RewindError RewindWarning RunBusyError RunExistsError RunFinishedError RunNotFoundError
+        ShardError SharedMemoryWarning SizeLimitError StandInError StateClassError StateError StepError StepRangeError
+        StepReturnError StepSourceWarning StoreDamagedError StoreError StoreVersionError TrackedArtifactError
+        TrackerError TransferError UnchangedStateWarning UncheckedReplayWarning UnfinishedRecordingError
+        UnfinishedRecordingWarning UnknownMetricError UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -92,6 +92,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import DroppedError as DroppedError
     from .errors import DroppedWarning as DroppedWarning
     from .errors import HistoryMismatchError as HistoryMismatchError
+    from .errors import IgnoredWarning as IgnoredWarning
     from .errors import LeftOutWarning as LeftOutWarning
     from .errors import LogValueError as LogValueError
     from .errors import LossyStateError as LossyStateError

@@ -65,6 +65,7 @@
     ├── OwnGeneratorWarning                   a state with a random generator of its own
     ├── NoFreshNoiseWarning                   forks that drew nothing from their rng, and so are one future
     ├── NoLockWarning                         a file system that cannot keep a second recorder away
+    ├── IgnoredWarning                        arguments that have no effect here
     ├── DroppedWarning                        a row below the current step of a tracked run, which is left out
     ├── PastEndWarning                        a moment after the last row of a tracked run
     ├── LeftOutWarning                        what of an imported run cannot be kept
@@ -1307,6 +1308,19 @@ class LeftOutWarning(RewindWarning):
         self.run_id, self.left_out = run_id, tuple(left_out)
         more = f"; and {len(left_out) - 8:,} more" if len(left_out) > 8 else ""
         super().__init__(f"run {run_id!r} was imported without {'; '.join(left_out[:8])}{more}")
+
+
+class IgnoredWarning(RewindWarning):
+    """Arguments that are about a server, or about something that is not there, and have no effect."""
+
+    def __init__(self, call: str, names: Sequence[str]) -> None:
+        self.call, self.names = call, tuple(names)
+        super().__init__(
+            f"{call}() ignores {', '.join(names)}: docs/from-wandb.md says what has no effect here, and why"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IgnoredWarning, (self.call, self.names)
 
 
 class StepSourceWarning(RewindWarning):

@@ -14,9 +14,8 @@ from ..tracker.fsck import fsck as check_folder
 from ..tracker.revision import Revision
 from ..tracker.simulation.parts import Part, functions_of, parts, recording_of
 from ..tracker.store.damage import understood
-from ..tracker.store.database import DATABASE, Store, folder_of
+from ..tracker.store.database import DATABASE, Store, folder_of, is_tracker
 from ..tracker.store.lookup import revision_of
-from ..tracker.tracker import is_tracker
 from .answer import Answer, UsageError
 from .common import codec_of, facts_of, from_main, metrics_of, observed_of, progress_of
 from .exit_codes import CANNOT_RUN, DIFFERENT, OK

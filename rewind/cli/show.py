@@ -149,7 +149,11 @@ def _show_text(facts: Mapping[str, Any], node: graph.Node) -> str:
     if len(f["lineage"]) > SOME:
         older = [*older, f"and {len(f['lineage']) - SOME} more, down to {f['lineage'][-1]}"]
     pairs: list[tuple[str, object]] = [("run", f"{f['run']}, of {f['revisions']} revisions{what}")]
-    pairs += [(key, one_line(f[key])) for key in ("name", "project", "entity") if f[key] not in (None, f["id"])]
+    pairs += [
+        (key, one_line(f[key]))
+        for key in ("name", "project", "entity", "group", "job_type")
+        if f[key] not in (None, f["id"])
+    ]
     pairs += [("tags", one_line(", ".join(f["tags"])))] if f["tags"] else []
     pairs += [("notes", "\n".join(map(one_line, f["notes"].splitlines())))] if f["notes"] else []
     pairs += [
@@ -238,7 +242,7 @@ def log(args: argparse.Namespace, importer: Importer) -> Answer:
     texts = {}
     for node, one in zip(order, facts, strict=True):
         parent = None if node.parent is None else records.get(node.parent)
-        texts[node.uid] = _paragraph(node, one, {} if parent is None else parent.config)
+        texts[node.uid] = _paragraph(node, one, {} if parent is None else parent.settings[0])
     return Answer(found, graph.graph(places, texts))
 
 
@@ -253,6 +257,7 @@ def _shown(store: Store, nodes: Mapping[int, graph.Node], ref: str | None) -> se
 def facts_of_revision(store: Store, record: history.Record, node: graph.Node) -> dict[str, Any]:
     """Return what `log` and `show` say of a revision."""
     summary = record.summary
+    config, labels = record.settings
     return {
         "run": node.ref,
         "id": node.run,
@@ -273,7 +278,8 @@ def facts_of_revision(store: Store, record: history.Record, node: graph.Node) ->
         "entity": node.entity,
         "tags": record.tags,
         "notes": record.notes,
-        "config": record.config,
+        "config": config,
+        **{name: labels.get(name) for name in ("group", "job_type")},
         "summary": history.summary_of(store, record.uid)
         if summary is None
         else {key: restored(value) for key, value in summary.items()},
@@ -300,7 +306,13 @@ def _paragraph(node: graph.Node, facts: Mapping[str, Any], before: Mapping[str, 
     return f"revision {node.ref} ({', '.join(what)})\n{rows(pairs)}" + (f"\n{notes}" if notes else "")
 
 
-_LABELS = (("Name", "name"), ("Project", "project"), ("Entity", "entity"))
+_LABELS = (
+    ("Name", "name"),
+    ("Project", "project"),
+    ("Entity", "entity"),
+    ("Group", "group"),
+    ("Job type", "job_type"),
+)
 
 
 def _change(key: str, old: object, new: object) -> str:

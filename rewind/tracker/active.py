@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoRunError
 from ..steps.importing import ends_import
+from .exits import ending, watch
 from .store import writer
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def make_latest(run: TrackedRun) -> None:
     """Make a run the one that `log` and `finish` are about."""
     _RUNS[:] = [one for one in _RUNS if not one.finished]
     _RUNS.append(run)
+    watch(run)
     _finish_in_worker()
 
 
@@ -81,15 +83,16 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
 
 
 def finish(exit_code: int = 0) -> None:
-    """Finish the latest run, if there is one.
+    """Finish the latest run that is open, if there is one.
 
     Parameters
     ----------
     exit_code : int
         As for `TrackedRun.finish`.
     """
-    if _RUNS:
-        _RUNS[-1].finish(exit_code)
+    run = open_run()
+    if run is not None:
+        run.finish(exit_code)
 
 
 def define_metric(name: str, **options: Any) -> None:
@@ -98,12 +101,14 @@ def define_metric(name: str, **options: Any) -> None:
 
 
 def _finish_all() -> None:
-    """Finish what the program left open: as failed, where an exception ended it."""
-    code = 1 if getattr(sys, "last_type", None) is not None and not hasattr(sys, "ps1") else 0
+    """Finish what the program left open, with the exit code that it ends with, and a line that says why."""
+    code, text = ending()
     with contextlib.ExitStack() as all_of_them:  # an error of one keeps none of the others from being finished
         for run in open_runs():
             if run.is_here:
                 all_of_them.callback(run.finish, code)
+                if text:
+                    all_of_them.callback(run.log_line, text)
 
 
 def _forget_after_fork() -> None:

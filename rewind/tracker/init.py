@@ -8,29 +8,29 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, TypeVar, cast
 
-from ..errors import ArgumentError, ArgumentTypeError, PastEndWarning, RunBusyError
-from ..state.columns import is_text
+from ..errors import ArgumentError, PastEndWarning, RunBusyError
 from ..steps.importing import ends_import
 from . import active
+from .asked import Asked, Mode, OnDropped, Reinit, Resume, asked_for, in_notebook
 from .close import close
-from .config import plain_dict
+from .disabled import DisabledRun
 from .machine import keep_diff, machine, wants_code
-from .moment import Moment, new_run_id, require_new_id, run_id_of
+from .moment import Moment, new_run_id, require_new_id
 from .run import TrackedRun
 from .simulation.parts import last_step
 from .store import history
+from .store.configs import stored
 from .store.damage import understood
-from .store.database import Store, folder_of
+from .store.database import Store
 from .store.history import Record
 from .store.lock import RunLock
 from .store.lookup import Found, find, moment_of, not_found, past_end, taken
 
-Resume = Literal["allow", "must", "never", "auto"] | bool | None
-_RESUME = ("allow", "must", "never", "auto", True, False, None)
+AnyRun = TypeVar("AnyRun", bound=TrackedRun)
 
 
 def init(
@@ -42,14 +42,27 @@ def init(
     config: Any = None,
     tags: Sequence[str] | None = None,
     notes: str | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
     dir: str | os.PathLike[str] | None = None,
     resume: Resume = None,
     resume_from: str | Moment | None = None,
     fork_from: str | Moment | None = None,
-    on_dropped: Literal["warn", "raise"] = "warn",
+    mode: Mode | None = None,
+    reinit: Reinit | None = None,
+    config_include_keys: Sequence[str] | None = None,
+    config_exclude_keys: Sequence[str] | None = None,
+    allow_val_change: bool | None = None,
+    save_code: bool | None = None,
+    settings: Any = None,
+    anonymous: Any = None,
+    force: bool | None = None,
+    monitor_gym: bool | None = None,
+    sync_tensorboard: bool | None = None,
+    tensorboard: bool | None = None,
+    on_dropped: OnDropped = "warn",
     capture: bool = False,
     system_metrics: bool | float = False,
-    save_code: bool = True,
 ) -> TrackedRun:
     """Begin a tracked run, go on with one at its end, rewind one to a step, or fork one from a step.
 
@@ -64,12 +77,16 @@ def init(
         of 8 characters.
     name : str, optional
         For people. Default: the id.
-    config : dict or argparse.Namespace, optional
-        Parameters of the run, JSON. In a run that goes on, new values win and all other keys stay.
+    config : dict, argparse.Namespace, dataclass, str and the like, optional
+        Parameters of the run: see `Config`; or the name of a YAML or JSON file with them. In a run that goes on, new
+        values win and all other keys stay.
     tags, notes : sequence of str, str, optional
         For people. In a run that goes on, those that are given replace the old ones.
+    group, job_type : str, optional
+        Labels, such as ``"sweep-3"`` and ``"train"``; as tags in a run that goes on.
     dir : str or path-like, optional
-        The folder. Default: the environment's ``REWIND_DIR``, else ``.rewind`` in the working directory.
+        The folder that holds the folder of the tracker, ``.rewind``; or that folder itself, if it is one or is called
+        ``.rewind``. Default: the environment's ``REWIND_DIR``, else the working directory.
     resume : {"allow", "must", "never", "auto"}, optional
         Whether to go on at the end of the run `id`. ``allow``: if there is one. ``must``: an error if there is none.
         ``never``, which is the default: an error if there is one. ``auto``, or True: if there is one; without an `id`,
@@ -81,15 +98,32 @@ def init(
         goes on after that step: with a `PastEndWarning`. With ``resume="allow"`` it begins the run if there is none.
     fork_from : str, optional
         A new run that begins as that moment does; the other one stays as it is.
+    mode : {"online", "offline", "disabled"}, optional
+        ``disabled``: the run takes everything, and writes nothing. Everything else is the same: nothing leaves the
+        machine.
+    reinit : bool or {"default", "return_previous", "finish_previous", "create_new"}, optional
+        What to do where a run of this process is open. True, or ``finish_previous``: finish all that are. False, or
+        ``return_previous``: return the latest, and do nothing else. ``create_new``: begin another beside it.
+        ``default``: in a notebook as ``finish_previous``, else as ``return_previous``. Left out, a call that says no
+        more than `project`, `entity` and `dir`, and these as they are, is as ``default``; any other as ``create_new``.
+    config_include_keys, config_exclude_keys : sequence of str, optional
+        Only these keys of `config`; all but these.
+    allow_val_change : bool, optional
+        For programs that give it: what a run that goes on is given as `config` always wins.
+    save_code : bool, optional
+        False: the git commit of the working directory is not kept, nor how its files differ from that; also where the
+        environment has ``REWIND_NO_CODE=1``. See `TrackedRun.machine`. True: the file of the program is kept, too, as
+        by `TrackedRun.log_code`.
+    settings : dict or object with fields, optional
+        ``run_id``, ``run_name``, ``run_group``, ``root_dir`` and the like: what keywords do not say.
+    anonymous, force, monitor_gym, sync_tensorboard, tensorboard : optional
+        Are about a server, or not there: an `IgnoredWarning` names those that are given.
     on_dropped : {"warn", "raise"}
         What a row below the current step is: a `DroppedWarning`, or a `DroppedError`.
     capture : bool
         Whether what is printed to stdout is kept, line by line, with the step at which it came.
     system_metrics : bool or float
         Whether processor time and memory are sampled, every 15 seconds or as many as are given.
-    save_code : bool
-        Whether the git commit of the working directory is kept, and how its files differ from that; also left out where
-        the environment has ``REWIND_NO_CODE=1``. See `TrackedRun.machine`.
 
     Returns
     -------
@@ -128,55 +162,46 @@ def init(
     (4, [0, 1, 2, 3])
     >>> again.finish()
     """
+    given = dict(locals())
     ends_import("init")
-    asked = _Asked(
-        project=_label("project", project),
-        entity=_label("entity", entity),
-        name=_label("name", name),
-        notes=_label("notes", notes),
-        tags=_tags(tags),
-        config=plain_dict(config),
-    )
-    given = {"resume": resume, "resume_from": resume_from, "fork_from": fork_from}
-    named = [key for key, value in given.items() if value is not None and value is not False]
-    requeued = named == ["resume", "resume_from"] and resume == "allow"
-    if len(named) > 1 and not requeued:
-        advice = "resume goes on at the end of a run, resume_from at a step of it, fork_from makes a new run"
-        raise ArgumentError(named[1], given[named[1]], f"no {named[0]} as well", advice)
-    if not isinstance(resume, (str, bool, type(None))) or resume not in _RESUME:
-        raise ArgumentError("resume", resume, "'allow', 'must', 'never' or 'auto'")
-    if not isinstance(capture, bool):
-        raise ArgumentTypeError("capture", capture, "True or False")
-    if on_dropped not in ("warn", "raise"):
-        raise ArgumentError("on_dropped", on_dropped, "'warn' or 'raise'")
-    if not isinstance(save_code, bool):
-        raise ArgumentTypeError("save_code", save_code, "True or False")
-    seconds = _seconds(system_metrics)
-    run_id = None if id is None else run_id_of(id)
-    folder = folder_of(dir)
-    text = fork_from if resume_from is None else resume_from
+    return begin(TrackedRun, DisabledRun, asked_for(given))
+
+
+def begin(kind: type[AnyRun], disabled: type[AnyRun], asked: Asked) -> AnyRun:
+    """Return the run that is asked for, of one class or, where nothing is to be written, of another; or an open one."""
+    there = _open_already(asked)
+    if there is not None:
+        return cast("AnyRun", there)
+    if asked.disabled:
+        run: AnyRun = disabled.of(asked)  # type: ignore[attr-defined]
+        active.make_latest(run)
+        return run
+    folder = asked.folder
+    text = asked.fork_from if asked.resume_from is None else asked.resume_from
     moment = None if text is None else moment_of(folder, text)
     if moment is not None:
-        _require_id(run_id, moment, forks=resume_from is None)
+        _require_id(asked.id, moment, forks=asked.resume_from is None)
     with understood(folder), contextlib.ExitStack() as undo:  # an error closes the store and gives back the locks
         store = Store(folder, write=True)
         undo.callback(store.close)
         if moment is None:
-            start = _begin_or_resume(store, run_id, resume, asked.project, undo)
-        elif resume_from is not None:
-            start = _rewind(store, moment, undo, or_begin=requeued)
+            start = _begin_or_resume(store, asked.id, asked.resume, asked.project, undo)
+        elif asked.resume_from is not None:
+            start = _rewind(store, moment, undo, or_begin=asked.requeued)
         else:
-            start = _fork(store, moment, run_id, undo)
+            start = _fork(store, moment, asked.id, undo)
         if start.past_end is not None and start.parent is not None:
             growing = not start.parent.record.closed
-            warnings.warn(PastEndWarning(moment, start.step, start.past_end, growing), stacklevel=2)
-        run = _open(store, start, asked, on_dropped, *machine(wants_code(save_code)))
+            warnings.warn(PastEndWarning(moment, start.step, start.past_end, growing), stacklevel=3)
+        run = _open(store, start, asked, kind, *machine(wants_code(asked.save_code is not False)))
         undo.pop_all()
     try:
-        if capture:
+        if asked.capture:
             run.start_capture()
-        if seconds is not None:
-            run.start_sampling(seconds)
+        if asked.seconds is not None:
+            run.start_sampling(asked.seconds)
+        if asked.save_code:
+            run.log_code(None)
     except BaseException:
         run.finish(1)
         raise
@@ -184,16 +209,23 @@ def init(
     return run
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What a user asked for, checked."""
-
-    project: str | None
-    entity: str | None
-    name: str | None
-    notes: str | None
-    tags: list[str] | None
-    config: dict[str, Any]
+def _open_already(asked: Asked) -> TrackedRun | None:
+    """Return the open run that a second call means; finish those that are open, where it says so."""
+    run, way = active.open_run(), asked.reinit
+    if run is None or way == "create_new":
+        return None
+    if way is None:
+        same = asked.is_bare and run._folder == asked.folder and asked.project in (None, run.project)
+        if not same or asked.entity not in (None, run.entity) or asked.disabled:
+            return None
+    if way is None or way == "default":
+        way = "finish_previous" if in_notebook() else "return_previous"
+    if way in ("return_previous", False):
+        return run
+    for one in active.open_runs():
+        if one.is_here:
+            one.finish()
+    return None
 
 
 @dataclass(frozen=True)
@@ -299,7 +331,7 @@ def _end_if_killed(store: Store, found: Found) -> Found:
 
 def _flush_here(folder: str, run_id: str) -> bool:
     """Write what waits in memory of a run that this process logs to; return whether it does."""
-    here = [run for run in active.open_runs() if run.id == run_id and run.dir == folder and run.is_here]
+    here = [run for run in active.open_runs() if run.id == run_id and run._folder == folder and run.is_here]
     for run in here:
         run.flush()
     return bool(here)
@@ -321,14 +353,7 @@ def _unfinished(store: Store, project: str | None) -> str | None:
 # ---- opening it
 
 
-def _open(
-    store: Store,
-    start: _Start,
-    asked: _Asked,
-    on_dropped: Literal["warn", "raise"],
-    here: dict[str, Any],
-    diff: bytes,
-) -> TrackedRun:
+def _open(store: Store, start: _Start, asked: Asked, kind: type[AnyRun], here: dict[str, Any], diff: bytes) -> AnyRun:
     """Add a revision to its run, and make it the current one."""
     project, entity = (None, None) if start.parent is None else start.parent[1:]
     project = project if asked.project is None else asked.project
@@ -352,7 +377,7 @@ def _open(
             keep_diff(store, uid, start.step, diff)
     record = history.record_of(store, uid)
     store.hold(uid, record.run, record.number, record.began)
-    return TrackedRun(store, record, project, entity, start.lock, on_dropped)
+    return kind(store, record, project, entity, start.lock, asked.on_dropped)
 
 
 def _as_it_is_now(store: Store, parent: Record) -> Record:
@@ -363,16 +388,18 @@ def _as_it_is_now(store: Store, parent: Record) -> Record:
     return found[0]
 
 
-def _facts(store: Store, start: _Start, asked: _Asked, parent: Record | None) -> dict[str, Any]:
+def _facts(store: Store, start: _Start, asked: Asked, parent: Record | None) -> dict[str, Any]:
     """Return the columns of a new revision: what is asked for, else what its parent has."""
     ((number,),) = store.read("SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE run = ?", (start.run_id,))
-    name, notes, tags, config = asked.name, asked.notes, asked.tags, asked.config
+    name, notes, tags, config, labels = asked.name, asked.notes, asked.tags, asked.config, asked.labels
     defined: dict[str, Any] = {}
     limits = None
     if parent is not None:
         notes = parent.notes if notes is None else notes
         tags = parent.tags if tags is None else tags
-        config = {**config, **{key: value for key, value in parent.config.items() if key not in config}}
+        before, old = parent.settings
+        config = {**config, **{key: value for key, value in before.items() if key not in config}}
+        labels = {**old, **labels}
         defined = parent.defined
         name = parent.name if not name and not start.is_new else name
         limits = None if parent.closed else json.dumps(history.limits_of(store, parent.uid, start.step))
@@ -385,7 +412,7 @@ def _facts(store: Store, start: _Start, asked: _Asked, parent: Record | None) ->
         "name": name or start.run_id,
         "notes": notes,
         "tags": json.dumps(tags or []),
-        "config": json.dumps(config),
+        "config": json.dumps(stored(config, labels)),
         "defined": json.dumps(defined),
         "limits": limits,
         "state": "running",
@@ -406,36 +433,3 @@ def _require_id(run_id: str | None, moment: Moment, forks: bool) -> None:
     if not forks and run_id not in (None, moment.run_id):
         advice = f"Leave id out, or use fork_from={str(moment)!r} to make a new run {run_id!r} of it"
         raise ArgumentError("id", run_id, f"the run of resume_from, {moment.run_id!r}", advice)
-
-
-def _label(name: str, value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ArgumentTypeError(name, value, "a str")
-    if value is not None and not is_text(value):
-        raise ArgumentError(name, value, "text without half a surrogate pair")
-    return value
-
-
-def _seconds(value: Any) -> float | None:
-    """Return the seconds between two samples, None for no samples."""
-    if value is None or isinstance(value, bool):
-        return 15.0 if value else None
-    if not isinstance(value, (int, float)):
-        raise ArgumentTypeError("system_metrics", value, "True, False or a number of seconds")
-    if not 0.0 < value < 1e6:
-        raise ArgumentError("system_metrics", value, "True, False or a number of seconds above 0")
-    return float(value)
-
-
-def _tags(tags: Any) -> list[str] | None:
-    if tags is None:
-        return None
-    if isinstance(tags, str) or isinstance(tags, Mapping):
-        raise ArgumentTypeError("tags", tags, "a list of str, such as ['baseline']")
-    try:
-        found = list(dict.fromkeys(tags))
-    except TypeError:
-        raise ArgumentTypeError("tags", tags, "a list of str, such as ['baseline']") from None
-    if not all(isinstance(tag, str) for tag in found):
-        raise ArgumentTypeError("tags", tags, "a list of str, such as ['baseline']")
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..runs.run import Run
 from ..state.codec import UserCodec
 from .machine import diff_file, duration_of
 from .media import MediaFile
-from .moment import Moment
+from .moment import Moment, reference
 from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
 from .store import history, sampled
@@ -21,6 +22,7 @@ from .store.damage import understood
 from .store.database import Store
 from .store.history import END, Record
 from .store.lock import is_held
+from .store.lookup import find
 from .store.media import media_files
 from .store.values import restored
 
@@ -76,6 +78,16 @@ class Revision:
     def entity(self) -> str | None:
         """A label."""
         return self._entity
+
+    @property
+    def group(self) -> str | None:
+        """A label: what runs that belong together have in common."""
+        return self._record.settings[1].get("group")
+
+    @property
+    def job_type(self) -> str | None:
+        """A label, such as ``"train"``."""
+        return self._record.settings[1].get("job_type")
 
     @property
     def name(self) -> str:
@@ -179,7 +191,7 @@ class Revision:
     @property
     def config(self) -> Any:
         """The config, as a dict."""
-        return dict(self._record.config)
+        return self._record.settings[0]
 
     # ---- what was logged
 
@@ -461,3 +473,20 @@ def _window(min_step: int, max_step: int | None) -> tuple[int, int]:
     """Return the first step of a window, and the one after its last."""
     low, high = integer("min_step", min_step), END if max_step is None else integer("max_step", max_step)
     return min(max(low, 0), END), min(max(high, 0), END)
+
+
+#: The runs that this process logs to, as far as somebody holds them.
+OPEN: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def by_reference(folder: str, ref: str) -> Revision:
+    """Return a run as a pickle has it: that one, where this process has it open; else what was logged, for reading."""
+    for run in OPEN:
+        if run.is_here and (run._folder, run.ref) == (folder, ref):
+            return run  # type: ignore[no-any-return]
+    run_id, number = reference(ref)
+    store = Store(folder)
+    try:
+        return Revision(folder, *find(store, run_id, number, removed=True))
+    finally:
+        store.close()

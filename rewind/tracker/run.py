@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import (
@@ -24,17 +26,21 @@ from ..runs.progress import ProgressOption
 from ..runs.run import Run
 from ..state.codec import UserCodec
 from ..state.columns import is_text
+from .asked import label_of, tags_of
 from .capture import Capture, Sampler
 from .close import close
 from .config import Config
 from .draft import Draft
+from .exits import forget
 from .machine import packages
-from .revision import Revision
+from .revision import OPEN, Revision, by_reference
 from .simulation.record import MISSING, Request, Target, record
 from .simulation.rows import past_steps, past_values, require_names
+from .source import Choice, gathered, is_source, program
 from .store import history, sampled
 from .store.aggregates import Aggregates, Definitions
 from .store.artifacts import TrackedArtifact, keep, use
+from .store.configs import stored
 from .store.damage import understood
 from .store.database import Store, folder_of
 from .store.history import Record
@@ -68,11 +74,12 @@ class TrackedRun(Revision):
             Aggregates() if record.parent is None else history.aggregates_at(store, record.parent, record.last_row)
         )
         self._writer = Writer(store, record.uid, self.starting_step, aggregates, record.defined, on_dropped)
-        self._config = Config(record.config, self._keep_config, self._writer.turn)
+        self._config = Config(record.settings[0], self._keep_config, self._writer.turn)
         self._summary = Summary(self._summary_now, self._assign, self._media_of_summary)
         self._finished = self._ending = False
         self._pid = os.getpid()
         self._resources = contextlib.ExitStack()  # the capture of stdout, the sampler
+        OPEN.add(self)
 
     # ---- where it stands
 
@@ -95,6 +102,61 @@ class TrackedRun(Revision):
     def resumed(self) -> bool:
         """Whether it goes on with a run that was there before: resumed or rewound."""
         return self._record.kind in ("resumed", "rewound")
+
+    @property
+    def name(self) -> str:
+        """Name for people; can be set."""
+        return self._record.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._set(name=label_of("name", name) or self.id)
+
+    @property
+    def notes(self) -> str | None:
+        """Text for people; can be set."""
+        return self._record.notes
+
+    @notes.setter
+    def notes(self, notes: str | None) -> None:
+        self._set(notes=label_of("notes", notes))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags for people; can be set, ``run.tags += ("baseline",)``."""
+        return tuple(self._record.tags)
+
+    @tags.setter
+    def tags(self, tags: Sequence[str] | None) -> None:
+        self._set(tags=tags_of(tags) or [])
+
+    @property
+    def group(self) -> str | None:
+        """A label: what runs that belong together have in common; can be set."""
+        return self._record.settings[1].get("group")
+
+    @group.setter
+    def group(self, group: str | None) -> None:
+        self._set_label("group", group)
+
+    @property
+    def job_type(self) -> str | None:
+        """A label, such as ``"train"``; can be set."""
+        return self._record.settings[1].get("job_type")
+
+    @job_type.setter
+    def job_type(self, job_type: str | None) -> None:
+        self._set_label("job_type", job_type)
+
+    def _set_label(self, name: str, label: str | None) -> None:
+        labels = {**self._record.settings[1], name: label_of(name, label)}
+        kept = {key: text for key, text in labels.items() if text}
+        self._set(config=stored(self._record.settings[0], kept))
+
+    @property
+    def url(self) -> str | None:
+        """Where it is to be seen: the folder that has it."""
+        return self._folder
 
     @property
     def config(self) -> Config:
@@ -207,6 +269,8 @@ class TrackedRun(Revision):
         step_sync: bool | None = None,
         summary: str | None = None,
         overwrite: bool = False,
+        hidden: bool | None = None,
+        goal: Literal["minimize", "maximize"] | None = None,
     ) -> None:
         """Say what the summary of a metric shows, and what it is a function of.
 
@@ -220,10 +284,14 @@ class TrackedRun(Revision):
         step_sync : bool, optional
             Whether rows without the step metric get its last value. Default: True with `step_metric`.
         summary : str, optional
-            Some of ``min, max, mean, first, last``: ``run.summary[name]`` is a dict of just these, over all rows from
-            the first on. ``none``: it is not in the summary.
+            Some of ``min, max, mean, first, last, best``: ``run.summary[name]`` is a dict of just these, over all rows
+            from the first on. ``none``: it is not in the summary.
         overwrite : bool
             Whether what was defined for `name` before is forgotten, instead of added to.
+        hidden : bool, optional
+            Whether it is left out where metrics are drawn unasked.
+        goal : {"minimize", "maximize"}, optional
+            What is best of it; has to be said where `summary` asks for it.
 
         Raises
         ------
@@ -234,8 +302,8 @@ class TrackedRun(Revision):
         with writer.turn:
             self._require_open("define_metric")
             new = Definitions(writer.definitions)
-            new.define(name, step_metric, summary, step_sync, overwrite)
-            self._update("defined", new)
+            new.define(name, step_metric, summary, step_sync, bool(overwrite), hidden, goal)
+            self._change(defined=new)
             writer.define(new)
 
     # ---- artifacts
@@ -300,6 +368,44 @@ class TrackedRun(Revision):
         """
         where = self._write_for("use_artifact")
         return use(self._store, self._record.uid, where, name, type)
+
+    def log_code(
+        self,
+        root: str | os.PathLike[str] | None = ".",
+        name: str | None = None,
+        include_fn: Choice | None = None,
+        exclude_fn: Choice | None = None,
+    ) -> TrackedArtifact | None:
+        """Keep source code, as an artifact of the type ``code``.
+
+        Parameters
+        ----------
+        root : str or path-like, optional
+            The folder that it is in. None: only the file of the program that runs.
+        name : str, optional
+            Default: ``source-`` and the project, or else the name of the program.
+        include_fn, exclude_fn : callable, optional
+            Given a path, or a path and `root`: whether the file is taken, and whether it is left out all the same.
+            Default: Python, Cython, notebooks and files of settings. Virtual environments and folders whose name
+            begins with a dot are left out.
+
+        Returns
+        -------
+        artifact : TrackedArtifact or None
+            None where no file is code.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be kept.
+        """
+        main = program()
+        label = name or f"source-{self.project or os.path.basename(main or 'code')}"
+        label = re.sub(r"[^A-Za-z0-9._-]", "_", label)[:128]
+        if root is None:
+            return None if main is None else self.log_artifact(main, label, "code")
+        with gathered(os.fspath(root), include_fn or is_source, exclude_fn) as folder:
+            return None if folder is None else self.log_artifact(folder, label, "code")
 
     # ---- its simulation
 
@@ -507,12 +613,16 @@ class TrackedRun(Revision):
         """Keep the versions of what was imported since it began, too."""
         here = self._record.machine
         if here is not None and (found := packages()) != here.get("packages"):
-            self._update("machine", {**here, "packages": found})
+            self._change(machine={**here, "packages": found})
 
     def _let_go(self) -> None:
         """Give back what only a run that is not finished needs; a second call does nothing."""
+        forget(self)
         self._store.close()
         self._lock.release()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return by_reference, (self._folder, self.ref)
 
     def __enter__(self) -> Self:
         return self
@@ -529,7 +639,7 @@ class TrackedRun(Revision):
 
     def _require_open(self, call: str) -> None:
         if self._finished or self._ending:
-            elsewhere = self.dir if self.dir != folder_of(None) else None
+            elsewhere = self._folder if self._folder != folder_of(None) else None
             raise RunFinishedError(self.id, call, self._writer.step - 1, elsewhere)
         self._require_process()
 
@@ -548,16 +658,23 @@ class TrackedRun(Revision):
             problem = f"process {self._pid} logs to run {self.id!r}, and this is a fork of it. Give it a run of its own"
             raise StoreError("use", self._store.path, problem)
 
-    def _update(self, column: str, value: Any) -> None:
-        with self._store.writing() as connection:
-            connection.execute(
-                f"UPDATE revisions SET {column} = ? WHERE uid = ?", (json.dumps(value), self._record.uid)
-            )
+    def _set(self, **facts: Any) -> None:
+        with self._writer.turn:
+            self._require_open("a change of its labels")
+            self._change(**facts)
+
+    def _change(self, **facts: Any) -> None:
+        """Change what the database has of this revision: text as it is, all else as JSON."""
+        for column, value in facts.items():
+            text = value if column in ("name", "notes") else json.dumps(value)
+            with self._store.writing() as connection:
+                connection.execute(f"UPDATE revisions SET {column} = ? WHERE uid = ?", (text, self._record.uid))
+        self._record = replace(self._record, **facts)
 
     def _keep_config(self, values: dict[str, Any]) -> None:
         with self._writer.turn:
             self._require_open("config")
-            self._update("config", values)
+            self._change(config=stored(values, self._record.settings[1]))
 
     def _assign(self, key: str, value: Any) -> None:
         with self._writer.turn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ..errors import ArgumentError
 from ..runs.progress import ProgressOption
@@ -14,7 +13,7 @@ from .purge import Purged, purge, set_removed
 from .revision import Revision
 from .store import history
 from .store.damage import understood
-from .store.database import DATABASE, Store, folder_of
+from .store.database import Store, folder_of
 from .store.lookup import find, revision_with
 from .transfer.export import export
 from .transfer.histories import import_histories
@@ -335,8 +334,3 @@ class Tracker:
 
     def __repr__(self) -> str:
         return f"<Tracker {self._folder}: {len(self)} runs>"
-
-
-def is_tracker(path: Any) -> bool:
-    """Whether a path is the folder of a tracker."""
-    return os.path.isfile(os.path.join(path, DATABASE))

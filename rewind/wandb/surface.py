@@ -14,7 +14,12 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 #: The names of the package by the module they are in.
 _NAMES = {
-    "calls": "define_metric finish init log",
+    "calls": """
+        alert attach define_metric ensure_configured finish init join link_artifact link_model log log_artifact
+        log_code log_model login mark_preempting require restore save setup teardown unwatch use_artifact use_model
+        watch
+    """,
+    "settings": "AlertLevel Settings termerror termlog termsetup termwarn",
     "stand_in": "install uninstall",
     "wandb_run": "Run",
     "artifacts": "Artifact",
@@ -27,14 +32,29 @@ HOMES = {name: f"{module}:{name}" for module, names in _NAMES.items() for name i
 
 #: Modules without a file: ``NAME`` is one of the package, ``NAME=MODULE:NAME`` one of a module of it.
 MODULES = {
-    "sdk": "Run finish init",
     "sdk.data_types": "Audio Histogram Html Image Molecule Object3D Plotly Table Video",
     **{f"sdk.data_types.{name.lower()}": name for name in "Audio Histogram Html Image Plotly Table Video".split()},
     "sdk.data_types.object_3d": "Object3D",
-    "sdk.lib": "",
+    "sdk": "Config=wandb_config:Config Run Settings Summary=wandb_config:Summary finish init login setup teardown",
+    "sdk.lib": "RunDisabled=wandb_run:RunDisabled",
+    "sdk.lib.disabled": "RunDisabled=wandb_run:RunDisabled",
+    "sdk.lib.ipython": "in_notebook=util:in_notebook",
+    "sdk.lib.runid": "generate_id=util:generate_id",
+    "sdk.lib.telemetry": "context=settings:context",
     "sdk.lib.config_util": "ConfigError=errors:ConfigError",
     "sdk.wandb_run": "Run",
+    "sdk.wandb_alerts": "AlertLevel",
+    "sdk.wandb_config": "Config=wandb_config:Config",
     "sdk.wandb_init": "init",
+    "sdk.wandb_login": "login",
+    "sdk.wandb_require": "require",
+    "sdk.wandb_settings": "Settings",
+    "sdk.wandb_setup": "setup teardown",
+    "sdk.wandb_summary": "Summary=wandb_config:Summary",
+    "sdk.wandb_watch": "unwatch watch",
+    "env": "",
+    "errors.errors": "CommError Error UsageError",
+    "errors.term": "termerror termlog termsetup termwarn",
 }
 
 

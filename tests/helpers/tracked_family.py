@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 import rewind
+from rewind.tracker.store.database import folder_of
 
 
 def step(x, rng):
@@ -55,18 +56,18 @@ def made_once(tmp_path_factory):
     content.mkdir()
     (content / "weights.bin").write_bytes(bytes(range(256)) * 20)
     (content / "read me.txt").write_text("text")
-    return made(str(base / "tracker"), content)
+    return made(str(base / ".rewind"), content)
 
 
 def copied(original, tmp_path):
     """Return a copy of it, which a test may change."""
-    target = tmp_path / "tracker"
+    target = tmp_path / ".rewind"
     shutil.copytree(original, target)
     return str(target)
 
 
 def execute(folder, sql, values=()):
-    with contextlib.closing(sqlite3.connect(os.path.join(folder, "tracker.sqlite"))) as connection:
+    with contextlib.closing(sqlite3.connect(os.path.join(folder_of(folder), "tracker.sqlite"))) as connection:
         found = connection.execute(sql, values).fetchall()
         connection.commit()
     return found

@@ -26,7 +26,7 @@ def step(x, rng):
 
 @pytest.fixture
 def dir(tmp_path):
-    return tmp_path / "runs"
+    return tmp_path / ".rewind"
 
 
 @pytest.fixture

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import copy
+import dataclasses
+import datetime
 import enum
+import fractions
+import math
+import pathlib
 import pickle
 import threading
+import uuid
 
 import numpy as np
 import pytest
@@ -101,37 +108,121 @@ def test_numpy_and_enums_become_plain(begin):
     assert all(type(value) in (float, list, bool, int, str) for value in run.config.values())
 
 
+class Color(enum.Enum):
+    RED = "red"
+    PAIR = (1, 2)
+
+
+@dataclasses.dataclass
+class Optimiser:
+    name: str = "adam"
+    betas: tuple = (0.9, 0.999)
+    inner: object = None
+
+
+class Thing:
+    pass
+
+
+class Shouting:
+    def __repr__(self):
+        return "SHOUT"
+
+
 @pytest.mark.parametrize(
-    ("value", "name"),
+    ("value", "expected"),
     [
-        (object(), "config['a']"), ({"b": [1, object()]}, "config['a']['b'][1]"), (float("nan"), "config['a']"),
-        ({"b": float("inf")}, "config['a']['b']"), (lambda: 1, "config['a']"), (1j, "config['a']"),
-        (b"x", "config['a']"),
-        ({1: 2}, "a key of config['a']"), ({object()}, "an item of config['a']"), (np.array([1j]), "config['a'][0]"),
-        (np.datetime64("2020-01-01"), "config['a']"), (1 << 20_000, "config['a']"), (range, "config['a']"),
+        (pathlib.PurePosixPath("a/b"), "a/b"), (Color.RED, "red"), (Color.PAIR, "PAIR"),
+        (datetime.date(2020, 1, 2), "2020-01-02"), (datetime.timedelta(seconds=3), 3.0),
+        (uuid.UUID(int=3), "00000000-0000-0000-0000-000000000003"), (fractions.Fraction(1, 4), 0.25),
+        (float("inf"), float("inf")), (-np.float32("inf"), float("-inf")), ([float("inf")], [float("inf")]),
+        (1j, "1j"), (b"x", "x"), (1 << 20_000, hex(1 << 20_000)), (np.array([1j]), ["1j"]),
+        (np.datetime64("2020-01-01"), "2020-01-01"), (range(3), [0, 1, 2]), (collections.deque([1]), [1]),
+        ({1: 2, None: 3, (1, 2): 4, 1.5: 5, "1": 6}, {"1": 2, "None": 3, "1,2": 4, "1.5": 5, "1 (str)": 6}),
+        (Optimiser(inner=Optimiser()),
+         {"name": "adam", "betas": [0.9, 0.999], "inner": {"name": "adam", "betas": [0.9, 0.999], "inner": None}}),
+        (argparse.Namespace(depth=Color.RED), {"depth": "red"}),
+        (collections.namedtuple("Pair", "a b")(1, 2), [1, 2]),
+        (math.sqrt, "math.sqrt"), (Thing, f"{__name__}.Thing"), (math, "math"), (range, "builtins.range"),
+        (Thing(), f"<{__name__}.Thing object>"), (Shouting(), "SHOUT"), ({Shouting()}, ["SHOUT"]), (..., "Ellipsis"),
+        ({"__float__": "inf"}, {"__float__": "inf"}),
+        ({"__float__": {"__float__": 1}}, {"__float__": {"__float__": 1}}),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-def test_value_that_is_not_json_is_refused_with_the_key_named(begin, value, name):
-    with pytest.raises((rewind.ArgumentError, rewind.ArgumentTypeError)) as caught:
-        begin(config={"a": value})
-    assert str(caught.value).startswith(f"{name} is")
-    run = begin()
-    with pytest.raises((rewind.ArgumentError, rewind.ArgumentTypeError)):
-        run.config["a"] = value
-    assert dict(run.config) == {}
+def test_whatever_a_program_gives_is_kept(begin, value, expected):
+    run = begin(config={"a": value})
+    run.config["b"] = value
+    assert dict(run.config) == {"a": expected, "b": expected} == kept(run)
+    run.config.update({"a": value})  # is the same value
+    run.finish()
+    assert kept(run) == {"a": expected, "b": expected}
 
 
-def test_config_that_holds_itself_is_refused(begin):
-    values = {}
+def test_not_a_number_is_kept_and_the_same_again(begin):
+    run = begin(config={"a": float("nan"), "b": [float("nan")]})
+    run.config.update({"a": float("nan"), "b": [float("nan")]})
+    assert math.isnan(kept(run)["a"]) and math.isnan(kept(run)["b"][0])
+    with pytest.raises(rewind.ConfigError):
+        run.config["a"] = 1.0
+
+
+def test_a_config_that_holds_itself_is_kept_up_to_there(begin):
+    values = {"x": 1}
     values["a"] = values
-    with pytest.raises(rewind.ArgumentTypeError, match="config"):
-        begin(config=values)
+    assert begin(config=values).config["x"] == 1
+    deep = values = {}
+    for _ in range(1000):
+        values["a"] = values = {}
+    assert list(begin(config=deep).config) == ["a"]
 
 
-def test_key_that_is_no_text_is_refused(begin):
-    with pytest.raises(rewind.ArgumentTypeError, match="a key of config is 1"):
-        begin(config={1: 2})
+def test_the_config_may_be_in_a_file(begin, tmp_path):
+    (tmp_path / "config.json").write_text('{"lr": {"value": 0.1, "desc": "rate"}, "n": {"a": 1}, "wandb_version": 1}')
+    assert dict(begin(config=str(tmp_path / "config.json")).config) == {"lr": 0.1, "n": {"a": 1}}
+    yaml = pytest.importorskip("yaml")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"lr": 0.5, "n": {"value": [1]}}))
+    assert dict(begin(config=tmp_path / "config.yaml").config) == {"lr": 0.5, "n": [1]}
+
+
+@pytest.mark.parametrize("text", [None, "[1]", "{", "3"])
+def test_a_file_that_is_no_config_is_an_error(begin, tmp_path, text):
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(rewind.ArgumentError, match="config is '.*nfig.json'"):
+        begin(config=str(path))
+
+
+@pytest.mark.parametrize("config", [3, [1], Thing, len])
+def test_a_config_without_fields_is_refused(begin, config):
+    with pytest.raises(rewind.ArgumentTypeError, match="config is"):
+        begin(config=config)
+
+
+def test_an_object_with_fields_is_a_config(begin):
+    thing = Thing()
+    thing.a = 1
+    assert dict(begin(config=thing).config) == {"a": 1} and dict(begin(config=Optimiser()).config)["name"] == "adam"
+
+
+def test_keys_are_chosen(begin):
+    values = {"a": 1, "b": 2, "c": 3}
+    assert dict(begin(config=values, config_exclude_keys=["a"]).config) == {"b": 2, "c": 3}
+    assert dict(begin(config=values, config_include_keys=["a", "b"], config_exclude_keys=["b"]).config) == {"a": 1}
+
+
+def test_group_and_job_type_are_labels_and_no_part_of_the_config(begin):
+    run = begin(id="k", group="g", job_type="train", config={"a": 1, "_rewind": 5})
+    run.config["b"] = 2
+    assert (run.group, run.job_type) == ("g", "train")
+    assert dict(run.config) == kept(run) == {"a": 1, "b": 2, "_rewind": 5}
+    run.job_type = "eval"
+    run.finish()
+    seen = rewind.Tracker(run.dir).run("k")
+    assert (seen.group, seen.job_type, seen.config["_rewind"]) == ("g", "eval", 5)
+    again = begin(id="k", resume="must", group="other")
+    assert (again.group, again.job_type) == ("other", "eval")
 
 
 def test_config_is_what_argparse_gives(begin):

@@ -275,7 +275,7 @@ def test_a_revision_that_is_written_is_checked_as_far_as_it_goes(folder):
 
 
 def test_forks_of_growing_runs_are_sound_whenever_they_are_closed(tmp_path):
-    folder = str(tmp_path / "tracker")
+    folder = str(tmp_path / ".rewind")
     runs = [rewind.init(dir=folder, id="a")]
     for i in range(5):
         runs[0].log({"x": i})
@@ -292,7 +292,7 @@ def test_forks_of_growing_runs_are_sound_whenever_they_are_closed(tmp_path):
 
 
 def test_numbers_of_all_kinds_give_the_marks_and_summaries_they_gave(tmp_path):
-    folder = str(tmp_path / "tracker")
+    folder = str(tmp_path / ".rewind")
     with rewind.init(dir=folder, id="a") as run:
         run.define_metric("*", summary="min,max,mean,first,last")
         for i in range(3000):

@@ -283,7 +283,7 @@ def test_a_folder_of_many_runs_gives_each_once(tracker, tmp_path):
 
 
 def test_the_command_imports_all_of_them(tmp_path, capsys):
-    folder, path = str(tmp_path / "new"), str(table(tmp_path, "n,loss\n4,1\n"))
+    folder, path = str(tmp_path / "new" / ".rewind"), str(table(tmp_path, "n,loss\n4,1\n"))
     assert main(["import", path, "--dir", folder, "--id", "c", "--name", "n", "--project", "p", "--step", "n"]) == 0
     assert capsys.readouterr().out == f"imported c to {folder}\n"
     assert main(["import", str(FOREIGN / "events"), "--dir", folder, "--json"]) == 0

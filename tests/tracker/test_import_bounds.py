@@ -79,7 +79,7 @@ def test_text_with_many_commas_is_one_value(bundle, tmp_path, monkeypatch):
     for text in ("a,b" * 1000, '\\"[,' * 500, "\\", '"'):
         assert bounds.n_values(json.dumps([text, {"k": text}])) == 5
     assert bounds.n_values('["' + '\\"' * 100_000) < 10  # a text without an end is read once
-    run = rewind.init(dir=tmp_path / "runs", id="b")
+    run = rewind.init(dir=tmp_path / ".rewind", id="b")
     run.log({"csv": "1,2,3\n" * 1000, "list": [1] * 5000, "bits": [i * i % 7 > 3 for i in range(3000)]})
     run.finish()
     rewind.Tracker(run.dir).export("b", tmp_path / "b.zip")

@@ -44,7 +44,7 @@ def logged(folder, run_id="a", **options):
 
 def test_a_run_tells_command_arguments_git_host_system_python_and_packages(repository, tmp_path):
     (repository / "step.py").write_text("drift = 2\n")
-    found = logged(tmp_path / "runs").machine
+    found = logged(tmp_path / ".rewind").machine
     assert (found["command"], found["arguments"]) == ("python -u train.py", ["--lr", "0.1"])
     assert found["directory"] == str(repository) and found["host"] == platform.node()
     assert found["python"] == platform.python_version() and platform.system() in found["system"]
@@ -56,7 +56,7 @@ def test_a_run_tells_command_arguments_git_host_system_python_and_packages(repos
 
 
 def test_a_clean_directory_has_no_diff(repository, tmp_path):
-    run = logged(tmp_path / "runs")
+    run = logged(tmp_path / ".rewind")
     assert run.machine["git"]["dirty"] is False and run.machine["git"]["diff"] is None
     assert run.artifacts == [] and run.duration >= 0
 
@@ -66,9 +66,9 @@ def test_the_code_is_left_out_on_request(repository, tmp_path, monkeypatch, way)
     (repository / "step.py").write_text("secret = 2\n")
     if way == "environment":
         monkeypatch.setenv("REWIND_NO_CODE", "1")
-    run = logged(tmp_path / "runs", **({"save_code": False} if way == "argument" else {}))
+    run = logged(tmp_path / ".rewind", **({"save_code": False} if way == "argument" else {}))
     assert "git" not in run.machine and run.machine["python"] == platform.python_version()
-    kept = b"".join(path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file())
+    kept = b"".join(path.read_bytes() for path in (tmp_path / ".rewind").rglob("*") if path.is_file())
     assert b"secret" not in kept
 
 
@@ -80,7 +80,7 @@ def test_the_program_of_minus_c_is_not_kept(tmp_path, monkeypatch):
 
 def test_show_tells_it_as_text_and_json(repository, tmp_path, capsys):
     (repository / "step.py").write_text("drift = 2\n")
-    run = logged(tmp_path / "runs")
+    run = logged(tmp_path / ".rewind")
     assert main(["show", "a", "--dir", run.dir]) == 0
     text = capsys.readouterr().out
     for part in ("python -u train.py", "--lr 0.1", f"{run.machine['git']['commit']} (dirty)", platform.node(), "numpy"):
@@ -93,7 +93,7 @@ def test_show_tells_it_as_text_and_json(repository, tmp_path, capsys):
 
 def test_it_survives_export_import_and_purge(repository, tmp_path):
     (repository / "step.py").write_text("drift = 2\n")
-    run = logged(tmp_path / "runs")
+    run = logged(tmp_path / ".rewind")
     with rewind.init(dir=run.dir, id="b", fork_from="a?_step=0"):
         pass
     tracker = rewind.Tracker(run.dir)
@@ -113,7 +113,7 @@ def test_what_it_remembers_is_in_the_digest(tmp_path):
     import sqlite3
 
     logged(tmp_path)
-    with sqlite3.connect(tmp_path / "tracker.sqlite") as connection:
+    with sqlite3.connect(tmp_path / ".rewind" / "tracker.sqlite") as connection:
         connection.execute("UPDATE revisions SET machine = replace(machine, 'python', 'ruby')")
     connection.close()
     assert not rewind.Tracker(tmp_path).fsck().ok

@@ -31,12 +31,12 @@ def content(tmp_path, text="text"):
 
 def test_ids_that_differ_only_in_case_share_no_file(tmp_path):
     for run_id in ("walk", "Walk", "WALK"):
-        with rewind.init(dir=tmp_path / "runs", id=run_id) as run:
+        with rewind.init(dir=tmp_path / ".rewind", id=run_id) as run:
             run.record(step, 0.0, 9, seed=len(run_id), observe={"x": None}, trial=False)
     for folder in ("locks", "simulations"):
-        names = os.listdir(tmp_path / "runs" / folder)
+        names = os.listdir(tmp_path / ".rewind" / folder)
         assert len({name.casefold() for name in names}) == len(names) == 3
-    runs = rewind.Tracker(tmp_path / "runs")
+    runs = rewind.Tracker(tmp_path / ".rewind")
     assert runs.fsck().ok and len({runs.run(run_id).digest for run_id in ("walk", "Walk", "WALK")}) == 3
 
 
@@ -53,12 +53,13 @@ def test_a_long_id_in_capitals_has_a_file_that_file_systems_take():
 def test_a_file_of_an_earlier_version_is_not_shared_with_an_id_in_other_letters(tmp_path):
     with rewind.init(dir=tmp_path, id="Walk") as run:
         run.record(step, 0.0, 9, seed=1, observe={"x": None}, trial=False)
-    ((name,),) = execute(tmp_path, "SELECT file FROM simulations")
-    os.rename(tmp_path / "simulations" / name, tmp_path / "simulations" / "Walk.1.1.replay")  # as 0.5 called it
-    execute(tmp_path, "UPDATE simulations SET file = 'Walk.1.1.replay'")
+    folder = tmp_path / ".rewind"
+    ((name,),) = execute(folder, "SELECT file FROM simulations")
+    os.rename(folder / "simulations" / name, folder / "simulations" / "Walk.1.1.replay")  # as 0.5 called it
+    execute(folder, "UPDATE simulations SET file = 'Walk.1.1.replay'")
     with rewind.init(dir=tmp_path, id="walk") as run:
         run.record(step, 0.0, 9, seed=2, observe={"x": None}, trial=False)
-    assert sorted(os.listdir(tmp_path / "simulations")) == ["Walk.1.1.replay", "walk.1.1-2.replay"]
+    assert sorted(os.listdir(folder / "simulations")) == ["Walk.1.1.replay", "walk.1.1-2.replay"]
     assert rewind.Tracker(tmp_path).fsck().ok
     with rewind.init(dir=tmp_path, resume_from="Walk?_step=3") as run:
         assert run.attach(step).state == rewind.Tracker(tmp_path).run("Walk@1").attach(step).state_at(3)
@@ -78,7 +79,7 @@ def test_an_export_goes_where_a_name_that_differs_only_in_case_is_taken(tmp_path
 
 def test_artifacts_whose_names_differ_only_in_case_share_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with rewind.init(dir=tmp_path / "runs") as run:
+    with rewind.init(dir=tmp_path / ".rewind") as run:
         one = run.log_artifact(content(tmp_path, "one"), name="model")
         two = run.log_artifact(content(tmp_path, "two"), name="Model")
     folders = [artifact.download() for artifact in (one, two, one, two)]
@@ -91,7 +92,7 @@ def test_files_of_one_artifact_that_become_one_are_refused_when_they_are_downloa
     (tmp_path / "both").mkdir()
     for name in ("a.txt", "A.txt"):
         (tmp_path / "both" / name).write_text(name)
-    with rewind.init(dir=tmp_path / "runs") as run:
+    with rewind.init(dir=tmp_path / ".rewind") as run:
         made = run.log_artifact(tmp_path / "both", name="both")
     assert sorted(os.listdir(made.download(tmp_path / "apart"))) == ["A.txt", "a.txt"]
     real = blobs.put

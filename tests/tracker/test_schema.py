@@ -37,9 +37,9 @@ ALTERED = {
 
 @pytest.fixture
 def folder(tmp_path):
-    with rewind.init(dir=tmp_path / "runs", id="a") as run:
+    with rewind.init(dir=tmp_path / ".rewind", id="a") as run:
         run.log({"x": 1})
-    return str(tmp_path / "runs")
+    return str(tmp_path / ".rewind")
 
 
 def alter(folder, sql):

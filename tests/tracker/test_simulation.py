@@ -49,7 +49,7 @@ def square(x):
 
 @pytest.fixture
 def folder(tmp_path):
-    return str(tmp_path / "runs of mine")
+    return str(tmp_path / "runs of mine" / ".rewind")
 
 
 def begun(folder, n=N, log_every=3, run_id="a", **options):

@@ -49,11 +49,11 @@ def begin(tmp_path, monkeypatch):
     runs = []
 
     def init(**options):
-        run = rewind.init(dir=tmp_path / "runs", **options)
+        run = rewind.init(dir=tmp_path / ".rewind", **options)
         runs.append(run)
         return run
 
-    init.dir = str(tmp_path / "runs")
+    init.dir = str(tmp_path / ".rewind")
     yield init
     for run in runs:
         run.finish()
@@ -107,7 +107,17 @@ def test_program_of_the_documentation_runs_word_for_word(tmp_path, monkeypatch):
 def test_folder_is_that_of_the_environment_unless_it_is_given(tmp_path, monkeypatch):
     monkeypatch.setenv("REWIND_DIR", str(tmp_path / "there"))
     with rewind.init() as run, rewind.init(dir=tmp_path / "here") as other:
-        assert (run.dir, other.dir) == (str(tmp_path / "there"), str(tmp_path / "here"))
+        assert (run.dir, other.dir) == (str(tmp_path / "there" / ".rewind"), str(tmp_path / "here" / ".rewind"))
+        assert rewind.Tracker().dir == rewind.Tracker(run.dir).dir == run.dir
+
+
+def test_a_folder_that_is_a_tracker_is_meant_itself_and_so_are_those_of_earlier_versions(tmp_path):
+    with rewind.init(dir=tmp_path / "new") as run:
+        run.log({"x": 1})
+    os.rename(run.dir, tmp_path / "old")  # where 0.5 put it
+    with rewind.init(dir=tmp_path / "old", resume_from=f"{run.id}?_step=0") as again:
+        assert again.dir == str(tmp_path / "old") == rewind.Tracker(tmp_path / "old").dir
+    assert rewind.Tracker(tmp_path / "old" / "files" / run.id).dir == again.dir
 
 
 def test_module_logs_to_the_latest_run(begin):
@@ -196,15 +206,35 @@ def test_block_ends_with_the_exit_code_of_what_leaves_it(begin):
 
 @pytest.mark.parametrize(
     ("end", "status", "code"),
-    [("", "finished", 0), ("raise ValueError('no')", "failed", 1), ("raise KeyboardInterrupt", "failed", 1)],
-)
+    [
+        ("", "finished", 0), ("raise ValueError('no')", "failed", 1), ("raise KeyboardInterrupt", "failed", 1),
+        ("sys.exit(3)", "failed", 3), ("sys.exit('no')", "failed", 1),
+        ("try:\n    sys.exit(3)\nexcept SystemExit:\n    pass", "finished", 0),
+    ],
+)  # fmt: skip
 def test_program_that_ends_without_finish_is_finished(tmp_path, end, status, code):
     code_text = (
         f"import rewind, sys\nrun = rewind.init(dir=sys.argv[1], id='k')\nrun.log({{'x': 1}}, commit=False)\n{end}"
     )
-    python(code_text, tmp_path, check=not end)
+    done = python(code_text, tmp_path, check=False)
+    assert (done.returncode == 0) is (code == 0)
     seen = rewind.Tracker(tmp_path).run("k")
     assert (seen.status, seen.exit_code, column(seen)) == (status, code, [(0, 1)])
+    said = {"raise ValueError('no')": "ValueError: no", "sys.exit('no')": "SystemExit: no"}
+    assert end not in said or seen.logs() == [(0, "log", said[end])]
+
+
+def test_exit_is_pythons_own_again_when_no_run_is_open(begin):
+    own = sys.exit
+    first, second = begin(), begin(id="k")
+    assert sys.exit is not own
+    with pytest.raises(SystemExit) as caught:
+        sys.exit(3)
+    assert caught.value.code == 3
+    first.finish()
+    assert sys.exit is not own
+    second.finish()
+    assert sys.exit is own
 
 
 # ---- rewinds and forks

@@ -255,7 +255,7 @@ def test_an_export_that_fails_leaves_the_old_file(folder, tmp_path):
     with pytest.raises(RewindError):
         rewind.Tracker(folder).export("root", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".rewind")] == []
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".rewind.")] == []
 
 
 # ---- what nobody wrote

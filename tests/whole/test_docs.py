@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [
     "docs/format.md",
     "docs/from-a-script.md",
+    "docs/from-wandb.md",
     "docs/how-it-works.md",
     "docs/numba-steps.md",
     "docs/parallel.md",

@@ -173,6 +173,7 @@ BY_NAME = {
     "rewind.cli.user_code": "the user's code",
     "rewind.steps.native": "the user's code",
     "rewind.wandb": "as in rewind itself",
+    "rewind.wandb.util": "what a program asks for by name",
     "rewind.wandb.surface": "the same, for modules that have no file",
     "rewind.wandb.stand_in": "the modules of rewind.wandb, when they are imported by another name",
     "rewind.steps.jit.intrinsics": "numba",

@@ -111,6 +111,14 @@ DIFFERENCES = {
     "names/NoFreshNoiseWarning": "forks that are one future are said to be",
     "names/OwnGeneratorWarning": "a state that brings its own random numbers is said to",
     "names/ObservedMismatchError": "what the metrics give of replayed states is compared with what was observed",
+    "names/IgnoredWarning": "new: arguments of programs written for W&B that have no effect here",
+    "names/Revision/members/group": "new: a label",
+    "names/Revision/members/job_type": "new: a label",
+    "names/TrackedRun/members/group": "new: a label, which can be set",
+    "names/TrackedRun/members/job_type": "new: a label, which can be set",
+    "names/TrackedRun/members/define_metric": "hidden= and goal=",
+    "names/TrackedRun/members/log_code": "new: source code is an artifact",
+    "names/TrackedRun/members/url": "new: where a run is to be seen",
     "names/Revision/members/media": "new: the files that rows speak of, such as images",
     "names/TrackedRun/members/media": "new: the same, of a run that is written",
     "names/TrackedRun/members/log_artifact": "it takes what was gathered, too: an Artifact of rewind.wandb",
@@ -149,7 +157,7 @@ DIFFERENCES = {
     "names/TrackedRun/members/machine": "new: where and how it was logged",
     "names/Revision/members/duration": "new: for how long",
     "names/TrackedRun/members/duration": "new: for how long",
-    "names/init": "`save_code`",
+    "names/init": "every keyword of W&B's init; `save_code`",
     "command/verbs/run": "`--no-trial` and `--lossy`",
 }
 #: Annotations may spell a type in another way.

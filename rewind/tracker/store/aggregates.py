@@ -18,8 +18,9 @@ from .values import inner, plain_number
 
 #: Characters of rows that are parsed at once, at most, unless it is one row: in memory they are many times that.
 LONG = 1 << 22
-#: What `define_metric` can ask for.
-KINDS = ("min", "max", "mean", "first", "last")
+#: What `define_metric` can ask for; best is the least or the greatest value, as the goal says.
+KINDS = ("min", "max", "mean", "first", "last", "best")
+_GOALS = {"minimize": "min", "maximize": "max"}
 
 
 @dataclass
@@ -199,7 +200,16 @@ class Definitions(dict[str, dict[str, Any]]):
         super().__init__(*args)
         self._found: dict[str, Mapping[str, Any]] = {}  # of keys that were asked for
 
-    def define(self, name: Any, step_metric: Any, summary: Any, step_sync: Any, overwrite: bool) -> None:
+    def define(
+        self,
+        name: Any,
+        step_metric: Any,
+        summary: Any,
+        step_sync: Any,
+        overwrite: bool,
+        hidden: Any = None,
+        goal: Any = None,
+    ) -> None:
         """Enter a definition.
 
         Raises
@@ -221,7 +231,15 @@ class Definitions(dict[str, dict[str, Any]]):
             new["step_sync"] = True if step_sync is None else bool(step_sync)
         if summary is not None:
             new["summary"] = _kinds(summary)
+        if hidden is not None:
+            new["hidden"] = bool(hidden)
+        if goal is not None:
+            if goal not in _GOALS:
+                raise ArgumentError("goal", goal, "'minimize' or 'maximize'")
+            new["goal"] = goal
         old = {} if overwrite else self.get(name, {})
+        if "best" in new.get("summary", ()) and "goal" not in {**old, **new}:
+            raise ArgumentError("summary", summary, "best with goal='minimize' or goal='maximize'")
         if "summary" in new and "none" not in (*new["summary"], *old.get("summary", ())):
             new["summary"] = [kind for kind in KINDS if kind in (*old.get("summary", ()), *new["summary"])]
         self[name] = {**old, **new}
@@ -277,7 +295,8 @@ def summarize(
             if value is not None:
                 summary[key] = value
         elif kinds != ["none"]:
-            values = {kind: aggregate.of(kind) for kind in kinds}
+            best = _GOALS[definitions.of(key).get("goal", "minimize")]
+            values = {kind: aggregate.of(best if kind == "best" else kind) for kind in kinds}
             summary[key] = {"dict": {kind: inner(value) for kind, value in values.items() if value is not None}}
     for key, (step, value) in assigned.items():
         if key not in aggregates or step >= aggregates[key].at:
@@ -317,8 +336,10 @@ def definitions_problem(defined: Any) -> str | None:
     if not isinstance(defined, dict):
         return "they are no object"
     for name, one in defined.items():
-        if not isinstance(one, dict) or not set(one) <= {"step_metric", "step_sync", "summary"}:
+        if not isinstance(one, dict) or not set(one) <= {"step_metric", "step_sync", "summary", "hidden", "goal"}:
             return f"{name!r} is defined as nothing that define_metric takes"
+        if type(one.get("hidden", False)) is not bool or one.get("goal", "minimize") not in _GOALS:
+            return f"the goal of {name!r} is none"
         kinds = one.get("summary", [])
         if type(kinds) is not list or not all(kind in (*KINDS, "none") for kind in kinds):
             return f"the summary of {name!r} is none"

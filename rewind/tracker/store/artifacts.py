@@ -31,6 +31,7 @@ from ...storage.files import path_text
 from ..config import plain_dict
 from . import blobs
 from .blobs import File
+from .configs import decoded, encoded
 from .damage import odd_fact
 from .database import Store
 from .history import END, Span, spans
@@ -231,7 +232,7 @@ def keep(
     name = _name_of(source, name)
     label = _type_of(type)
     given = _aliases_of(aliases)
-    facts = json.dumps(plain_dict(metadata, "metadata"))
+    facts = json.dumps(encoded(plain_dict(metadata, "metadata")))
     files = _files_of(store.folder, source)
     manifest = _kept(store.folder, files)
     with store.writing("keep an artifact in") as connection:
@@ -461,7 +462,7 @@ def _artifact(store: Store, artifact: int, view: View) -> TrackedArtifact:
         version=version,
         type=label,
         digest=digest,
-        metadata=_json(metadata, dict),
+        metadata=decoded(_json(metadata, dict)),
         aliases=view.aliases(name, artifact),
         step=-1 if first is None else first.step,
         revision=ref,

@@ -7,6 +7,7 @@
         simulations/        ID.REVISION.replay, or its journal while it is recorded
         contents/ab/abcd..  files of artifacts, named by the blake2b of their bytes
         locks/ID.lock       held by the process that writes to the run
+        files/ID/           what a program put into `run.dir`, until the run is finished
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ APPLICATION = 0x72776E64
 #: Seconds a transaction waits for those of other processes.
 PATIENCE = 60.0
 DATABASE = "tracker.sqlite"
+_FOLDER = ".rewind"
+#: The folder in it with what programs put into the folders of their runs.
+FILES = "files"
 
 # A revision is what one writer added: rows after `parent_step` of its parent, which is another revision of the run or,
 # for the first one of a fork, of another run. It never changes when it is closed. What a revision sees is its own rows
@@ -112,16 +116,33 @@ OWNED = (
 
 
 def folder_of(value: Any) -> str:
-    """Return the folder that was given as ``dir=``, else ``REWIND_DIR``, else ``./.rewind``, as an absolute path."""
+    """Return the folder of a tracker, as an absolute path.
+
+    Parameters
+    ----------
+    value : path-like, optional
+        Default: the environment's ``REWIND_DIR``, else its ``WANDB_DIR``, else the working directory. If it is a
+        tracker's folder, or is called ``.rewind``, it is meant itself; else the ``.rewind`` in it. Of a run's files
+        within a tracker's folder, that folder.
+    """
     if value is None:
-        value = os.environ.get("REWIND_DIR") or ".rewind"
+        value = os.environ.get("REWIND_DIR") or os.environ.get("WANDB_DIR") or "."
     try:
         path = os.fsdecode(value)
     except TypeError:
         raise ArgumentTypeError("dir", value, "a path") from None
     if "\0" in path:
         raise ArgumentError("dir", path, "a path without NUL characters")
-    return os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(os.path.expanduser(path))
+    around = os.path.dirname(os.path.dirname(path))
+    if os.path.basename(os.path.dirname(path)) == FILES and is_tracker(around):
+        return around
+    return path if os.path.basename(path) == _FOLDER or is_tracker(path) else os.path.join(path, _FOLDER)
+
+
+def is_tracker(path: Any) -> bool:
+    """Whether a path is the folder of a tracker."""
+    return os.path.isfile(os.path.join(path, DATABASE))
 
 
 _NOTHING: tuple[int, int] | None = None  # no such file

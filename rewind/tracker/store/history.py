@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ...errors import StoreDamagedError, show
 from ..moment import Moment
 from .aggregates import LONG, Aggregate, Aggregates, Definitions, definitions_problem, summarize
+from .configs import of_stored
 from .damage import odd_fact
 from .database import Store
 from .values import restored, row_text
@@ -70,6 +71,11 @@ class Record:
     def last_row(self) -> int:
         """The last step of its parent whose row it can see: see `Span.last_row`."""
         return last_row(self.parent_step, self.limits)
+
+    @property
+    def settings(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The config as its user has it, and the labels ``group`` and ``job_type`` as far as there are any."""
+        return of_stored(self.config)
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Record))

@@ -49,7 +49,7 @@ class RunLock:
             self._locked = lock(self._fd)
             if not self._locked:
                 self._require_nobody(run_id)
-                warnings.warn(NoLockWarning(self.path), stacklevel=5)
+                warnings.warn(NoLockWarning(self.path), stacklevel=6)
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, json.dumps(_this_process()).encode(), 0)
             _HELD.add(self)

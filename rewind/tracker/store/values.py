@@ -96,7 +96,7 @@ def kept_value(value: Any, depth: int = 0) -> Any:
             value = float(value)  # a long double has no Python type
         if isinstance(value, np.generic):
             value = np.asarray(value)
-    if isinstance(value, np.ndarray) or (_has_array(value) and not isinstance(value, (str, bytes))):
+    if isinstance(value, np.ndarray) or (has_array(value) and not isinstance(value, (str, bytes))):
         if _columns(value) is not None:
             raise Unkept  # as an array it would lose the names of its columns: see `kept_table`
         return _kept_array(value)
@@ -174,7 +174,8 @@ def _float(value: float) -> Any:
     return value if value - value == 0.0 else {"float": _NOT_FINITE[repr(value)]}
 
 
-def _has_array(value: Any) -> bool:
+def has_array(value: Any) -> bool:
+    """Whether a value says that it can give an array."""
     try:
         return hasattr(value, "__array__")
     except Exception:  # whatever its __getattr__ does
@@ -198,7 +199,7 @@ def kept_table(value: Any) -> Any:
     Unkept
         If it is neither, or a column cannot be kept.
     """
-    names = _columns(value) if _has_array(value) else None
+    names = _columns(value) if has_array(value) else None
     if names is None:
         raise Unkept
     return {"dict": {str(name): _kept_column(value[name]) for name in names}}

@@ -15,6 +15,7 @@ from ..media import Keep, Media
 from ..store import history
 from ..store.aggregates import Aggregates, Definitions
 from ..store.artifacts import keep
+from ..store.configs import stored
 from ..store.database import Store
 from ..store.values import Unkept, kept_value
 from ..store.writer import Writer
@@ -137,7 +138,7 @@ class Target:
 
     def end(self, exit_code: int | None, ended: float) -> None:
         """Close it: without an exit code as one that was cut off."""
-        config = json.dumps(plain_dict(self.about.config))
+        config = json.dumps(stored(plain_dict(self.about.config), {}))
         with self.store.writing() as connection:
             connection.execute("UPDATE revisions SET config = ? WHERE uid = ?", (config, self._uid))
         self._writer.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from ...tracker.media import CONVERTERS, Media
@@ -19,7 +20,7 @@ def register() -> None:
 def converted(value: Any) -> Media | None:
     """Return an image, a plot or a table; None for anything else. Imports none of these."""
     library = type(value).__module__.partition(".")[0]
-    if library == "matplotlib" or getattr(value, "__name__", "") == "matplotlib.pyplot":
+    if library == "matplotlib" or (isinstance(value, ModuleType) and value.__name__ == "matplotlib.pyplot"):
         return Image(value)
     if library == "plotly" and hasattr(value, "to_json"):
         return Plotly(value)
