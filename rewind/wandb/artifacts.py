@@ -550,11 +550,12 @@ def log_artifact(
     name: str | None = None,
     type: str | None = None,
     aliases: Any = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Log an artifact, or a file or folder, and return it as the version that it became."""
     if isinstance(artifact_or_path, Artifact):
         return artifact_or_path.log_to(run, aliases)
-    return Artifact._of(TrackedRun.log_artifact(run, artifact_or_path, name, type, aliases), run)
+    return Artifact._of(TrackedRun.log_artifact(run, artifact_or_path, name, type, aliases, metadata), run)
 
 
 def use_artifact(

@@ -8,17 +8,15 @@ import shutil
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from ..errors import IgnoredWarning, TrackedArtifactError
 from ..tracker.disabled import DisabledRun
 from ..tracker.run import TrackedRun
 from ..tracker.store.database import FILES
+from .artifacts import Artifact, log_artifact, use_artifact
 from .settings import AlertLevel, Settings
 from .watching import Watcher
-
-if TYPE_CHECKING:
-    from ..tracker.store.artifacts import TrackedArtifact
 
 
 class Run(TrackedRun):
@@ -267,7 +265,7 @@ class Run(TrackedRun):
         target = os.path.join(os.fspath(root) if root is not None else self.dir, name)
         if not os.path.isfile(target) or replace:
             run_id = self.id if run_path is None else run_path.rpartition("/")[2]
-            artifact = self.use_artifact(_files_name(run_id))
+            artifact = super().use_artifact(_files_name(run_id))
             if name not in artifact.files:
                 raise TrackedArtifactError(
                     f"run {run_id!r} has kept no file {name!r}; it has {', '.join(artifact.files)}"
@@ -277,7 +275,7 @@ class Run(TrackedRun):
 
     def log_model(
         self, path: str | os.PathLike[str], name: str | None = None, aliases: Iterable[str] | None = None
-    ) -> TrackedArtifact:
+    ) -> Artifact:
         """Keep a file or folder as an artifact of the type ``model``.
 
         Parameters
@@ -292,7 +290,7 @@ class Run(TrackedRun):
 
     def use_model(self, name: str) -> str:
         """Return the path of a model's file, or of a copy of its folder."""
-        artifact = self.use_artifact(name)
+        artifact = super().use_artifact(name)
         root = artifact.download(os.path.join(self.dir, "models", artifact.ref.replace(":", "-")))
         return os.path.join(root, artifact.files[0]) if len(artifact.files) == 1 else root
 
@@ -302,7 +300,7 @@ class Run(TrackedRun):
         registered_model_name: str,
         name: str | None = None,
         aliases: Iterable[str] | None = None,
-    ) -> TrackedArtifact:
+    ) -> Artifact:
         """Keep a model, as `log_model`; the registry's name is one more alias.
 
         Parameters
@@ -312,6 +310,49 @@ class Run(TrackedRun):
         registered_model_name : str
         """
         return self.log_model(path, name, [*(aliases or ()), registered_model_name.replace("/", "-").replace(":", "-")])
+
+    def log_artifact(  # type: ignore[override]
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Any = None,
+        tags: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Artifact:
+        """Keep an artifact, or a file or folder as one, and return it as the version that it became.
+
+        Parameters
+        ----------
+        artifact_or_path : Artifact or path-like
+        name, type, aliases, metadata
+            As for `TrackedRun.log_artifact`; an artifact has its own but for the aliases.
+        tags
+            Has no effect.
+        """
+        return log_artifact(self, artifact_or_path, name, type, aliases, metadata)
+
+    def use_artifact(  # type: ignore[override]
+        self, artifact_or_name: Artifact | str, type: str | None = None, aliases: Any = None, use_as: str | None = None
+    ) -> Artifact:
+        """Return an artifact, and keep that this run used it; one that is not logged yet is logged first.
+
+        Parameters
+        ----------
+        artifact_or_name : Artifact or str
+            As for `TrackedRun.use_artifact`, such as ``"entity/project/name:alias"``.
+        type : str, optional
+            What its type must be.
+        aliases
+            Of one that is logged first.
+        use_as
+            Has no effect.
+        """
+        return use_artifact(self, artifact_or_name, type, aliases)
+
+    def upsert_artifact(self, artifact_or_path: Any, *args: Any, **options: Any) -> Artifact:
+        """Keep an artifact: as `log_artifact`."""
+        return self.log_artifact(artifact_or_path, *args, **options)
 
     def link_artifact(self, artifact: Any, target_path: str, aliases: Iterable[str] | None = None) -> Any:
         """Return the artifact: there is no registry to link it in."""
@@ -341,7 +382,7 @@ class Run(TrackedRun):
         path = os.path.join(self._folder, FILES, self.id)
         if os.path.isdir(path):
             if any(files for _, _, files in os.walk(path)):
-                self.log_artifact(path, _files_name(self.id), "files")
+                super().log_artifact(path, _files_name(self.id), "files")
             shutil.rmtree(path, ignore_errors=True)
 
     # ---- what is only about a server, or a notebook
@@ -377,6 +418,14 @@ class RunDisabled(DisabledRun, Run):
     ) -> None:
         """Take values, and write nothing."""
         self._log(data, step, commit, 2)
+
+    def log_artifact(  # type: ignore[override]
+        self, artifact_or_path: Any, name: str | None = None, *args: Any, **options: Any
+    ) -> Any:
+        """Keep nothing; return the artifact, or for a path one without files."""
+        if isinstance(artifact_or_path, Artifact):
+            return artifact_or_path
+        return Artifact(name or os.path.basename(os.path.abspath(artifact_or_path)), options.get("type") or "")
 
     def save(self, *args: Any, **options: Any) -> list[str]:
         """Do nothing."""

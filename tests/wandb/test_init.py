@@ -237,10 +237,10 @@ def test_code_is_kept_as_an_artifact(init, here, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(here / "src" / "train.py"), raising=False)
     with init(project="p", save_code=True) as run:
         assert [(one.name, one.type, one.files) for one in run.artifacts] == [("source-p", "code", ("train.py",))]
-        code = run.log_code("src")
-        assert code.files == ("lib/model.py", "train.py") and code.ref == "source-p:v1"
-        chosen = run.log_code("src", "all", include_fn=lambda path, root: True, exclude_fn=lambda path: "lib" in path)
-        assert chosen.files == ("data.csv", "train.py")
+        assert run.log_code("src") is not None
+        assert [(one.ref, one.files) for one in run.artifacts[1:]] == [("source-p:v1", ("lib/model.py", "train.py"))]
+        run.log_code("src", "all", include_fn=lambda path, root: True, exclude_fn=lambda path: "lib" in path)
+        assert run.artifacts[-1].files == ("data.csv", "train.py")
         assert run.log_code("src", include_fn=lambda path: False) is None
 
 

@@ -91,7 +91,7 @@ def test_models_are_artifacts(here):
     (here / "folder" / "b").write_text("b")
     with wandb.init(id="k") as run:
         made = wandb.log_model("model.bin")
-        assert (made.name, made.type) == ("run-k-model.bin", "model")
+        assert (made.name, made.type) == ("run-k-model.bin:v0", "model")
         assert pathlib.Path(wandb.use_model("run-k-model.bin:latest")).read_text() == "weights"
         run.link_model("folder", "registry/best", name="two", aliases=["x"])
         assert sorted(os.listdir(wandb.use_model("two:registry-best"))) == ["a", "b"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rewind
+import rewind.wandb as wandb
 from rewind.wandb import Image, Table
 from rewind.wandb.artifacts import Artifact, log_artifact, use_artifact
 
@@ -173,3 +174,27 @@ def test_version_never_changes(run, tmp_path):
     with pytest.raises(rewind.TrackedArtifactError, match="rewind rm RUN --purge"):
         artifact.delete()
     assert artifact.link("registry/net") is artifact
+
+
+def test_run_of_the_room_logs_and_uses_artifacts_by_its_methods_and_by_the_functions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files(tmp_path, model="1 2")
+    with wandb.init(project="p") as run:
+        artifact = wandb.Artifact("net", type="model", metadata={"acc": 1})
+        artifact.add_file("model")
+        assert run.log_artifact(artifact, aliases=["best"]).wait() is artifact
+        assert wandb.log_artifact("model", name="other", type="model").name == "other:v0"
+        used = run.use_artifact("p/net:best", type="model")
+        assert (used.version, used.metadata, used.files()[0].path) == ("v0", {"acc": 1}, "model")
+        assert wandb.use_artifact("net").digest == artifact.digest
+        wandb.log({"table": wandb.Table(["a"], [[1]]), "image": wandb.Image(np.zeros((2, 2)))})
+        run.summary["image"] = wandb.Image(np.ones((2, 2)))
+    assert [one.ref for one in run.artifacts] == ["net:v0", "other:v0"] and len(run.media) == 3
+    with wandb.init(resume_from=f"{run.id}?_step=-1") as again:
+        assert again.use_artifact("net:best").name == "net:v0" and again.media == []
+    with wandb.init(mode="disabled") as nothing:
+        draft = wandb.Artifact("net", "model")
+        assert (
+            nothing.log_artifact(draft) is draft and nothing.log_artifact("model", type="model").wait().name == "model"
+        )
+        nothing.log({"image": wandb.Image(np.zeros((2, 2))), "figure": object()})
