@@ -17,6 +17,7 @@ from ..tracker.media import MediaFile
 from ..tracker.moment import reference
 from ..tracker.simulation.parts import Part, parts, path_of, recording_of
 from ..tracker.store import history
+from ..tracker.store import lineage as chain
 from ..tracker.store.artifacts import logged
 from ..tracker.store.database import Store
 from ..tracker.store.lookup import revision_of
@@ -42,7 +43,7 @@ def show(args: argparse.Namespace, importer: Importer) -> Answer:
             return Answer({"dir": store.folder, "run": record.ref, "digest": record.digest}, record.digest)
         if args.lines:
             return _lines(store, node, spans)
-        lineage = history.lineage(store, record.uid)
+        lineage = chain.lineage(store, record.uid)
         counts = {name: _count(store, table, spans) for name, table in _TABLES.items()}
         facts = {
             **facts_of_revision(store, record, node),

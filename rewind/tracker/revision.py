@@ -17,6 +17,7 @@ from .moment import Moment, reference
 from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
 from .store import history, sampled
+from .store import lineage as chain
 from .store.artifacts import TrackedArtifact, logged
 from .store.damage import understood
 from .store.database import Store
@@ -170,7 +171,7 @@ class Revision:
     def lineage(self) -> tuple[Moment, ...]:
         """The moments it comes from: of its parent, of the parent of that, ... of the root; empty for a root."""
         with self._reading() as store:
-            return history.lineage(store, self._record.uid)
+            return chain.lineage(store, self._record.uid)
 
     @property
     def forked_from(self) -> Moment | None:
@@ -179,7 +180,7 @@ class Revision:
         Of a run that was resumed since, that which it had before: `lineage` has all of them.
         """
         with self._reading() as store:
-            return history.forked_from(store, self._record.uid)
+            return chain.forked_from(store, self._record.uid)
 
     @property
     def revisions(self) -> list[Revision]:

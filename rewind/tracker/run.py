@@ -39,12 +39,13 @@ from .simulation.rows import past_steps, past_values, require_names
 from .source import Choice, gathered, is_source, program
 from .store import history, sampled
 from .store.aggregates import Aggregates, Definitions
-from .store.artifacts import TrackedArtifact, keep, use
+from .store.artifacts import TrackedArtifact, keep
 from .store.configs import stored
 from .store.damage import understood
 from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
+from .store.use import use
 from .store.values import Unkept, kept_value
 from .store.writer import Writer
 
@@ -356,8 +357,9 @@ class TrackedRun(Revision):
         ----------
         name : str
             ``NAME``, ``NAME:v0``, ``NAME:latest`` or ``NAME:ALIAS``. Aliases are those of this run's own past, where it
-            has such an artifact; else of the whole folder. Entity and project may stand before it, with ``/``: they
-            are labels.
+            has such an artifact; else of what other runs logged, and after a rewind or a fork ``latest`` is what the
+            kept past used. A version of a future that a rewind archived is none, even by its number. Entity and
+            project may stand before it, with ``/``: they are labels.
         type : str, optional
             What its type must be.
 

@@ -19,8 +19,9 @@ import pytest
 
 from rewind.errors import ArgumentError, ArgumentTypeError, StoreDamagedError, StoreError, TrackedArtifactError
 from rewind.tracker.store import blobs
-from rewind.tracker.store.artifacts import keep, logged, problems, use
+from rewind.tracker.store.artifacts import keep, logged, problems
 from rewind.tracker.store.database import Store
+from rewind.tracker.store.use import use
 
 pytestmark = pytest.mark.once
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, sockets, links and permissions are those of POSIX")
@@ -530,9 +531,9 @@ def test_a_revision_sees_what_its_past_logged_up_to_where_it_left_it(store, tmp_
     assert use(store, rewound, 4, "model").revision == "a@2"
 
 
-def test_a_version_that_is_not_seen_can_be_used_all_the_same(store, tmp_path):
+def test_a_version_of_another_run_that_is_not_seen_can_be_used_by_its_number(store, tmp_path):
     put(store, tmp_path, "0", step=0)
-    put(store, tmp_path, "1", step=1, aliases="best")
+    put(store, tmp_path, "1", uid=revision(store, "b"), step=1, aliases="best")
     rewound = revision(store, "a", 2, 1, 0)
     artifact = use(store, rewound, 1, "model:v1")
     assert (artifact.version, artifact.aliases, artifact.revision) == (1, (), None)

@@ -36,9 +36,11 @@ from .damage import odd_fact
 from .database import Store
 from .history import END, Span, spans
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_VERSION = re.compile(r"v([0-9]+)")
-_LATEST = "latest"
+#: What a name is.
+NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+#: What an alias cannot be.
+VERSION = re.compile(r"v([0-9]+)")
+LATEST = "latest"
 #: What the names of files that belong to rows begin with; no artifact can be called so.
 MEDIA = "media/"
 _EXPECTED = "1 to 128 letters, digits, '.', '_' and '-'"
@@ -121,7 +123,7 @@ class TrackedArtifact:
         for entry in self._manifest:
             if entry.path == wanted:
                 return entry
-        raise TrackedArtifactError(f"{self.ref} has no file {wanted!r}; {_nearest(wanted, self.files, 'it has none')}")
+        raise TrackedArtifactError(f"{self.ref} has no file {wanted!r}; {nearest(wanted, self.files, 'it has none')}")
 
     def download(self, root: str | os.PathLike[str] | None = None) -> str:
         """Copy its files to a folder, each whole or not at all, and check every byte.
@@ -251,11 +253,11 @@ def keep(
             text = blobs.manifest_text(manifest)
             cursor = connection.execute(statement, (name, version, label, digest, text, facts, time.time()))
             artifact = int(cursor.lastrowid or 0)
-        events = _events(store, spans(store, uid), "logged", name)
+        events = events_seen(store, spans(store, uid), "logged", name)
         if not events or (events[-1].artifact, set(events[-1].aliases)) != (artifact, set(given)):
             add_event(store, connection, uid, step, "logged", artifact, given)
             events.append(Event(uid, step, artifact, name, given))
-        return _artifact(store, artifact, View(events))
+        return artifact_of(store, artifact, View(events))
 
 
 def add_event(
@@ -344,7 +346,7 @@ def _name_of(source: str, name: Any) -> str:
         name, advice = os.path.basename(os.path.abspath(source)), "name= gives it another than that of the file"
     if not isinstance(name, str):
         raise ArgumentTypeError("name", name, _EXPECTED)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ArgumentError("name", name, _EXPECTED, advice)
     return str(name)
 
@@ -374,10 +376,17 @@ def _aliases_of(aliases: Any) -> tuple[str, ...]:
             raise ArgumentTypeError("an alias", alias, "text, such as 'best'")
         if not alias or alias != alias.strip() or set(alias) & set("/:") or not alias.isprintable():
             raise ArgumentError("an alias", alias, "text without '/', ':' and line ends, and no blanks at its ends")
-        if _VERSION.fullmatch(alias):
+        if VERSION.fullmatch(alias):
             raise ArgumentError("an alias", alias, "anything but a version: these are given in order, v0 first")
     given = sorted(aliases) if isinstance(aliases, Set) else aliases
-    return tuple(dict.fromkeys(str(alias) for alias in given if alias != _LATEST))
+    return tuple(dict.fromkeys(str(alias) for alias in given if alias != LATEST))
+
+
+def nearest(wanted: str, names: Iterable[str], none: str) -> str:
+    """Return what of some names is most like the one that is wanted, as text."""
+    names = list(names)
+    found = difflib.get_close_matches(wanted[:200], names, n=3, cutoff=0.4) or sorted(names)[:3]
+    return f"the nearest are {', '.join(map(repr, found))}" if found else none
 
 
 # ---- what is seen
@@ -408,16 +417,17 @@ class View:
 
     def aliases(self, name: str, artifact: int | None = None) -> tuple[str, ...]:
         """Return the aliases of a version, or of all versions of a name; ``latest`` first."""
-        latest = [_LATEST] if name in self.latest and artifact in (None, self.latest[name]) else []
+        latest = [LATEST] if name in self.latest and artifact in (None, self.latest[name]) else []
         given = [alias for (of, alias), one in self.given.items() if of == name and artifact in (None, one)]
         return (*latest, *given)
 
 
-_QUERY = """SELECT e.revision, e.step, e.artifact, a.name, e.aliases
+#: Events, in the order of the fields of `Event`.
+EVENTS = """SELECT e.revision, e.step, e.artifact, a.name, e.aliases
             FROM artifact_events e JOIN artifacts a ON a.uid = e.artifact WHERE """
 
 
-def _events(store: Store, seen: Iterable[Span], kind: str, name: str | None = None) -> list[Event]:
+def events_seen(store: Store, seen: Iterable[Span], kind: str, name: str | None = None) -> list[Event]:
     """Return the events of a kind that a revision sees, in order; of one name only, if it is given."""
     found: list[tuple[Any, ...]] = []
     for span in seen:
@@ -425,17 +435,12 @@ def _events(store: Store, seen: Iterable[Span], kind: str, name: str | None = No
         where, values = "e.revision = ? AND e.step <= ? AND e.n <= ? AND e.kind = ?", [span.uid, span.upto, last, kind]
         if name is not None:
             where, values = f"{where} AND a.name = ?", [*values, name]
-        found += store.read(f"{_QUERY}{where} ORDER BY e.n", values)
-    return _read(found)
+        found += store.read(f"{EVENTS}{where} ORDER BY e.n", values)
+    return events_of(found)
 
 
-def _events_of_all(store: Store, name: str) -> list[Event]:
-    """Return all events that log versions of a name, by whichever run: the versions in the order they were made."""
-    where = "e.kind = 'logged' AND a.name = ? ORDER BY e.artifact, e.revision, e.n"
-    return _read(store.read(_QUERY + where, (name,)))
-
-
-def _read(rows: Iterable[tuple[Any, ...]]) -> list[Event]:
+def events_of(rows: Iterable[tuple[Any, ...]]) -> list[Event]:
+    """Return rows of `EVENTS` as events."""
     return [Event(uid, step, one, name, tuple(_json(text, list))) for uid, step, one, name, text in rows]
 
 
@@ -449,7 +454,8 @@ def _json(text: str, kind: type[Any]) -> Any:
     return value
 
 
-def _artifact(store: Store, artifact: int, view: View) -> TrackedArtifact:
+def artifact_of(store: Store, artifact: int, view: View) -> TrackedArtifact:
+    """Return a version as a revision sees it."""
     query = "SELECT name, version, type, digest, manifest, metadata FROM artifacts WHERE uid = ?"
     ((name, version, label, digest, manifest, metadata),) = store.read(query, (artifact,))
     first = view.first.get(artifact)
@@ -474,84 +480,9 @@ def _artifact(store: Store, artifact: int, view: View) -> TrackedArtifact:
 def logged(store: Store, uid: int) -> list[TrackedArtifact]:
     """Return the versions that were logged among the events a revision sees, each once, in the order they came."""
     with store.snapshot():
-        events = _events(store, spans(store, uid), "logged")
+        events = events_seen(store, spans(store, uid), "logged")
         view = View(events)
-        return [_artifact(store, artifact, view) for artifact in view.first]
-
-
-def _view_of(store: Store, seen: Iterable[Span], name: str) -> View:
-    """Return what a revision makes of a name: by its own past, or where that has no such artifact by the folder."""
-    return View(_events(store, seen, "logged", name) or _events_of_all(store, name))
-
-
-# ---- using
-
-
-def use(store: Store, uid: int, step: int, name: str, label: str | None = None) -> TrackedArtifact:
-    """Return the artifact of that name, version or alias, and keep that a revision used it at a step.
-
-    Raises
-    ------
-    TrackedArtifactError
-        If there is none; names what there is. Or if it is of another type than `label`.
-    """
-    if not isinstance(name, str):
-        raise ArgumentTypeError("name", name, "text, such as 'model:latest'")
-    *labels, ref = name.split("/")  # entity and project are labels: the folder has each name once
-    base, colon, which = ref.partition(":")
-    if not _NAME.fullmatch(base) or (colon and not which) or ":" in which or not _are_labels(labels):
-        way = "expected 'NAME', 'NAME:v0', 'NAME:latest' or 'NAME:ALIAS'"
-        raise TrackedArtifactError(f"cannot read {show(name)} as the name of an artifact; {way}")
-    with store.writing("note what is used in") as connection:
-        seen = spans(store, uid)
-        view = _view_of(store, seen, base)
-        artifact = _found(store, view, base, which or _LATEST)
-        found = _artifact(store, artifact, view)
-        if label is not None and found.type != label:
-            raise TrackedArtifactError(f"artifact {found.ref} is of the type {found.type!r}, not {label!r}")
-        again = (
-            "SELECT 1 FROM artifact_events WHERE revision = ? AND step = ? AND kind = 'used' AND artifact = ? LIMIT 1"
-        )
-        if not store.read(again, (uid, step, artifact)):
-            add_event(store, connection, uid, step, "used", artifact, ())
-        return found
-
-
-def _are_labels(labels: Sequence[str]) -> bool:
-    return len(labels) <= 2 and not set(labels) & {"", ".", ".."}
-
-
-def _found(store: Store, view: View, name: str, which: str) -> int:
-    versions = dict(store.read("SELECT version, uid FROM artifacts WHERE name = ? ORDER BY version", (name,)))
-    if not versions:
-        every = [
-            str(row[0])
-            for row in store.read(f"SELECT DISTINCT name FROM artifacts WHERE name NOT LIKE '{MEDIA}%' ORDER BY name")
-        ]
-        there = _nearest(name, every, "there are none")
-        raise TrackedArtifactError(f"there is no artifact {name!r} in {store.folder}; {there}")
-    version = _VERSION.fullmatch(which)
-    if version is not None:
-        number = int(version[1]) if len(version[1]) < 19 else -1
-        if number not in versions:
-            raise TrackedArtifactError(f"artifact {name!r} has no version {which[:30]}; {_versions(versions)}")
-        return int(versions[number])
-    found = view.latest.get(name) if which == _LATEST else view.given.get((name, which))
-    if found is None:
-        there = _nearest(which, view.aliases(name), "it has none")
-        raise TrackedArtifactError(f"artifact {name!r} has no alias {which!r} here; {there}; {_versions(versions)}")
-    return found
-
-
-def _versions(versions: Iterable[int]) -> str:
-    some = list(versions)
-    return f"it has {'... ' * (len(some) > 8)}{', '.join(f'v{one}' for one in some[-8:])}"
-
-
-def _nearest(wanted: str, names: Iterable[str], none: str) -> str:
-    names = list(names)
-    found = difflib.get_close_matches(wanted[:200], names, n=3, cutoff=0.4) or sorted(names)[:3]
-    return f"the nearest are {', '.join(map(repr, found))}" if found else none
+        return [artifact_of(store, artifact, view) for artifact in view.first]
 
 
 # ---- checking

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ...errors import StoreDamagedError, show
-from ..moment import Moment
 from .aggregates import LONG, Aggregate, Aggregates, Definitions, definitions_problem, summarize
 from .configs import of_stored
 from .damage import odd_fact
@@ -147,9 +146,10 @@ def last_row(upto: int, limits: Mapping[str, Any] | None) -> int:
     return upto if limits is None else min(upto, limits.get("rows", upto))
 
 
+#: What a revision sees, as a table; its values are the last step and the revision.
 # Newest first, and made row by row: with a LIMIT it is walked no further. Of each link, `limits` are those of
 # the child that left it.
-_CHAIN = """WITH RECURSIVE chain(uid, upto, limits, parent, parent_step, own_limits, depth) AS (
+CHAIN = """WITH RECURSIVE chain(uid, upto, limits, parent, parent_step, own_limits, depth) AS (
     SELECT uid, ?, NULL, parent, parent_step, limits, 0 FROM revisions WHERE uid = ?
     UNION ALL
     SELECT r.uid, min(chain.upto, chain.parent_step), chain.own_limits, r.parent, r.parent_step, r.limits, depth + 1
@@ -161,7 +161,7 @@ _CHAIN = """WITH RECURSIVE chain(uid, upto, limits, parent, parent_step, own_lim
 
 def back(store: Store, uid: int, upto: int = END, where: str = "1") -> Iterator[Span]:
     """Yield what the revision sees of itself, of its parent, of the parent of that ...; O(number asked for)."""
-    query = f"{_CHAIN} SELECT uid, upto, limits FROM chain WHERE {where} LIMIT ? OFFSET ?"
+    query = f"{CHAIN} SELECT uid, upto, limits FROM chain WHERE {where} LIMIT ? OFFSET ?"
     for n, after in ((_NEAR, 0), (-1, _NEAR)):
         found = store.read(query, (upto, uid, n, after))
         for one, last, text in found:
@@ -191,7 +191,7 @@ def joined(store: Store, uid: int, table: str, columns: str, upto: int = END, mo
     """
     if not store.read(f"SELECT 1 FROM {table} LIMIT 1"):
         return []
-    query = f"{_CHAIN} SELECT chain.limits, {columns} FROM chain CROSS JOIN {table} t ON t.revision = chain.uid {more}"
+    query = f"{CHAIN} SELECT chain.limits, {columns} FROM chain CROSS JOIN {table} t ON t.revision = chain.uid {more}"
     return store.read(query, (upto, uid))
 
 
@@ -323,7 +323,7 @@ def _timed(store: Store, seen: list[Span], low: int, high: int) -> Iterator[list
             yield [(*row, began - spent) for row in some]
         if store.version > 1:
             query = "SELECT seconds FROM rows WHERE revision = ? AND step <= ? ORDER BY step DESC LIMIT 1"
-            for (seconds,) in store.read(query, (span.uid, span.upto)):
+            for (seconds,) in store.read(query, (span.uid, span.last_row)):
                 spent += 0.0 if seconds is None else seconds - began
 
 
@@ -511,38 +511,7 @@ def summary_kept(
     return found
 
 
-# ---- where it comes from
-
-
-def lineage(store: Store, uid: int) -> tuple[Moment, ...]:
-    """Return the moments it comes from: its parent, the parent of that, ... the root."""
-    found = store.read(
-        """WITH RECURSIVE chain(parent, parent_step, depth) AS (
-               SELECT parent, parent_step, 0 FROM revisions WHERE uid = ?
-               UNION ALL
-               SELECT r.parent, r.parent_step, depth + 1 FROM revisions r JOIN chain ON r.uid = chain.parent
-               WHERE r.parent IS NULL OR r.parent < r.uid  -- a damaged one could go in a circle
-           )
-           SELECT run, chain.parent_step, number FROM chain JOIN revisions r ON r.uid = chain.parent ORDER BY depth""",
-        (uid,),
-    )
-    return tuple(Moment(*row) for row in found)
-
-
-def forked_from(store: Store, uid: int) -> Moment | None:
-    """Return the moment that a revision, or the one it goes on with, was rewound to or forked from; None for none."""
-    found = store.read(
-        """WITH RECURSIVE chain(kind, parent, parent_step) AS (
-               SELECT kind, parent, parent_step FROM revisions WHERE uid = ?
-               UNION ALL
-               SELECT r.kind, r.parent, r.parent_step FROM revisions r JOIN chain ON r.uid = chain.parent
-               WHERE chain.kind = 'resumed' AND (r.parent IS NULL OR r.parent < r.uid)
-           )
-           SELECT run, chain.parent_step, number FROM chain JOIN revisions r ON r.uid = chain.parent
-           WHERE chain.kind IN ('rewound', 'forked')""",
-        (uid,),
-    )
-    return Moment(*found[0]) if found else None
+# ---- runs
 
 
 class RunRow(NamedTuple):
