@@ -18,6 +18,7 @@ from ..storage.files import write_file_by
 from ..tracker.moment import reference
 from ..tracker.store import history as chain
 from ..tracker.store.database import Store
+from ..tracker.store.keys import near
 from ..tracker.store.lookup import revision_of
 from .answer import Answer, NotFound, UsageError
 from .common import require_output
@@ -97,6 +98,7 @@ def _keys(store: Store, uid: int, spans: list[chain.Span], texts: list[str], col
         asked = [key for text in texts for key in ([text] if text in columns else text.split(","))]
     for key in asked:
         if key not in columns and key != "_step":
+            columns = list(dict.fromkeys([*near(key, columns), *columns]))
             some = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
             raise NotFound(f"no row has {key!r}; there is {some or 'none'}")
     return list(dict.fromkeys(key for key in asked if key != "_step"))

@@ -22,6 +22,7 @@ from .store.artifacts import TrackedArtifact, logged
 from .store.damage import understood
 from .store.database import Store
 from .store.history import END, Record
+from .store.keys import require_known
 from .store.lock import is_held
 from .store.lookup import find
 from .store.media import media_files
@@ -242,6 +243,11 @@ class Revision:
             these rows. A NaN is neither min nor max; where there is no other number there is a ``last`` only. None
             does not count.
 
+        Raises
+        ------
+        ArgumentError
+            If no row has any of `keys` and one of them may mean another one, as ``loss`` does ``train.loss``: names it.
+
         Notes
         -----
         With `samples` a few thousand numbers are read, which are kept as rows are written, however many there are: a
@@ -259,7 +265,10 @@ class Revision:
         store = Store(self._folder)
         try:
             with understood(store.path), store.snapshot():
-                return sampled.sampled(store, history.spans(store, self._record.uid), n, names, low, high)
+                found = sampled.sampled(store, history.spans(store, self._record.uid), n, names, low, high)
+                if names and not found:
+                    require_known(store, self._record.uid, names)
+                return found
         finally:
             store.close()
 
@@ -293,7 +302,12 @@ class Revision:
         store = Store(self._folder)
         try:
             with understood(store.path):
-                yield from history.batches(store, history.spans(store, self._record.uid), keys, low, high, times)
+                seen, nothing = history.spans(store, self._record.uid), True
+                for rows in history.batches(store, seen, keys, low, high, times):
+                    nothing = nothing and not any(len(row) > 1 for row in rows)
+                    yield rows
+                if nothing and keys:
+                    require_known(store, self._record.uid, keys)
         finally:
             store.close()
 

@@ -408,6 +408,23 @@ def test_history_of_some_keys_has_rows_with_one_of_them(begin):
             run.history(keys)
 
 
+@pytest.mark.parametrize("how", [{}, {"samples": 5}])
+def test_key_that_no_row_has_is_named_by_those_it_may_mean(begin, how):
+    run = begin()
+    run.log({"train": {"loss": 1.0, "Acc": 0.5}, "val/loss": 2.0})
+    cases = [("loss", "'train.loss', 'val/loss'"), ("train", "'train.Acc', 'train.loss'"), ("TRAIN.ACC", "'train.Acc'")]
+    for asked, there in cases:
+        with pytest.raises(rewind.ArgumentError, match=f"no row has '{asked}', there is {there}"):
+            run.history([asked], **how)
+    with pytest.raises(rewind.ArgumentError, match="'train.loss'"):
+        next(run.scan_history(["_step", "loss"], max_step=0))
+    assert run.history(["nothing"], **how) == []  # it may come yet
+    assert run.history(["train.loss"], 5, **how) == []  # there is one, elsewhere
+    assert len(run.history(["loss", "train.loss"], **how)) == 1
+    run.log({"loss": 3.0})
+    assert len(run.history(["loss"], **how)) == 1
+
+
 def test_history_is_read_while_it_is_logged_to(begin):
     run = logged(begin(), range(3000))
     for row in run.scan_history(max_step=3000):
