@@ -173,8 +173,8 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .tracker.init import init as init
     from .tracker.moment import Moment as Moment
     from .tracker.revision import Revision as Revision
-    from .tracker.run import Summary
     from .tracker.run import TrackedRun as TrackedRun
+    from .tracker.summary import Summary
     from .tracker.tracker import Tracker as Tracker
 
     config: Config

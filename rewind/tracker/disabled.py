@@ -18,11 +18,12 @@ from .draft import Draft
 from .exits import forget
 from .moment import Moment, new_run_id
 from .revision import OPEN, Revision
-from .run import Summary, TrackedRun
+from .run import TrackedRun
 from .store.aggregates import Aggregates, Definitions, step_of, summarize
 from .store.configs import stored
 from .store.history import Record
 from .store.values import flatten, restored
+from .summary import Summary
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -272,7 +272,8 @@ def _begin_or_resume(
 def _rewind(store: Store, moment: Moment, undo: contextlib.ExitStack, or_begin: bool) -> _Start:
     if history.run_row(store, moment.run_id) is None:  # before there is a lock file for it
         if or_begin and moment.revision is None:
-            return _Start("begun", moment.run_id, _locked(store, moment.run_id, undo))
+            new_id = _free_id(store, moment.run_id)
+            return _Start("begun", new_id, _locked(store, new_id, undo))
         raise not_found(store, moment.run_id)
     lock = _locked(store, moment.run_id, undo)
     _end_killed(store, moment.run_id)
@@ -359,8 +360,9 @@ def _open(store: Store, start: _Start, asked: Asked, kind: type[AnyRun], here: d
     project = project if asked.project is None else asked.project
     entity = entity if asked.entity is None else asked.entity
     with store.writing("begin a run in") as connection:
+        before = history.run_row(store, start.run_id)
         parent = None if start.parent is None else _as_it_is_now(store, start.parent.record)
-        if start.is_new and history.run_row(store, start.run_id) is not None:
+        if start.is_new and before is not None:
             raise taken(store, start.run_id)
         facts = {**_facts(store, start, asked, parent), "machine": json.dumps(here)}
         marks = ", ".join("?" * len(facts))
@@ -377,7 +379,9 @@ def _open(store: Store, start: _Start, asked: Asked, kind: type[AnyRun], here: d
             keep_diff(store, uid, start.step, diff)
     record = history.record_of(store, uid)
     store.hold(uid, record.run, record.number, record.began)
-    return kind(store, record, project, entity, start.lock, asked.on_dropped)
+    run = kind(store, record, project, entity, start.lock, asked.on_dropped)
+    run._before = None if before is None else before.current
+    return run
 
 
 def _as_it_is_now(store: Store, parent: Record) -> Record:

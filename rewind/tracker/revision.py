@@ -449,7 +449,10 @@ class Revision:
         with contextlib.ExitStack() as stack:
             there = stack.enter_context(self._reading()) if store is None else store
             found = parts(there, self._record.uid)
-        return Simulation(self._folder, self.ref, found, self._given, self._proved)
+        return Simulation(self._folder, self.ref, found, self._given, self._proved, self._lacks_functions)
+
+    def _lacks_functions(self) -> None:
+        """What is called when functions are needed that are not known."""
 
     # ---- reading
 

@@ -10,22 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    LogValueError,
-    RevisionClosedError,
-    RunFinishedError,
-    StoreError,
-    TrackerError,
-)
+from ..errors import ArgumentError, ArgumentTypeError, RevisionClosedError, RunFinishedError, StoreError, TrackerError
 from ..metrics.metric import Metric
 from ..runs.arguments import integer
 from ..runs.options import Durability, Lossy, OnSignal, Options
 from ..runs.progress import ProgressOption
 from ..runs.run import Run
 from ..state.codec import UserCodec
-from ..state.columns import is_text
 from .asked import label_of, tags_of
 from .capture import Capture, Sampler
 from .close import close
@@ -46,8 +37,9 @@ from .store.database import Store, folder_of
 from .store.history import Record
 from .store.lock import RunLock
 from .store.use import use
-from .store.values import Unkept, kept_value
 from .store.writer import Writer
+from .summary import Summary
+from .withdraw import withdraw
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -78,6 +70,8 @@ class TrackedRun(Revision):
         self._config = Config(record.settings[0], self._keep_config, self._writer.turn)
         self._summary = Summary(self._summary_now, self._assign, self._media_of_summary)
         self._finished = self._ending = False
+        self._before: int | None = None  # the current revision of the run before this one
+        self._in_vain = False  # it could not go on with its simulation
         self._pid = os.getpid()
         self._resources = contextlib.ExitStack()  # the capture of stdout, the sampler
         OPEN.add(self)
@@ -569,6 +563,9 @@ class TrackedRun(Revision):
     def finish(self, exit_code: int = 0) -> None:
         """Close the open row and the run; a second call does nothing.
 
+        A rewind, a fork or a resumption that could not go on with its simulation, since the step function is missing,
+        and that has logged nothing either, is taken back: the run is what it was before.
+
         Parameters
         ----------
         exit_code : int
@@ -597,6 +594,9 @@ class TrackedRun(Revision):
             if not self._ending:
                 self._resources.close()
                 self._writer.end()
+                if self._in_vain and (left := withdraw(self._store, self._record, self._before)) is not None:
+                    self._close_as(left)
+                    return
                 self._note_packages()
             self._ending = True  # from here on nothing is logged, whatever happens
             close(self._store, self._record.uid, "failed" if code else "finished", code, self._writer)
@@ -606,10 +606,16 @@ class TrackedRun(Revision):
                 self._finished = True  # there is nothing that another try could write
                 self._let_go()
                 raise
-        self._record = history.record_of(self._store, self._record.uid)
+        self._close_as(history.record_of(self._store, self._record.uid))
+
+    def _close_as(self, record: Record) -> None:
+        self._record = record
         self._store.durable()
         self._finished = True
         self._let_go()
+
+    def _lacks_functions(self) -> None:
+        self._in_vain = True  # if this stays all there is: see `finish`
 
     def _note_packages(self) -> None:
         """Keep the versions of what was imported since it began, too."""
@@ -735,79 +741,3 @@ class TrackedRun(Revision):
                 return
         with super()._reading() as store:
             yield store
-
-
-class Summary(Mapping[str, Any]):
-    """A summary: a mapping, computed over exactly the rows that are closed; ``summary[key] = value`` puts one in.
-
-    What is put in by hand holds until the key is logged in a later row.
-    """
-
-    def __init__(
-        self,
-        now: Callable[[], dict[str, Any]],
-        assign: Callable[[str, Any], None],
-        media: Callable[[dict[str, Any]], dict[str, Any]],
-    ) -> None:
-        self._now, self._assign, self._media = now, assign, media
-
-    def __getitem__(self, key: str) -> Any:
-        return self._now()[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise ArgumentTypeError("a key of summary", key, "a str")
-        if not is_text(key):
-            raise ArgumentError("a key of summary", key, "text without half a surrogate pair")
-        try:
-            kept = kept_value(value)
-        except Unkept:
-            problems = {key: value}
-            for name, media in self._media(problems).items():
-                self._assign(name, media)
-            if problems:
-                raise LogValueError(problems) from None
-            return
-        self._assign(key, kept)
-
-    def update(self, values: Mapping[str, Any]) -> None:
-        """Put in all values of a dict."""
-        for key, value in values.items():
-            self[key] = value
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a copy as a plain dict."""
-        return self._now()
-
-    def keys(self) -> Any:
-        """Return the keys there are now."""
-        return self._now().keys()
-
-    def values(self) -> Any:
-        """Return the values there are now."""
-        return self._now().values()
-
-    def items(self) -> Any:
-        """Return keys and values as they are now."""
-        return self._now().items()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or `default`."""
-        return self._now().get(key, default)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._now()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._now())
-
-    def __len__(self) -> int:
-        return len(self._now())
-
-    def __eq__(self, other: object) -> bool:
-        return self._now() == (dict(other) if isinstance(other, Mapping) else other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self._now())

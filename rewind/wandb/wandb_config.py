@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 from ..tracker.config import Config as Config
-from ..tracker.run import Summary as Summary
+from ..tracker.summary import Summary as Summary

@@ -683,3 +683,55 @@ def test_warnings_of_a_recording_name_the_line_of_the_caller(folder):
         run.record(lambda state, rng: [*state, 1], [1], 20, 1)
     run.finish()
     assert {warning.filename for warning in [*shared, *pickled]} == {__file__}
+
+
+# ---- a rewind that cannot go on
+
+
+def as_it_was(folder, run_id="a"):
+    found = rewind.Tracker(folder).run(run_id)
+    assert [one.ref for one in found.revisions] == [f"{run_id}@1"] and len(found.history()) > 30
+    report = rewind.Tracker(folder).fsck()
+    assert report.ok and not report.leftovers
+
+
+@pytest.mark.parametrize("call", [lambda run: run.record(), lambda run: run.state, lambda run: run.replay])
+@pytest.mark.parametrize("way", ["resume_from", "fork_from"])
+def test_rewind_whose_step_function_is_missing_leaves_no_empty_revision(folder, call, way):
+    begun(folder, log_every=1).finish()
+    forget()
+    with pytest.raises(rewind.MissingStepError):
+        with rewind.init(dir=folder, config={"a": 1}, system_metrics=True, **{way: f"a?_step={N // 2 + 1}"}) as run:
+            call(run)
+    as_it_was(folder)
+    assert [one.id for one in rewind.Tracker(folder)] == ["a"]
+    assert (run.finished, run.ref, run.status, len(run.history())) == (True, "a@1", "finished", N)
+    run.finish()
+    with rewind.init(dir=folder, resume_from="a?_step=30") as run:
+        assert run.revision == 2
+
+
+def test_rewind_that_could_not_go_on_and_logged_something_stays(folder):
+    begun(folder, log_every=1).finish()
+    forget()
+    with rewind.init(dir=folder, resume_from="a?_step=30") as run:
+        with pytest.raises(rewind.MissingStepError):
+            run.record()
+        run.log_line("why")
+    assert (run.ref, run.logs()) == ("a@2", [(30, "log", "why")])
+    with rewind.init(dir=folder, resume_from="a?_step=20") as run:
+        with pytest.raises(rewind.MissingStepError):
+            run.record()
+        run.record(walk, observe={})  # given after all
+    assert (run.ref, run.kind) == ("a@3", "rewound")
+    with rewind.init(dir=folder, resume_from="a@1?_step=10") as run, pytest.raises(rewind.MissingStepError):
+        parts._RECORDED.clear()
+        with rewind.init(dir=folder, id="child", fork_from="a?_step=5"):
+            run.record()
+    assert run.ref == "a@4"  # somebody comes from it
+
+
+def test_rewind_that_is_finished_without_a_row_stays(folder):
+    begun(folder).finish()
+    rewind.init(dir=folder, resume_from="a?_step=30").finish(1)
+    assert rewind.Tracker(folder).run("a").ref == "a@2"

@@ -256,10 +256,20 @@ class Simulation:
     given : list of Attached
     proved : set of str
         Files whose states functions that were given were seen to give.
+    lacks : callable
+        Called before it is said that functions are missing.
     """
 
-    def __init__(self, folder: str, ref: str, found: list[Part], given: list[Attached], proved: set[str]) -> None:
-        self.folder, self.ref, self._given, self._proved = folder, ref, given, proved
+    def __init__(
+        self,
+        folder: str,
+        ref: str,
+        found: list[Part],
+        given: list[Attached],
+        proved: set[str],
+        lacks: Callable[[], None],
+    ) -> None:
+        self.folder, self.ref, self._given, self._proved, self._lacks = folder, ref, given, proved, lacks
         # There is no recording where the process was killed before it had state 0.
         self.parts = [part for part in found if any(map(os.path.exists, _files(path_of(folder, part))))]
         self._runs: dict[str, Run[Any]] = {}
@@ -376,6 +386,7 @@ class Simulation:
 
     def missing(self, what: str, part: Part) -> MissingStepError:
         """Return the error for a part whose step function is not known."""
+        self._lacks()
         return MissingStepError.of_run(self.ref, what, recording_of(self.folder, part).step.get("id"))
 
 
