@@ -32,16 +32,16 @@ _PUBLIC = {
     "errors": """
         ArgumentError ArgumentTypeError ArtifactBusyError ArtifactError ArtifactFormatError ArtifactIOError
         ArtifactIntegrityError ArtifactIsADirectoryError ArtifactNotFoundError ArtifactPermissionError
-        ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError
-        IgnoredWarning LeftOutWarning LogValueError LossyStateError MetricError MissingCodecError MissingStepError
-        MomentError MutatingMetricWarning NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError
-        NondeterminismError NondeterministicReplayError NondeterministicStepError ObservedMismatchError
-        OwnGeneratorWarning PastEndWarning PickledStatesWarning RecorderFinishedError RecordingInterrupted
-        RevisionClosedError RewindError RewindWarning RunBusyError RunExistsError RunFinishedError RunNotFoundError
-        ShardError SharedMemoryWarning SizeLimitError StandInError StateClassError StateError StepError StepRangeError
-        StepReturnError StepSourceWarning StoreDamagedError StoreError StoreVersionError TrackedArtifactError
-        TrackerError TransferError UnchangedStateWarning UncheckedReplayWarning UnfinishedRecordingError
-        UnfinishedRecordingWarning UnknownMetricError UnsafeArtifactError WorkersLostError
+        ArtifactVersionError ConditionError ConfigError DroppedError DroppedWarning HistoryMismatchError IgnoredWarning
+        LeftOutWarning LogValueError LossyStateError MetricError MissingCodecError MissingStepError MomentError
+        MutatingMetricWarning NativeStepError NoFreshNoiseWarning NoLockWarning NoRunError NondeterminismError
+        NondeterministicReplayError NondeterministicStepError ObservedMismatchError OwnGeneratorWarning PastEndWarning
+        PickledStatesWarning RecorderFinishedError RecordingInterrupted RevisionClosedError RewindError RewindWarning
+        RunBusyError RunExistsError RunFinishedError RunNotFoundError ShardError SharedMemoryWarning SizeLimitError
+        StandInError StateClassError StateError StepError StepRangeError StepReturnError StepSourceWarning
+        StoreDamagedError StoreError StoreVersionError SweepNotFoundError TrackedArtifactError TrackerError
+        TransferError UnchangedStateWarning UncheckedReplayWarning UnfinishedRecordingError UnfinishedRecordingWarning
+        UnknownMetricError UnknownSweepMethodError UnsafeArtifactError WorkersLostError
     """,
     "runs.record": "record",
     "runs.plain_loop": "plain_loop",
@@ -134,6 +134,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import StoreDamagedError as StoreDamagedError
     from .errors import StoreError as StoreError
     from .errors import StoreVersionError as StoreVersionError
+    from .errors import SweepNotFoundError as SweepNotFoundError
     from .errors import TrackedArtifactError as TrackedArtifactError
     from .errors import TrackerError as TrackerError
     from .errors import TransferError as TransferError
@@ -142,6 +143,7 @@ if TYPE_CHECKING:  # the same names, for those who read and do not run
     from .errors import UnfinishedRecordingError as UnfinishedRecordingError
     from .errors import UnfinishedRecordingWarning as UnfinishedRecordingWarning
     from .errors import UnknownMetricError as UnknownMetricError
+    from .errors import UnknownSweepMethodError as UnknownSweepMethodError
     from .errors import UnsafeArtifactError as UnsafeArtifactError
     from .errors import WorkersLostError as WorkersLostError
     from .kernel import FastGenerator as FastGenerator

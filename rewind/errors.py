@@ -23,9 +23,11 @@
     ├── RecorderFinishedError (RuntimeError)  a recorder whose run is finished goes no further
     ├── ShardError (ValueError)               parts of a sharded pass that cannot be read, or do not belong together
     ├── StandInError (ImportError)            `rewind.wandb` cannot stand in for a package that is imported already
+    ├── UnknownSweepMethodError (ValueError)  a sweep by another method than grid or random
     ├── TrackerError                          a tracked run
     │   ├── MomentError (ValueError)              text that is no moment ``run_id?_step=200`` of a run
     │   ├── RunNotFoundError (LookupError)        no such run, or no such revision of it
+    │   ├── SweepNotFoundError (LookupError)      no such sweep
     │   ├── RunExistsError (ValueError)           an id that is taken
     │   ├── RunBusyError (BlockingIOError)        another process, or another place in this one, writes to the run
     │   ├── RunFinishedError (RuntimeError)       a call after ``finish``
@@ -643,6 +645,16 @@ class StandInError(RewindError, ImportError):
         return StandInError, (self.where,)
 
 
+class UnknownSweepMethodError(RewindError, ValueError):
+    """A sweep by another method than those that are there."""
+
+    def __init__(self, method: object) -> None:
+        self.method = method
+        why = ". bayes needs a model of the metric, which is not here" if method == "bayes" else ""
+        way = "Let an optimizer of your own choose the values, and log each trial as a run with group="
+        super().__init__(f"the method of a sweep is {show(method)}; expected 'grid' or 'random'{why}. {way}")
+
+
 class TrackerError(RewindError):
     """Something about tracked runs."""
 
@@ -689,6 +701,15 @@ class RunNotFoundError(TrackerError, LookupError):
             near = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "there are no runs"
             text = f"there is no run {run_id!r} in {folder}; {near}"
         super().__init__(text)
+
+
+class SweepNotFoundError(TrackerError, LookupError):
+    """There is no such sweep."""
+
+    def __init__(self, sweep_id: str, folder: str, there: Sequence[str] = ()) -> None:
+        self.sweep_id, self.folder = sweep_id, folder
+        some = f"the last ones are {', '.join(there[-3:])}" if there else "there are none"
+        super().__init__(f"there is no sweep {show(sweep_id)} in {folder}; {some}")
 
 
 class RunExistsError(TrackerError, ValueError):

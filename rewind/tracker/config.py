@@ -6,7 +6,7 @@ import enum
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -34,6 +34,7 @@ class Config(MutableMapping[str, Any]):
     _values: dict[str, Any]
     _changed: Callable[[dict[str, Any]], None]
     _turn: Any
+    _locked: frozenset[str] = frozenset()
 
     def __init__(self, values: Mapping[str, Any], changed: Callable[[dict[str, Any]], None], turn: Any) -> None:
         object.__setattr__(self, "_values", dict(values))
@@ -64,6 +65,10 @@ class Config(MutableMapping[str, Any]):
         with self._turn:
             self._enter({key: value for key, value in new.items() if key not in self._values}, False)
 
+    def lock(self, keys: Iterable[str]) -> None:
+        """Let these keys have the values that they have from now on, whatever a call says: those of a trial."""
+        object.__setattr__(self, "_locked", frozenset(keys))
+
     def as_dict(self) -> dict[str, Any]:
         """Return a copy as a plain dict."""
         return {key: _copied(value) for key, value in self._values.items()}
@@ -71,6 +76,8 @@ class Config(MutableMapping[str, Any]):
     def _enter(self, new: dict[str, Any], allow: bool) -> None:
         with self._turn:
             old = self._values
+            if self._locked:
+                new = {key: value for key, value in new.items() if key not in self._locked}
             if not allow:
                 for key, value in new.items():
                     if key in old and not _same(old[key], value):

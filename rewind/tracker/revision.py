@@ -18,6 +18,7 @@ from .simulation.parts import Attached, Simulation, attached, parts
 from .simulation.rows import require_replayed
 from .store import history, sampled
 from .store import lineage as chain
+from .store.artifact_lookup import used
 from .store.artifacts import TrackedArtifact, logged
 from .store.damage import understood
 from .store.database import Store
@@ -90,6 +91,11 @@ class Revision:
     def job_type(self) -> str | None:
         """A label, such as ``"train"``."""
         return self._record.settings[1].get("job_type")
+
+    @property
+    def sweep_id(self) -> str | None:
+        """Id of the sweep that it is a trial of, if it is one."""
+        return self._record.settings[1].get("sweep")
 
     @property
     def name(self) -> str:
@@ -340,6 +346,12 @@ class Revision:
         """The artifacts that were logged, in its past and by itself, in order."""
         with self._reading() as store:
             return logged(store, self._record.uid)
+
+    @property
+    def used_artifacts(self) -> list[TrackedArtifact]:
+        """The artifacts that were used, in its past and by itself, in order."""
+        with self._reading() as store:
+            return used(store, self._record.uid)
 
     @property
     def media(self) -> list[MediaFile]:

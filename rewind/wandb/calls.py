@@ -13,6 +13,7 @@ from ..tracker.init import begin
 from ..tracker.moment import Moment
 from .data_types.convert import register
 from .settings import Settings
+from .sweeps.agent import begin_trial
 from .wandb_run import Run, RunDisabled
 
 register()  # figures and DataFrames can be logged from here on
@@ -74,7 +75,7 @@ def init(
     """
     given = {**locals(), "reinit": "default" if reinit is None else reinit}
     ends_import("init")
-    return begin(Run, RunDisabled, asked_for(given))
+    return begin_trial(asked_for(given), lambda asked: begin(Run, RunDisabled, asked))
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: bool | None = None) -> None:

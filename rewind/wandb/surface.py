@@ -25,6 +25,8 @@ _NAMES = {
     "artifacts": "Artifact",
     "data_types": "Audio Classes CustomChart Histogram Html Image Molecule Object3D Plotly Table Video",
     "plot": "plot_table",
+    "apis": "Api",
+    "sweeps": "agent controller sweep",
     "errors": "CommError Error UsageError",
 }
 #: Where each name of the package is: ``MODULE:NAME``, or ``MODULE``.
@@ -53,6 +55,10 @@ MODULES = {
     "sdk.wandb_summary": "Summary=wandb_config:Summary",
     "sdk.wandb_watch": "unwatch watch",
     "env": "",
+    "apis.public": "Api Run=apis.runs:Run Runs=apis.runs:Runs Sweep=apis.sweeps:Sweep File=apis.files:File",
+    "wandb_agent": "agent",
+    "wandb_controller": "controller sweep",
+    "sdk.wandb_sweep": "controller sweep",
     "errors.errors": "CommError Error UsageError",
     "errors.term": "termerror termlog termsetup termwarn",
 }

@@ -84,11 +84,6 @@ class Run(TrackedRun):
         return None
 
     @property
-    def sweep_id(self) -> str | None:
-        """Id of the sweep that it belongs to, if it belongs to one."""
-        return os.environ.get("REWIND_SWEEP_ID") or os.environ.get("WANDB_SWEEP_ID")
-
-    @property
     def sweep_url(self) -> str | None:
         """None: a sweep has no page."""
         return None

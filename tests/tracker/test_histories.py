@@ -172,6 +172,7 @@ def test_a_folder_of_the_client_is_imported_with_all_that_is_known_of_the_run(tr
     assert (run.id, run.name, run.project, run.entity) == ("abc12345", "first", "walks", "me")
     assert (run.notes, run.tags, run.status, run.exit_code) == ("a note", ("a", "b"), "failed", 3)
     assert run.config == {"lr": 0.1, "layers": [1, 2], "deep": {"a": {"b": 1}}, "more": "later"}
+    assert (run.group, run.job_type) == ("g", "train")
     rows = run.history()
     assert [row["_step"] for row in rows] == [0, 1, 2, 3, 4, 5, 10]
     assert [row["loss"] for row in rows[:5]] == [1 / (i + 1) for i in range(5)]

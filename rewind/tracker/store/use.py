@@ -37,16 +37,10 @@ def use(store: Store, uid: int, step: int, name: str, label: str | None = None) 
     TrackedArtifactError
         If there is none; names what there is. Or if it is of another type than `label`.
     """
-    if not isinstance(name, str):
-        raise ArgumentTypeError("name", name, "text, such as 'model:latest'")
-    *labels, ref = name.split("/")  # entity and project are labels: the folder has each name once
-    base, colon, which = ref.partition(":")
-    if not NAME.fullmatch(base) or (colon and not which) or ":" in which or not _are_labels(labels):
-        way = "expected 'NAME', 'NAME:v0', 'NAME:latest' or 'NAME:ALIAS'"
-        raise TrackedArtifactError(f"cannot read {show(name)} as the name of an artifact; {way}")
+    base, which = name_and_alias(name)
     with store.writing("note what is used in") as connection:
         sight = _Sight(store, uid, base)
-        artifact = sight.found(which or LATEST)
+        artifact = sight.found(which)
         found = artifact_of(store, artifact, sight.view)
         if label is not None and found.type != label:
             raise TrackedArtifactError(f"artifact {found.ref} is of the type {found.type!r}, not {label!r}")
@@ -56,6 +50,24 @@ def use(store: Store, uid: int, step: int, name: str, label: str | None = None) 
         if not store.read(again, (uid, step, artifact)):
             add_event(store, connection, uid, step, "used", artifact, ())
         return found
+
+
+def name_and_alias(name: str) -> tuple[str, str]:
+    """Return an artifact's own name, and the version or alias that is meant.
+
+    Raises
+    ------
+    ArgumentTypeError, TrackedArtifactError
+        If it is no such text.
+    """
+    if not isinstance(name, str):
+        raise ArgumentTypeError("name", name, "text, such as 'model:latest'")
+    *labels, ref = name.split("/")  # entity and project are labels: the folder has each name once
+    base, colon, which = ref.partition(":")
+    if not NAME.fullmatch(base) or (colon and not which) or ":" in which or not _are_labels(labels):
+        way = "expected 'NAME', 'NAME:v0', 'NAME:latest' or 'NAME:ALIAS'"
+        raise TrackedArtifactError(f"cannot read {show(name)} as the name of an artifact; {way}")
+    return base, which or LATEST
 
 
 def _are_labels(labels: Sequence[str]) -> bool:

@@ -138,7 +138,7 @@ class Target:
 
     def end(self, exit_code: int | None, ended: float) -> None:
         """Close it: without an exit code as one that was cut off."""
-        config = json.dumps(stored(plain_dict(self.about.config), {}))
+        config = json.dumps(stored(plain_dict(self.about.config), self.about.labels))
         with self.store.writing() as connection:
             connection.execute("UPDATE revisions SET config = ? WHERE uid = ?", (config, self._uid))
         self._writer.end()
