@@ -689,7 +689,7 @@ class RunNotFoundError(TrackerError, LookupError):
         removed: bool = False,
         purged: bool = False,
     ) -> None:
-        self.run_id, self.nearest, self.folder = run_id, tuple(nearest), folder
+        self.run_id, self.nearest, self.folder, self.revisions = run_id, tuple(nearest), folder, tuple(revisions)
         if revisions:
             many = ", ".join(map(str, revisions[-8:]))
             text = f"run {run_id!r} has no such revision; it has {many}"

@@ -1,4 +1,4 @@
-"""The verb that compares two runs: diff."""
+"""The verb that compares two runs: diff; of two files here."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from .answer import Answer
 from .common import codec_of, facts_of, from_main, has_classes, progress_of
 from .exit_codes import DIFFERENT, OK
 from .render import brief, differences
+from .run_diff import are_runs, diff_runs
 from .text import FORMS
 from .user_code import CodeError, Importer
 
 
 def diff(args: argparse.Namespace, importer: Importer) -> Answer:
-    """Show where two runs differ: the first such step, and what their files say of them."""
+    """Show where two runs differ: the first such step, and what their files, or a tracker, say of them."""
+    if are_runs(args):
+        return diff_runs(args)
     (a, mine), (b, theirs) = (facts_of(path, args) for path in (args.file, args.other))
     same = a["content_hash"] == b["content_hash"]
     for facts in (a, b):

@@ -17,6 +17,9 @@ rewind.init(resume_from=...) and rewind.init(fork_from=...) take, as they take a
 archived revision. With --graph, as by git log --graph, a revision stands above the one that it left: * is the current
 one of a run, o an archived one, x one of a removed run that others come from."""
 
+_DIFF = """ Of two replay files: what they say, and the first step whose states differ. Of two tracked runs: their
+configs, the first step whose rows differ with both rows, and their summaries side by side."""
+
 _CHECKED = """ Of a file: seal, structure, schema and content hash. Of a tracker's folder: every revision, its digest,
 its artifacts and its simulation."""
 
@@ -253,10 +256,12 @@ def fsck(new: argparse.ArgumentParser) -> None:
 
 
 def diff(new: argparse.ArgumentParser) -> None:
-    """Show where two runs differ: the first such step, and what their files say of them."""
-    _add_file(new)
+    """Show where two runs differ: the first such step, and what their files, or a tracker, say of them."""
+    new.description = f"{new.description}{_DIFF}"
+    _add_file(new, "a replay file, or a tracked run: ID, ID@REV or the digest of a revision")
     _add_code(new)
-    new.add_argument("other", metavar="OTHER", help="another replay file")
+    new.add_argument("other", metavar="OTHER", help="another replay file, or another tracked run")
+    _add_dir(new)
     new.add_argument("--other-step", metavar="CODE", help="the step function of OTHER, where it is not that of --step")
     new.add_argument("--metadata", action="store_true", help="only what the files say; no states, no code")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ArgumentError
 from ..runs.progress import ProgressOption
+from .difference import RunDifference, difference
 from .fsck import Report, fsck
 from .moment import reference
 from .purge import Purged, purge, set_removed
@@ -182,6 +183,38 @@ class Tracker:
         by the next `purge`. The database does not shrink; it fills the room with what comes next.
         """
         return purge(self._folder, self._whole(run_id, for_good=True), now)
+
+    # ---- comparing
+
+    def diff(self, a: str, b: str) -> RunDifference:
+        """Compare two runs: their configs, the step at which their rows part, and their summaries.
+
+        Parameters
+        ----------
+        a, b : str
+            ``ID``, ``ID@REV``, or a digest, as for `run`.
+
+        Returns
+        -------
+        difference : RunDifference
+            Its `config` has what differs, `step` and `rows` the first row that does, `summary` both summaries side by
+            side; `same` is whether nothing differs.
+
+        Raises
+        ------
+        RunNotFoundError, ArgumentError
+            As for `run`.
+
+        Notes
+        -----
+        O(rows after the past that both have in common).
+        """
+        store = Store(self._folder)
+        try:
+            with understood(store.path), store.snapshot():
+                return difference(store, *(find(store, *reference(one), removed=True).record for one in (a, b)))
+        finally:
+            store.close()
 
     # ---- checking
 

@@ -135,6 +135,8 @@ DIFFERENCES = {
     "command/verbs/import": "`--id`, `--name`, `--project` and `--step`, for runs that other programs logged",
     "command/verbs/history/--safe-csv": "new: text that a spreadsheet would run gets an apostrophe before it",
     "names/PastEndWarning": "new: a moment past the end keeps all, and says what the last step is",
+    "command/verbs/diff/--dir": "new: diff compares tracked runs, too",
+    "names/Tracker/members/diff": "new: how two tracked runs differ",
     "command/verbs/show/--copy": "new: the digest of a revision alone",
     "names/RevisionClosedError": "new: a writer that lost its lock is told, and adds nothing to what is closed",
     "names/RunBusyError/new": "where there are no locks it says which file to delete",

@@ -250,6 +250,17 @@ def texts_of(store: Store, seen: list[Span], low: int, high: int, columns: str =
             at = some[-1][0] + 1
 
 
+def has_backfilled(store: Store, uid: int) -> bool:
+    """Whether something was computed for past rows by a revision."""
+    return bool(store.read("SELECT 1 FROM backfilled WHERE revision = ? LIMIT 1", (uid,)))
+
+
+def n_rows(store: Store, seen: list[Span], high: int = END) -> int:
+    """Return the number of rows below a step; none is read."""
+    query = "SELECT count(*) FROM rows WHERE revision = ? AND step <= ?"
+    return sum(store.read(query, (span.uid, min(span.last_row, high - 1)))[0][0] for span in seen)
+
+
 def backfilled(store: Store, seen: list[Span], low: int = 0, high: int = END) -> dict[int, dict[str, Any]]:
     """Return what was computed for past rows, by step, as it is kept."""
     found: dict[int, dict[str, Any]] = {}
