@@ -80,7 +80,8 @@ def init(
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: bool | None = None) -> None:
     """Log to the latest run: see `Run.log`."""
-    active.log(data, step, commit)
+    ends_import("log")
+    active.latest("log()")._log(data, step, commit, 2)
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:

@@ -213,3 +213,13 @@ def test_helpers_of_the_module_util():
     assert wandb.util.to_forward_slash_path("a\\b") == "a/b"
     with wandb.sdk.lib.telemetry.context() as said:
         said.feature.keras = True
+
+
+@pytest.mark.parametrize("call", ["module", "run"])
+def test_a_dropped_row_is_named_at_the_line_that_logs_it(here, call):
+    with wandb.init() as run:
+        log = wandb.log if call == "module" else run.log
+        log({"x": 1}, step=5)
+        with pytest.warns(rewind.DroppedWarning) as warned:
+            log({"x": 2}, step=3)
+    assert warned[0].filename == __file__
