@@ -78,6 +78,7 @@ class Asked:
     on_dropped: OnDropped
     capture: bool
     seconds: float | None
+    follow_tensorboard: bool
     is_bare: bool
     requeued: bool
 
@@ -117,7 +118,7 @@ def asked_for(given: Mapping[str, Any]) -> Asked:
         raise ArgumentTypeError("save_code", found["save_code"], "True or False")
     if found["on_dropped"] not in ("warn", "raise"):
         raise ArgumentError("on_dropped", found["on_dropped"], "'warn' or 'raise'")
-    ignored = [name for name in ("anonymous", "force", "monitor_gym", "sync_tensorboard", "tensorboard") if given[name]]
+    ignored = [name for name in ("anonymous", "force", "monitor_gym") if given[name]]
     if ignored:
         warnings.warn(IgnoredWarning("init", ignored), stacklevel=3)
     labels = {name: label_of(name, found[name]) for name in ("group", "job_type")}
@@ -140,6 +141,7 @@ def asked_for(given: Mapping[str, Any]) -> Asked:
         on_dropped=found["on_dropped"],
         capture=found["capture"],
         seconds=_seconds(found["system_metrics"]),
+        follow_tensorboard=bool(found["sync_tensorboard"] or found["tensorboard"]),
         is_bare=is_bare,
         requeued=requeued,
     )

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from ..errors import ArgumentError, PastEndWarning, RunBusyError
 from ..steps.importing import ends_import
-from . import active
+from . import active, tensorboard_writers
 from .asked import Asked, Mode, OnDropped, Reinit, Resume, asked_for, in_notebook
 from .close import close
 from .disabled import DisabledRun
@@ -116,7 +116,10 @@ def init(
         by `TrackedRun.log_code`.
     settings : dict or object with fields, optional
         ``run_id``, ``run_name``, ``run_group``, ``root_dir`` and the like: what keywords do not say.
-    anonymous, force, monitor_gym, sync_tensorboard, tensorboard : optional
+    sync_tensorboard, tensorboard : bool, optional
+        Whether what writers of TensorBoard are given in this process is logged, too: scalars, text, histograms, images
+        and sounds, at their step, and parameters as config. Those of torch and tensorboardX are followed.
+    anonymous, force, monitor_gym : optional
         Are about a server, or not there: an `IgnoredWarning` names those that are given.
     on_dropped : {"warn", "raise"}
         What a row below the current step is: a `DroppedWarning`, or a `DroppedError`.
@@ -202,6 +205,8 @@ def begin(kind: type[AnyRun], disabled: type[AnyRun], asked: Asked) -> AnyRun:
             run.start_sampling(asked.seconds)
         if asked.save_code:
             run.log_code(None)
+        if asked.follow_tensorboard:
+            tensorboard_writers.follow(run)
     except BaseException:
         run.finish(1)
         raise

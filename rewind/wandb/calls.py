@@ -64,7 +64,9 @@ def init(
         As for `rewind.init`.
     resume, resume_from, fork_from, on_dropped, capture, system_metrics
         As for `rewind.init`.
-    force, tensorboard, sync_tensorboard, monitor_gym, anonymous
+    sync_tensorboard, tensorboard
+        As for `rewind.init`.
+    force, monitor_gym, anonymous
         As for `rewind.init`: an `IgnoredWarning` names those that are given.
     magic
         Has no effect.

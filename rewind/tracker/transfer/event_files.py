@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ...errors import ArtifactFormatError, ArtifactIOError
@@ -51,16 +52,12 @@ def read_event_files(paths: Sequence[str], name: str, about: About, begin: Calla
             step = event.integer(_STEP)
             if _SESSION_LOG in event and event.message(_SESSION_LOG).integer(1) == _SESSION_START:
                 rows.purge(step)
-            for value in event.message(_SUMMARY).messages(_VALUES):
-                tag = value.text(_TAG)
-                if tag.startswith(_HPARAMS):  # what may be tuned, and how it ended, says nothing more of the run
-                    config |= _hparams(value) if tag == f"{_HPARAMS}session_start_info" else {}
-                    continue
-                found = _value(value)
-                if found is None or step < 0:
-                    left_out[tag] = left_out.get(tag, 0) + 1
-                else:
-                    rows.add(step, {tag: found, "_timestamp": time})
+            found = logged_by(event)
+            config |= found.config
+            for tag in [*found.left_out, *(found.values if step < 0 else ())]:
+                left_out[tag] = left_out.get(tag, 0) + 1
+            if found.values and step >= 0:
+                rows.add(step, {**found.values, "_timestamp": time})
     about.run_id = about.run_id or id_of(piece for path in paths for piece in _pieces(path))
     about.name, about.config, about.began = about.name or name, config, first or 0.0
     target = begin(about)
@@ -68,6 +65,49 @@ def read_event_files(paths: Sequence[str], name: str, about: About, begin: Calla
     target.left_out += [f"{tag!r}, whose values ({n:,}) are of a kind that is not read" for tag, n in left_out.items()]
     target.end(0, last or 0.0)
     return target
+
+
+@dataclass
+class Logged:
+    """What one event logs.
+
+    Attributes
+    ----------
+    step : int
+    values : dict
+        By tag: numbers, text, lists, and media.
+    config : dict
+        Parameters of the run.
+    left_out : list of str
+        Tags whose values are of a kind that is not read.
+    """
+
+    step: int
+    values: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def logged_by(event: Message) -> Logged:
+    """Return what an event logs.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no event.
+    """
+    found = Logged(event.integer(_STEP))
+    for value in event.message(_SUMMARY).messages(_VALUES):
+        tag = value.text(_TAG)
+        if tag.startswith(_HPARAMS):  # what may be tuned, and how it ended, says nothing more of the run
+            found.config |= _hparams(value) if tag == f"{_HPARAMS}session_start_info" else {}
+            continue
+        inner = _value(value)
+        if inner is None:
+            found.left_out.append(tag)
+        else:
+            found.values[tag] = inner
+    return found
 
 
 def _opened(path: str) -> IO[bytes]:
