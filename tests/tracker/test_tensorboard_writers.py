@@ -10,7 +10,8 @@ import pytest
 
 import rewind
 from rewind.tracker import tensorboard_writers
-from rewind.tracker.transfer.wire import tfrecords
+from rewind.tracker.transfer.event_files import logged_by
+from rewind.tracker.transfer.wire import Message, tfrecords
 
 pytestmark = pytest.mark.once
 
@@ -130,3 +131,13 @@ def test_the_module_of_this_name_follows_and_logs_summaries(package):
         found.add_event(scalar("x", 1.0, 1))
         wandb.tensorboard.log(scalar("y", 2.0, 0)[13:], step=7, namespace="n")
     assert run.history() == [{"_step": 0, "x": 1.0, "global_step": 7, "n/y": 2.0}]
+
+
+def test_a_histogram_whose_least_value_is_a_zero_that_is_not_written_begins_at_zero():
+    import struct
+
+    histogram = b"\x32\x10" + struct.pack("<2d", 1.0, 2.0) + b"\x3a\x10" + struct.pack("<2d", 3.0, 4.0)
+    value = b"\x0a\x01h\x2a" + bytes([len(histogram)]) + histogram
+    summary = b"\x0a" + bytes([len(value)]) + value
+    found = logged_by(Message(b"\x2a" + bytes([len(summary)]) + summary)).values["h"]
+    assert found.in_row("h", None) == {"h": {"_type": "histogram", "values": [3.0, 4.0], "bins": [0.0, 1.0, 2.0]}}

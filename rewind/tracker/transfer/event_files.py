@@ -138,7 +138,8 @@ def _value(value: Message) -> Any:
         return value.floats(_SIMPLE, "f")[-1]
     if _HISTOGRAM in value:
         found = value.message(_HISTOGRAM)
-        return _histogram(found.floats(_LIMITS, "d"), found.floats(_BUCKETS, "d"), found.floats(1, "d"))
+        least = found.floats(1, "d") or [0.0]  # a zero need not be written
+        return _histogram(found.floats(_LIMITS, "d"), found.floats(_BUCKETS, "d"), least)
     if _IMAGE in value:
         return _file("image-file", "images", value.message(_IMAGE).content(_ENCODED_IMAGE))
     if _AUDIO in value:

@@ -209,7 +209,7 @@ class Api:
             If there is none.
         """
         *_, sweep_id = _parts(path) or [""]
-        return Sweep(self._folder, sweep_id)
+        return Sweep(self._folder, sweep_id, Runs)
 
     # ---- what a server knows
 
@@ -285,7 +285,7 @@ class Project:
 
     def sweeps(self, per_page: int = 50) -> list[Sweep]:
         """Return its sweeps."""
-        return [sweep for sweep in Sweep.all(self._api._folder) if sweep.project in ("", self.name)]
+        return [sweep for sweep in Sweep.all(self._api._folder, Runs) if sweep.project in ("", self.name)]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ...tracker.tracker import Tracker
 from ..artifacts import Artifact
 from .files import File, Files, files_of
 from .filters import matches, sort_key
+from .sweeps import Sweep
 
 #: Rows that `Run.history` gives where `samples` is not said: all.
 _ALL_ROWS = 1 << 62
@@ -187,11 +188,9 @@ class Run:
         return self._revision.sweep_id
 
     @property
-    def sweep(self) -> Any:
+    def sweep(self) -> Sweep | None:
         """Its sweep, if it belongs to one."""
-        from .sweeps import Sweep  # which has runs itself
-
-        return None if self.sweep_name is None else Sweep(self._revision.dir, self.sweep_name)
+        return None if self.sweep_name is None else Sweep(self._revision.dir, self.sweep_name, Runs)
 
     @property
     def _first(self) -> Revision:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...tracker.revision import Revision
 from ...tracker.tracker import Tracker
 from ..sweeps.space import n_trials
 from ..sweeps.store import SweepFolder, sweep_ids
 from .filters import value_of
-from .runs import Run, Runs
+
+#: Makes runs, as `Api` gives them, of what there is, a filter and an order.
+MakeRuns = Callable[[Sequence[Revision], Any, "str | None"], Any]
 
 
 class Sweep:
@@ -19,6 +23,7 @@ class Sweep:
     folder : str
         Of the tracker.
     sweep_id : str
+    make_runs : callable
 
     Raises
     ------
@@ -26,13 +31,13 @@ class Sweep:
         If there is none.
     """
 
-    def __init__(self, folder: str, sweep_id: str) -> None:
-        self._folder, self._sweep = folder, SweepFolder(folder, sweep_id)
+    def __init__(self, folder: str, sweep_id: str, make_runs: MakeRuns) -> None:
+        self._folder, self._sweep, self._make_runs = folder, SweepFolder(folder, sweep_id), make_runs
 
     @classmethod
-    def all(cls, folder: str) -> list[Sweep]:
+    def all(cls, folder: str, make_runs: MakeRuns) -> list[Sweep]:
         """Return all sweeps of a folder, the first one first."""
-        return [cls(folder, sweep_id) for sweep_id in sweep_ids(folder)]
+        return [cls(folder, sweep_id, make_runs) for sweep_id in sweep_ids(folder)]
 
     @property
     def id(self) -> str:
@@ -90,12 +95,12 @@ class Sweep:
         return ("-" if metric.get("goal") == "maximize" else "+") + f"summary_metrics.{metric['name']}"
 
     @property
-    def runs(self) -> Runs:
+    def runs(self) -> Any:
         """Its runs, in the order they were begun."""
         runs = [run for run in Tracker(self._folder).runs() if run.sweep_id == self.id]
-        return Runs(runs, None, None)
+        return self._make_runs(runs, None, None)
 
-    def best_run(self, order: str | None = None) -> Run | None:
+    def best_run(self, order: str | None = None) -> Any:
         """Return the run with the best value of its metric; of `order`, the first run. None where there is none."""
         order = order or self.order
         runs = list(self.runs)
@@ -103,7 +108,7 @@ class Sweep:
             return runs[0] if runs else None
         name = order.lstrip("+-")
         numbers = [run for run in runs if isinstance(value_of(run.fields(), name), (int, float))]
-        found = Runs([run._revision for run in numbers], None, order)
+        found = self._make_runs([run._revision for run in numbers], None, order)
         return found[0] if found else None
 
     def stop(self) -> None:
