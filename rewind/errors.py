@@ -715,7 +715,9 @@ class SweepNotFoundError(TrackerError, LookupError):
 class RunExistsError(TrackerError, ValueError):
     """An id that is taken."""
 
-    def __init__(self, run_id: str, folder: object, removed: bool = False, purged: bool = False) -> None:
+    def __init__(
+        self, run_id: str, folder: object, removed: bool = False, purged: bool = False, importing: str | None = None
+    ) -> None:
         self.run_id, self.folder = run_id, folder
         last = f"'{run_id}?_step=N'"
         way = f"resume='allow' goes on at its end, resume_from={last} at a step, fork_from={last} makes a new run of it"
@@ -723,6 +725,10 @@ class RunExistsError(TrackerError, ValueError):
             way = f"it was removed and is still kept; rewind rm --restore {run_id} brings it back, --purge ends it"
         if purged:
             way = "it was purged, and what its forks see of it is kept; take another id"
+        if importing is not None:
+            way = "another one, with nothing in common; rewind import --as NEWID gives the one in the file another id"
+            if importing != run_id:
+                way = f"{importing!r} comes from another one of that id; import it into a folder of its own, with --dir"
         super().__init__(f"there is a run {run_id!r} in {folder} already; {way}")
 
 

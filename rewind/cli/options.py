@@ -343,6 +343,9 @@ def import_(new: argparse.ArgumentParser) -> None:
         "folder that W&B's client wrote offline",
     )
     _add_dir(new)
+    new.add_argument(
+        "--as", dest="new_id", metavar="NEWID", help="the id that the run gets here. Default: the one that it has"
+    )
     new.add_argument("--id", metavar="ID", help="of another program's run. Default: its own, or made of its content")
     new.add_argument("--name", metavar="NAME", help="of another program's run. Default: its own, or that of the file")
     new.add_argument("--project", metavar="NAME", help="of other programs' runs. Default: their own")

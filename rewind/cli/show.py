@@ -168,7 +168,7 @@ def _show_text(facts: Mapping[str, Any], node: graph.Node) -> str:
         ("steps", f"{node.steps} of its own, up to {f['last_step']} in all" if f["n_rows"] else "none"),
         ("rows", f"{f['n_rows']:,}, of which {f['n_own_rows']:,} its own"),
         ("beside", f"{f['n_lines']:,} lines (--lines), {f['n_samples']:,} samples of the system"),
-        ("digest", f["digest"] or "none, until it is closed"),
+        ("digest", (f["digest"] or "none, until it is closed") + (f" (as {f['made_as']})" if f["made_as"] else "")),
         ("config", _table(f["config"])),
         ("summary", _table(f["summary"])),
         ("artifacts", "\n".join(map(_artifact_text, f["artifacts"])) or "none"),
@@ -285,6 +285,7 @@ def facts_of_revision(store: Store, record: history.Record, node: graph.Node) ->
         if summary is None
         else {key: restored(value) for key, value in summary.items()},
         "digest": record.digest,
+        "made_as": record.made_as,
     }
 
 

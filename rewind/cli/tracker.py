@@ -18,7 +18,7 @@ from ..tracker.store.database import Store, folder_of
 from ..tracker.store.lookup import candidates, revision_of, with_digest
 from ..tracker.tracker import Tracker
 from ..tracker.transfer.histories import import_histories, is_history
-from ..tracker.transfer.import_ import import_bundle
+from ..tracker.transfer.import_ import merged
 from .answer import Answer, UsageError
 from .common import require_output
 from .exit_codes import DIFFERENT
@@ -156,17 +156,29 @@ def export(args: argparse.Namespace, importer: Importer) -> Answer:
 def import_(args: argparse.Namespace, importer: Importer) -> Answer:
     """Add a tracked run that was exported, with all that it comes from; or runs that another program logged."""
     folder = folder_of(args.dir)
+    if args.new_id is not None and args.id is not None:
+        raise UsageError("--as and --id both say what the run is called here; choose one")
     if is_history(args.file):
+        args.id = args.new_id if args.id is None else args.id
         return _import_histories(args, folder)
     given = [option for option in ("id", "name", "project", "step") if getattr(args, option) is not None]
     if given:
         raise UsageError(f"--{given[0]} is for runs of other programs; {args.file} is read as what rewind export wrote")
-    new = import_bundle(folder, args.file)
-    facts = {"file": args.file, "dir": folder, "runs": new}
+    merge = merged(folder, args.file, args.new_id)
+    new = merge.runs
+    facts = {"file": args.file, "dir": folder, "runs": new, "lineages": merge.lineages}
     if not new:
         return Answer(facts, f"all of {args.file} is in {folder} already")
     more = f", and what it comes from, removed: {', '.join(new[1:])}" if new[1:] else ""
-    return Answer(facts, f"imported {new[0]} to {folder}{more}")
+    lines = [f"imported {new[0]} to {folder}{more}"]
+    if merge.lineages:
+        lines.append("another lineage of a run that went on here: " + _lineages_text(merge.lineages))
+    return Answer(facts, "\n".join(lines))
+
+
+def _lineages_text(lineages: Mapping[str, str]) -> str:
+    some = [f"{there} is {here} here" for there, here in list(lineages.items())[:8]]
+    return ", ".join(some) + (f" and {len(lineages) - 8} more" if len(lineages) > 8 else "")
 
 
 def _import_histories(args: argparse.Namespace, folder: str) -> Answer:

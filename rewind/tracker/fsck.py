@@ -102,6 +102,12 @@ class _Place:
     parent: int | None
     parent_step: int
     last_row: int  # of its parent, that it can see
+    own: bool  # whether it is none of another lineage
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """What is highest for the revision that its run stands at: see `history.NEWEST`."""
+        return self.own, self.number
 
     @property
     def ref(self) -> str:
@@ -215,9 +221,11 @@ class _Check:
                 self.problem("", f"the database: {line}")
 
     def _read_places(self) -> None:
-        query = "SELECT uid, run, number, parent, parent_step, limits FROM revisions ORDER BY uid"
-        for uid, run, number, parent, step, limits in self.store.each(query):
-            place = _Place(run, number, parent, step, _last_row(step, limits))
+        made_as = "made_as" if self.store.version > 1 else "NULL"
+        query = f"SELECT uid, run, number, parent, parent_step, limits, {made_as} FROM revisions ORDER BY uid"
+        for uid, run, number, parent, step, limits, made in self.store.each(query):
+            own = made is None or str(made).endswith(f"@{number}")
+            place = _Place(run, number, parent, step, _last_row(step, limits), own)
             if type(step) is not int or not -1 <= step < 1 << 62 or type(run) is not str or type(number) is not int:
                 self.problem(str(place.ref), f"it begins after step {show(step)}, which is none")
                 place = replace(place, parent_step=-1, last_row=-1)
@@ -236,7 +244,7 @@ class _Check:
         n, known = 0, set()
         newest: dict[str, int] = {}
         for uid, at in self.places.items():
-            newest[at.run] = max(newest.get(at.run, uid), uid, key=lambda one: self.places[one].number)
+            newest[at.run] = max(newest.get(at.run, uid), uid, key=lambda one: self.places[one].rank)
         for run, current, *labels in self.store.each("SELECT id, current, project, entity, began, removed FROM runs"):
             n += 1
             known.add(run)

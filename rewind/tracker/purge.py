@@ -135,9 +135,8 @@ class _Purge:
         connection = store.connection
         connection.execute("DELETE FROM runs WHERE id NOT IN (SELECT run FROM revisions)")
         connection.execute(
-            """UPDATE runs SET removed = 1,
-               current = (SELECT uid FROM revisions r WHERE r.run = runs.id ORDER BY number DESC LIMIT 1)
-               WHERE current NOT IN (SELECT uid FROM revisions) OR id = ?""",
+            f"""UPDATE runs SET removed = 1, current = ({history.NEWEST})
+                WHERE current NOT IN (SELECT uid FROM revisions) OR id = ?""",
             (self.run_id,),
         )
         self._delete_artifacts()

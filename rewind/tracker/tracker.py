@@ -274,12 +274,14 @@ class Tracker:
         """
         export(self._folder, self._whole(run_id), path)
 
-    def import_file(self, path: str | os.PathLike[str]) -> list[str]:
+    def import_file(self, path: str | os.PathLike[str], *, id: str | None = None) -> list[str]:
         """Add what `export` wrote.
 
         Parameters
         ----------
         path : str or path-like
+        id : str, optional
+            What the run is called here. Its digests, which are over what it was called there, stay.
 
         Returns
         -------
@@ -293,15 +295,21 @@ class Tracker:
             If the file is damaged or altered, or of a later version. Every digest is computed again, and nothing is
             unpickled or run; nothing has changed here.
         RunExistsError
-            If there is another run of that id.
+            If there is another run of that id, which has not even its first revision in common with this one.
         TrackedArtifactError
             If there is another artifact of that name and version.
         RunBusyError
             If the run is being written here.
         ArtifactIOError, StoreError
             If it cannot be read, or the folder cannot be written.
+
+        Notes
+        -----
+        A run that went on in two folders is imported as another lineage of what both have in common: revisions that are
+        not here get the next numbers, and keep their digests, which tell them apart; the run stands where it stood. If
+        the file goes on where the run stands here, it stands at the newest of the file.
         """
-        return import_bundle(self._folder, path)
+        return import_bundle(self._folder, path, id)
 
     def import_history(
         self,

@@ -137,6 +137,8 @@ DIFFERENCES = {
     "names/PastEndWarning": "new: a moment past the end keeps all, and says what the last step is",
     "command/verbs/diff/--dir": "new: diff compares tracked runs, too",
     "names/Tracker/members/diff": "new: how two tracked runs differ",
+    "names/Tracker/members/import_file": "id= is what the run is called here",
+    "command/verbs/import/--as": "new: what the run is called here",
     "command/verbs/show/--copy": "new: the digest of a revision alone",
     "names/RevisionClosedError": "new: a writer that lost its lock is told, and adds nothing to what is closed",
     "names/RunBusyError/new": "where there are no locks it says which file to delete",

@@ -98,11 +98,13 @@ CREATE TABLE simulations (
     PRIMARY KEY (revision, n)
 ) WITHOUT ROWID;
 """
-# What version 2 adds: when each row was logged, on which machine each revision, and see `pyramid`. One of version 1 is
-# read as it is, and gets this when it is first written to.
+# What version 2 adds: when each row was logged, on which machine each revision, what one that was imported was called
+# where it was made, if that is another name, and see `pyramid`. One of version 1 is read as it is, and gets this when
+# it is first written to.
 _ADDED = """
 ALTER TABLE rows ADD COLUMN seconds REAL;
 ALTER TABLE revisions ADD COLUMN machine TEXT;
+ALTER TABLE revisions ADD COLUMN made_as TEXT;
 CREATE TABLE pyramids (
     revision INTEGER NOT NULL, name TEXT NOT NULL, level INTEGER NOT NULL, step INTEGER NOT NULL, cells TEXT NOT NULL,
     PRIMARY KEY (revision, name, level, step)

@@ -55,11 +55,18 @@ class Record:
     kept_digest: str | None
     limits: dict[str, Any] | None
     machine: dict[str, Any] | None
+    made_as: str | None  # ``ID@REV`` where its digest was made, if an import has given it another name
 
     @property
     def ref(self) -> str:
         """Name of the revision, ``ID@REV``."""
         return f"{self.run}@{self.number}"
+
+    @property
+    def made(self) -> tuple[str, int]:
+        """Run and number that its digest is over."""
+        run, _, number = (self.made_as or self.ref).rpartition("@")
+        return run, int(number) if number.isdecimal() and len(number) < 19 else -1
 
     @property
     def closed(self) -> bool:
@@ -88,7 +95,7 @@ _NUMBERED = ("lines", "samples", "assigned", "artifact_events")
 def records(store: Store, where: str, values: tuple[Any, ...] = ()) -> list[Record]:
     """Return the revisions that fulfil a condition."""
     found = []
-    columns = _COLUMNS if store.version > 1 else _COLUMNS.replace("machine", "NULL")
+    columns = _COLUMNS if store.version > 1 else _COLUMNS.replace("machine", "NULL").replace("made_as", "NULL")
     for row in store.read(f"SELECT {columns} FROM revisions WHERE {where}", values):
         facts = {field.name: value for field, value in zip(fields(Record), row, strict=True)}
         try:
@@ -525,6 +532,12 @@ def summary_kept(
 # ---- runs
 
 
+#: The revision that a run stands at, of a row of ``runs``: its newest one, but for those of another lineage, which an
+#: import has given another number than they were made with.
+NEWEST = """SELECT uid FROM main.revisions r WHERE r.run = runs.id
+            ORDER BY made_as IS NOT NULL AND made_as NOT LIKE '%@' || number, number DESC LIMIT 1"""
+
+
 class RunRow(NamedTuple):
     """A run as it stands in the database; `current` is the number of its current revision there."""
 
@@ -609,12 +622,12 @@ def revision_digest(
     times: str | None = None,
 ) -> str:
     """Return the digest of a revision: over its rows, config, summary, artifacts, lines, simulation, and its past."""
-    own = (record.uid,)
+    own, (run, number) = (record.uid,), record.made
     events = """SELECT e.step, e.kind, a.name, a.version, a.digest, e.aliases FROM artifact_events e
                 JOIN artifacts a ON a.uid = e.artifact WHERE e.revision = ? ORDER BY e.n"""
     facts: dict[str, Any] = {
-        "run": record.run,
-        "revision": record.number,
+        "run": run,
+        "revision": number,
         "kind": record.kind,
         "state": record.state,
         "exit_code": record.exit_code,

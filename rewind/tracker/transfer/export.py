@@ -51,6 +51,8 @@ TABLES = {
 }
 #: Facts of a revision that are in the file: all but its number in the database.
 FACTS = tuple(field.name for field in fields(Record) if field.name != "uid")
+#: Those that are left out where there are none: earlier releases do not know them.
+OPTIONAL = ("made_as",)
 #: A member is deflated if that makes it smaller, and not so small that it looks like a bomb.
 MOST_RATIO = 100
 _PIECE = 1 << 20
@@ -209,7 +211,7 @@ def _runs(store: Store, records: list[Record]) -> Iterator[dict[str, Any]]:
 
 
 def _facts(record: Record, records: list[Record], at: dict[int, int]) -> dict[str, Any]:
-    facts = {name: getattr(record, name) for name in FACTS}
+    facts = {name: getattr(record, name) for name in FACTS if name not in OPTIONAL or getattr(record, name) is not None}
     return {**facts, "parent": None if record.parent is None else at[record.parent]}
 
 

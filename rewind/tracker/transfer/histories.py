@@ -74,7 +74,9 @@ def _imported(folder: str, read: _Read, about: About) -> list[str]:
         finally:
             for one in targets:
                 one.close()
-        new = Merge(folder, staging, target.about.run_id).merge()
+        merge = Merge(folder, staging, target.about.run_id)
+        merge.merge()
+        new = merge.runs
     if new and target.left_out:
         warnings.warn(LeftOutWarning(target.about.run_id, target.left_out), stacklevel=4)
     return new

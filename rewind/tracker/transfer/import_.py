@@ -35,7 +35,7 @@ from ...storage.hdf5.container import load_json
 from ...storage.journal import SUFFIX
 from ...storage.strict_json import loads
 from ..fsck import IMPORTING, fsck
-from ..moment import id_problem
+from ..moment import id_problem, require_new_id, run_id_of
 from ..simulation.parts import free_name
 from ..store import blobs, history
 from ..store.aggregates import LONG, Aggregates, definitions_problem
@@ -45,7 +45,7 @@ from ..store.sampled import keep_backfilled
 from ..store.values import row_of, row_text
 from ..store.writer import MARK_ROWS
 from . import bounds
-from .export import FACTS, FORMAT, MANIFEST, MOST_RATIO, TABLES, VERSION, digest_of_manifest
+from .export import FACTS, FORMAT, MANIFEST, MOST_RATIO, OPTIONAL, TABLES, VERSION, digest_of_manifest
 from .merge import Merge
 
 _PIECE = 1 << 20
@@ -54,6 +54,7 @@ _SLACK = 1 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
 _ROWS = re.compile(r"rows/(0|[1-9][0-9]{0,8})\.jsonl")
 _SIMULATION = re.compile(r"simulations/(0|[1-9][0-9]{0,8})\.([1-9][0-9]{0,8})\.(replay|replay\.journal)")
+_REF = re.compile(r"[^@]{1,128}@[1-9][0-9]{0,8}")
 _CONTENT = re.compile(r"contents/([0-9a-f]{64})")
 _ARTIFACT = re.compile(r"[A-Za-z0-9._-]{1,128}|media/[0-9a-f]{64}")
 _ROW = re.compile(r"\[(0|[1-9][0-9]{0,18}),(\{.*\})(?:,(-?[0-9]{1,18}\.[0-9]{1,18}(?:e[+-]?[0-9]{1,3})?))?\]")
@@ -70,8 +71,15 @@ _TYPES = {
 }
 
 
-def import_bundle(folder: str, path: str | os.PathLike[str]) -> list[str]:
+def import_bundle(folder: str, path: str | os.PathLike[str], new_id: str | None = None) -> list[str]:
     """Add what is in a file to a tracker's folder, which is made if there is none: as `Tracker.import_file` says."""
+    return merged(folder, path, new_id).runs
+
+
+def merged(folder: str, path: str | os.PathLike[str], new_id: str | None = None) -> Merge:
+    """Do what `import_bundle` does, and return all that is to be said of it."""
+    if new_id is not None:
+        require_new_id(run_id_of(new_id))
     name, folder = path_text(path), os.path.abspath(folder)
     try:
         fd = open_regular(name)
@@ -85,7 +93,11 @@ def import_bundle(folder: str, path: str | os.PathLike[str]) -> list[str]:
             raise ArtifactIntegrityError(str(report.problems[0]).replace(staging, name), name)
         if report.leftovers or report.n_left:
             raise ArtifactFormatError("it has files that no revision has, or a revision that is not closed", name)
-        return Merge(folder, staging, run_id).merge()
+        merge = Merge(folder, staging, run_id)
+        if new_id is not None:
+            merge.rename(new_id)
+        merge.merge()
+        return merge
 
 
 @contextlib.contextmanager
@@ -318,6 +330,7 @@ class _Reader:
             parents.append((facts["run"], facts["parent"]))
             row = {
                 "machine": None,
+                **dict.fromkeys(OPTIONAL),
                 **facts,
                 "uid": n,
                 "parent": None if facts["parent"] is None else facts["parent"] + 1,
@@ -333,8 +346,7 @@ class _Reader:
             if i in needed and above is not None:
                 needed.add(above)
         _require(len(needed) == n, "a revision that the run does not come from, one", n - len(needed))
-        current = "SELECT uid FROM revisions WHERE run = id ORDER BY number DESC LIMIT 1"
-        connection.execute(f"UPDATE runs SET current = coalesce(({current}), -1)")
+        connection.execute(f"UPDATE runs SET current = coalesce(({history.NEWEST}), -1)")
         return n
 
     def _rows(self, store: Store, n: int) -> None:
@@ -502,9 +514,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def _revision_problem(facts: Any, i: int) -> str:
     """Return what is wrong with the facts of the i-th revision, empty for sound ones."""
-    if type(facts) is not dict or set(facts) | {"machine"} != set(FACTS):  # which version 1 of the file has not
+    if type(facts) is not dict or set(facts) | {"machine", *OPTIONAL} != set(FACTS):  # version 1 of it has none
         return "it has other facts than a revision"
-    facts = {"machine": None, **facts}
+    facts = {"machine": None, **dict.fromkeys(OPTIONAL), **facts}
 
     def hexadecimal(value: Any) -> bool:
         return value is None or (type(value) is str and _HEX.fullmatch(value) is not None)
@@ -535,6 +547,7 @@ def _revision_problem(facts: Any, i: int) -> str:
         "kept_rows": natural,
         "limits": _limits_fit,
         "machine": lambda value: value is None or type(value) is dict,
+        "made_as": lambda value: value is None or (is_text(value) and _REF.fullmatch(value) is not None),
         **dict.fromkeys(("rows_digest", "parent_digest", "simulation_digest", "digest", "kept_digest"), hexadecimal),
     }
     for name, fits in tests.items():
