@@ -15,7 +15,7 @@ import importlib
 import sys
 from typing import Any
 
-from .surface import HOMES, MODULES, VERSION, virtual_module
+from .surface import ALIASES, HOMES, MODULES, VERSION, virtual_module
 
 __version__ = VERSION
 
@@ -31,6 +31,8 @@ def __getattr__(name: str) -> Any:
         return found
     if name in MODULES:
         return virtual_module(name)
+    if name in ALIASES:
+        return importlib.import_module(f"{__name__}.{ALIASES[name]}")
     if name == "__all__" and sys._getframe(1).f_globals.get("__name__") != "pydoc":
         return __dir__()
     try:

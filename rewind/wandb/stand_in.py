@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import StandInError
-from .surface import MODULES, VERSION, virtual_module
+from .surface import ALIASES, MODULES, VERSION, virtual_module
 
 NAME = "wandb"
 _PACKAGE = __name__.rpartition(".")[0]
@@ -60,7 +60,7 @@ class _Finder(Loader):
         """
         if not name.startswith(f"{NAME}."):
             return None
-        own = name.removeprefix(f"{NAME}.")
+        own = _own_name(name)
         if own not in MODULES and importlib.util.find_spec(f"{_PACKAGE}.{own}") is None:
             text = f"No module named {name!r} in rewind.wandb, which stands in for wandb: docs/from-wandb.md lists what"
             raise ModuleNotFoundError(f"{text} there is", name=name)
@@ -71,7 +71,7 @@ class _Finder(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module of `rewind.wandb` in the place of the empty one, which the import allows."""
-        own = module.__name__.removeprefix(f"{NAME}.")
+        own = _own_name(module.__name__)
         found = virtual_module(own) if own in MODULES else importlib.import_module(f"{_PACKAGE}.{own}")
         sys.modules[module.__name__] = found
 
@@ -79,6 +79,13 @@ class _Finder(Loader):
         """Yield the metadata of ``wandb``, where they are asked for."""
         if context.name is None or context.name.lower() == NAME:
             yield _Metadata()
+
+
+def _own_name(name: str) -> str:
+    """Return the name below `rewind.wandb` of a module below ``wandb``."""
+    own = name.removeprefix(f"{NAME}.")
+    first, dot, rest = own.partition(".")
+    return ALIASES.get(first, first) + dot + rest
 
 
 class _Metadata(Distribution):

@@ -63,6 +63,9 @@ MODULES = {
     "errors.term": "termerror termlog termsetup termwarn",
 }
 
+#: Modules that W&B has under two names.
+ALIASES = {name: f"integration.{name}" for name in "catboost gym keras lightgbm sb3 sklearn xgboost".split()}
+
 
 def virtual_module(name: str) -> ModuleType:
     """Return one of `MODULES`, made when it is first asked for."""
