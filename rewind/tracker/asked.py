@@ -83,8 +83,10 @@ class Asked:
     requeued: bool
 
 
-def asked_for(given: Mapping[str, Any]) -> Asked:
+def asked_for(given: Mapping[str, Any], holds: bool = False) -> Asked:
     """Return what is asked for by the arguments of `init`, by name, and by the environment.
+
+    With `holds` its ``dir`` is the folder that holds the tracker's, as for W&B's client.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def asked_for(given: Mapping[str, Any]) -> Asked:
         tags=tags_of(found["tags"]),
         config=_config(found["config"], found["config_include_keys"], found["config_exclude_keys"]),
         labels={name: text for name, text in labels.items() if text},
-        folder=folder_of(found["dir"]),
+        folder=folder_of(found["dir"], holds),
         disabled=mode == "disabled",
         resume=cast("Resume", resume),
         resume_from=found["resume_from"],

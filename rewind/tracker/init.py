@@ -85,8 +85,8 @@ def init(
     group, job_type : str, optional
         Labels, such as ``"sweep-3"`` and ``"train"``; as tags in a run that goes on.
     dir : str or path-like, optional
-        The folder that holds the folder of the tracker, ``.rewind``; or that folder itself, if it is one or is called
-        ``.rewind``. Default: the environment's ``REWIND_DIR``, else the working directory.
+        The tracker's folder, or one in which it is as ``.rewind``. Default: the environment's ``REWIND_DIR``, else
+        ``.rewind`` in the working directory.
     resume : {"allow", "must", "never", "auto"}, optional
         Whether to go on at the end of the run `id`. ``allow``: if there is one. ``must``: an error if there is none.
         ``never``, which is the default: an error if there is one. ``auto``, or True: if there is one; without an `id`,

@@ -77,7 +77,7 @@ def init(
     """
     given = {**locals(), "reinit": "default" if reinit is None else reinit}
     ends_import("init")
-    return begin_trial(asked_for(given), lambda asked: begin(Run, RunDisabled, asked))
+    return begin_trial(asked_for(given, holds=True), lambda asked: begin(Run, RunDisabled, asked))
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: bool | None = None) -> None:

@@ -636,7 +636,7 @@ def test_a_run_goes_to_another_folder_in_one_file(family, cli):
     assert cli("export", "deep", "-o", "deep.run") == (2, "", "rewind: error: deep.run exists; --force replaces it\n")
     code, out, _ = cli("import", "deep.run", "--dir", "other")
     assert code == 0 and out.startswith(
-        f"imported deep to {os.path.abspath('other/.rewind')}, and what it comes from, removed: "
+        f"imported deep to {os.path.abspath('other')}, and what it comes from, removed: "
     )
     assert cli("history", "deep", "--dir", "other")[1] == cli("history", "deep")[1]
     drawn = cli("log", "--graph", "--oneline", "--dir", "other")[1]

@@ -74,7 +74,7 @@ def test_a_run_that_went_on_twice_as_often_costs_twice_as_much(tmp_path, steps, 
 
 def test_a_file_with_twice_as_many_recordings_is_read_in_twice_the_steps(tmp_path, steps):
     rewind.init(dir=tmp_path / "a", id="a").finish()
-    export(str(tmp_path / "a" / ".rewind"), "a", str(tmp_path / "a.zip"))
+    export(str(tmp_path / "a"), "a", str(tmp_path / "a.zip"))
     found = []
     for n in (200, 400):
         lines = "".join(json.dumps([0, i + 1, 0, 0, 1, None, {}, None, None]) + "\n" for i in range(n))
@@ -111,7 +111,7 @@ def repacked(source, target, member, data):
 )
 def test_rows_that_are_parsed_together_are_not_taken_for_one_another(tmp_path, texts):
     rewind.init(dir=tmp_path, id="a").finish()
-    store = Store(str(tmp_path / ".rewind"))
+    store = Store(str(tmp_path))
     rows = list(enumerate(texts))
     with pytest.raises(rewind.StoreDamagedError, match="the row of step"):
         history.parsed(store, rows)
@@ -132,7 +132,7 @@ def test_rows_are_parsed_together_where_nothing_is_nested_in_them(tmp_path):
             repr(run.history(["x"])) == repr(list(run.scan_history(["x"]))) == repr(rows[::2]).replace(", 'y': 1", "")
         )
         assert run.history(["_step"]) == [{"_step": i} for i in range(18)]
-        store = Store(str(tmp_path / ".rewind"))
+        store = Store(str(tmp_path))
         few = [(0, '{"x":1}'), (1, "{}"), (2, '{"x":"b","y":null}')]
         assert history.parsed(store, few) == ([{"x": 1}, {}, {"x": "b", "y": None}], True)
         store.close()

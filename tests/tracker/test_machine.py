@@ -113,7 +113,7 @@ def test_what_it_remembers_is_in_the_digest(tmp_path):
     import sqlite3
 
     logged(tmp_path)
-    with sqlite3.connect(tmp_path / ".rewind" / "tracker.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "tracker.sqlite") as connection:
         connection.execute("UPDATE revisions SET machine = replace(machine, 'python', 'ruby')")
     connection.close()
     assert not rewind.Tracker(tmp_path).fsck().ok

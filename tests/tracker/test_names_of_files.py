@@ -53,7 +53,7 @@ def test_a_long_id_in_capitals_has_a_file_that_file_systems_take():
 def test_a_file_of_an_earlier_version_is_not_shared_with_an_id_in_other_letters(tmp_path):
     with rewind.init(dir=tmp_path, id="Walk") as run:
         run.record(step, 0.0, 9, seed=1, observe={"x": None}, trial=False)
-    folder = tmp_path / ".rewind"
+    folder = tmp_path
     ((name,),) = execute(folder, "SELECT file FROM simulations")
     os.rename(folder / "simulations" / name, folder / "simulations" / "Walk.1.1.replay")  # as 0.5 called it
     execute(folder, "UPDATE simulations SET file = 'Walk.1.1.replay'")

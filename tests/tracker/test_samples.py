@@ -138,7 +138,7 @@ def test_extremes_that_do_not_agree_with_the_rows_are_found(tmp_path):
     with rewind.init(dir=tmp_path, id="a") as run:
         log(run, 200)
     assert rewind.Tracker(tmp_path).fsck().ok
-    with sqlite3.connect(tmp_path / ".rewind" / "tracker.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "tracker.sqlite") as connection:
         connection.execute("UPDATE pyramids SET cells = replace(cells, 'min', 'max'), level = level + 0, step = step")
         connection.execute(
             "UPDATE pyramids SET cells = substr(cells, 1, length(cells) - 9) || '9' || substr(cells, -8)"
@@ -182,7 +182,7 @@ def test_rows_carry_when_they_were_logged_and_how_long_the_run_took(tmp_path, mo
 def test_a_time_that_was_altered_is_found(tmp_path):
     with rewind.init(dir=tmp_path, id="a") as run:
         run.log({"x": 1})
-    with sqlite3.connect(tmp_path / ".rewind" / "tracker.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "tracker.sqlite") as connection:
         connection.execute("UPDATE rows SET seconds = seconds + 1")
     connection.close()
     assert not rewind.Tracker(tmp_path).fsck().ok

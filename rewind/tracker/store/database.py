@@ -117,18 +117,22 @@ OWNED = (
 )  # fmt: skip
 
 
-def folder_of(value: Any) -> str:
+def folder_of(value: Any, holds: bool = False) -> str:
     """Return the folder of a tracker, as an absolute path.
 
     Parameters
     ----------
     value : path-like, optional
-        Default: the environment's ``REWIND_DIR``, else its ``WANDB_DIR``, else the working directory. If it is a
-        tracker's folder, or is called ``.rewind``, it is meant itself; else the ``.rewind`` in it. Of a run's files
-        within a tracker's folder, that folder.
+        It is meant itself, unless there is a tracker's folder in it that is called ``.rewind``. Of a run's files within
+        a tracker's folder, that folder. Default: the environment's ``REWIND_DIR``; else the ``.rewind`` in its
+        ``WANDB_DIR`` or the working directory.
+    holds : bool
+        Whether a new one is made in it, ``.rewind``: what W&B's client means by ``dir``.
     """
     if value is None:
-        value = os.environ.get("REWIND_DIR") or os.environ.get("WANDB_DIR") or "."
+        value = os.environ.get("REWIND_DIR")
+        holds = holds or not value
+        value = value or os.environ.get("WANDB_DIR") or "."
     try:
         path = os.fsdecode(value)
     except TypeError:
@@ -139,7 +143,10 @@ def folder_of(value: Any) -> str:
     around = os.path.dirname(os.path.dirname(path))
     if os.path.basename(os.path.dirname(path)) == FILES and is_tracker(around):
         return around
-    return path if os.path.basename(path) == _FOLDER or is_tracker(path) else os.path.join(path, _FOLDER)
+    if os.path.basename(path) == _FOLDER or is_tracker(path):
+        return path
+    inside = os.path.join(path, _FOLDER)
+    return inside if holds or is_tracker(inside) else path
 
 
 def is_tracker(path: Any) -> bool:

@@ -49,7 +49,7 @@ class Api:
         dir: str | os.PathLike[str] | None = None,
     ) -> None:
         given = dict(overrides or {})
-        self._folder = folder_of(given.get("dir") if dir is None else dir)
+        self._folder = folder_of(given.get("dir") if dir is None else dir, holds=True)
         self.settings = {"entity": given.get("entity"), "project": given.get("project"), "base_url": self._folder}
 
     # ---- runs
