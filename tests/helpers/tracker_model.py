@@ -20,13 +20,25 @@ def mean(values):
 
 
 class Model:
-    def __init__(self, rows=(), step=0, defined=(), assigned=()):
+    def __init__(self, rows=(), step=0, defined=(), assigned=(), logged=(), used=(), kept=()):
         self.rows, self.step, self.open = dict(rows), step, None
         self.defined, self.assigned = dict(defined), list(assigned)
+        self.logged, self.used, self.kept = list(logged), list(used), list(kept)  # versions of an artifact, with steps
 
-    def left_at(self, step):
-        rows, assigned = self.rows.items(), [one for one in self.assigned if one[0] <= step]
-        return Model({t: row for t, row in rows if t <= step}, step + 1, self.defined, assigned)
+    def left_at(self, step, goes_on=False):
+        """The same up to a step; `goes_on`: it was resumed, and neither rewound nor forked."""
+        rows = {t: row for t, row in self.rows.items() if t <= step}
+        assigned, logged, used = (
+            [one for one in of if one[0] <= step] for of in (self.assigned, self.logged, self.used)
+        )
+        return Model(rows, step + 1, self.defined, assigned, logged, used, self.kept if goes_on else used)
+
+    def where(self):
+        return self.step if self.open is not None else self.step - 1
+
+    def latest(self, others):
+        """The version that the artifact is: of its past, or as the kept past used it, or the last of other runs."""
+        return next((of[-1][1] for of in (self.logged, self.kept) if of), max(others, default=None))
 
     def log(self, data, step=None, commit=None):
         if step is not None and step < self.step:

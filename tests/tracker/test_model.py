@@ -1,7 +1,8 @@
-"""Random sequences of log, define, rewind, fork, resume and finish: the store against a model in plain dicts."""
+"""Random sequences of log, define, artifacts, rewind, fork, resume, finish and import: the store against a model."""
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import tempfile
@@ -47,6 +48,11 @@ class Tracked:
     def __init__(self, ref, model, config, lineage):
         self.ref, self.model, self.config, self.lineage = ref, model, config, lineage
         self.digest = self.run = None
+        self.own = True  # none of a lineage that went on elsewhere
+
+    @property
+    def number(self):
+        return int(self.ref.split("@")[1])
 
 
 class Machine(RuleBasedStateMachine):
@@ -57,7 +63,11 @@ class Machine(RuleBasedStateMachine):
         self.before = writer.MANY_ROWS, writer.MARK_ROWS, locks._PAUSE
         writer.MANY_ROWS, writer.MARK_ROWS, locks._PAUSE = self.many_rows, self.mark_rows, 0.0
         self.folder = tempfile.mkdtemp(prefix="rewind-model-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.other = os.path.join(self.folder, "elsewhere")
         self.all: list[Tracked] = []
+        self.sent: set[str] = set()  # digests of what is elsewhere
+        self.contents: list[str] = []  # of the versions of the artifact
+        self.events: list[tuple[str, int]] = []  # who logged which version
 
     def teardown(self):
         try:
@@ -66,6 +76,8 @@ class Machine(RuleBasedStateMachine):
                     self.end(one, 0)
             for one in self.all:
                 self.check(one)
+            for folder in (self.folder, self.other) if self.sent else (self.folder,):
+                assert rewind.Tracker(folder).fsck().problems == ()
         finally:
             for one in self.all:
                 if one.run is not None:
@@ -81,6 +93,9 @@ class Machine(RuleBasedStateMachine):
     def of(self, run_id):
         return [one for one in self.all if one.ref.split("@")[0] == run_id]
 
+    def current(self, run_id):
+        return max(self.of(run_id), key=lambda one: (one.own, one.number))
+
     def opened(self):
         return [one for one in self.all if one.run is not None]
 
@@ -88,7 +103,7 @@ class Machine(RuleBasedStateMachine):
         return some[min(int(where * len(some)), len(some) - 1)]
 
     def add(self, run, model, config, lineage):
-        number = 1 + len(self.of(run.id))
+        number = 1 + max((one.number for one in self.of(run.id)), default=0)
         assert run.revision == number
         one = Tracked(f"{run.id}@{number}", model, config, lineage)
         one.run = run
@@ -196,17 +211,20 @@ class Machine(RuleBasedStateMachine):
 
     def closed(self, run_id):
         """Finish a run that is open."""
-        if self.of(run_id)[-1].run is not None:
-            self.end(self.of(run_id)[-1], 0)
+        for one in self.of(run_id):
+            if one.run is not None:
+                self.end(one, 0)
 
     @rule(where=share, config=st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)))
     def resume(self, where, config):
         run_id = self.pick(self.ids(), where)
         self.closed(run_id)
-        parent = self.of(run_id)[-1]
+        parent = self.current(run_id)
         last = max(parent.model.rows, default=-1)
         run = rewind.init("model", dir=self.folder, id=run_id, resume="must", config=config)
-        self.add(run, parent.model.left_at(last), {**parent.config, **config}, self.rows_after(parent, last))
+        self.add(
+            run, parent.model.left_at(last, goes_on=True), {**parent.config, **config}, self.rows_after(parent, last)
+        )
 
     def rows_after(self, parent, step):
         return [f"{parent.ref}?_step={step}", *parent.lineage]
@@ -246,6 +264,114 @@ class Machine(RuleBasedStateMachine):
         self.add(run, model, parent.config, self.rows_after(parent, step))
         assert run.forked_from == run.lineage[0]
         self.check(parent)
+
+    # ---- artifacts
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share, content=st.sampled_from("abcd"))
+    def keep_artifact(self, where, content):
+        one = self.pick(self.opened(), where)
+        if content not in self.contents:
+            self.contents.append(content)
+        version, logged = self.contents.index(content), one.model.logged
+        with open(os.path.join(self.folder, "content"), "w") as file:
+            file.write(content)
+        assert one.run.log_artifact(file.name, name="model").version == version
+        if not logged or logged[-1][1] != version:
+            logged.append((one.model.where(), version))
+            self.events.append((one.ref, version))
+        assert [found.version for found in one.run.artifacts] == list(dict.fromkeys(v for _, v in logged))
+
+    @precondition(lambda self: self.opened())
+    @rule(where=share)
+    def use_artifact(self, where):
+        one = self.pick(self.opened(), where)
+        family = {ref.split("@")[0] for ref in (one.ref, *one.lineage)}
+        others = {version for ref, version in self.events if ref.split("@")[0] not in family}
+        expected = one.model.latest(others)
+        seen = {version for _, version in one.model.logged} | others
+        if expected is None:
+            with pytest.raises(rewind.TrackedArtifactError):
+                one.run.use_artifact("model")
+        else:
+            assert one.run.use_artifact("model:latest").version == expected
+            one.model.used.append((one.model.where(), expected))
+        for version in range(len(self.contents)):
+            if version not in seen:
+                with pytest.raises(rewind.TrackedArtifactError, match="in a future that"):
+                    one.run.use_artifact(f"model:v{version}")
+
+    # ---- imports
+
+    def exported(self, run_id, folder):
+        path = os.path.join(self.folder, "bundle.zip")
+        rewind.Tracker(folder).export(run_id, path)
+        return path
+
+    @rule(where=share, copied=st.booleans())
+    def send(self, where, copied):
+        """Import a run elsewhere, or here, with another id."""
+        run_id = self.pick(self.ids(), where)
+        family = {ref.split("@")[0] for one in self.of(run_id) for ref in (one.ref, *one.lineage)}
+        for one in family:
+            self.closed(one)
+        bundle = self.exported(run_id, self.folder)
+        if not copied:
+            os.makedirs(self.other, exist_ok=True)
+            rewind.init(dir=self.other, id="first", resume="allow").finish()
+            new = rewind.Tracker(self.other).import_file(bundle)
+            assert new or all(one.digest in self.sent for one in self.of(run_id))
+            there = rewind.Tracker(self.other)
+            runs = [*there.runs(), *there.runs(removed=True)]  # of what it comes from, not all revisions
+            self.sent = {one.digest for run in runs if run.id != "first" for one in run.revisions}
+            for one in self.of(run_id):
+                found = there.run(one.digest)
+                assert found.digest == one.digest and len(found.history()) == len(one.model.rows)
+            return
+        new_id = f"r{len(self.ids())}"
+        assert rewind.Tracker(self.folder).import_file(bundle, id=new_id) == [new_id]
+        for one in self.of(run_id):
+            twin = copy.copy(one)
+            twin.model = copy.deepcopy(one.model)
+            twin.ref = f"{new_id}@{one.number}"
+            twin.lineage = [ref.replace(f"{run_id}@", f"{new_id}@", 1) for ref in one.lineage]
+            self.all.append(twin)
+            self.events += [(twin.ref, version) for ref, version in self.events if ref == one.ref]
+            self.check(twin)
+        assert rewind.Tracker(self.folder).run(new_id).ref == self.current(new_id).ref
+
+    @precondition(lambda self: self.sent)
+    @rule(which=share, at=share)
+    def go_on_elsewhere(self, which, at):
+        """Rewind a run that was sent in the other folder, and bring it back: it may have gone on here."""
+        parent = self.pick([one for one in self.all if one.digest in self.sent], which)
+        there = rewind.Tracker(self.other)
+        run_id = there.run(parent.digest).id
+        if not self.of(run_id):
+            return
+        parent = next(one for one in self.of(run_id) if one.digest == parent.digest)
+        step = round(at * (max(parent.model.rows, default=-1) + 1)) - 1
+        if there.run(parent.digest).status == "purged" or run_id not in {one.id for one in there}:
+            return  # it was sent as what another one comes from
+        for one in [one for one in self.opened() if one.ref.split("@")[0] in self.ids()]:
+            self.end(one, 0)
+        with rewind.init(dir=self.other, resume_from=f"{parent.digest}?_step={step}") as run:
+            run.log({"x": 1.5})
+        model = parent.model.left_at(step)
+        model.log({"x": 1.5})
+        number, known = run.revision, {one.digest for one in there.run(run_id).revisions}
+        here = self.of(run_id)
+        apart = any(one.digest not in known for one in here) or number in {one.number for one in here}
+        if apart:
+            free = max(one.number for one in here) + 1
+            number = free + (free == number)
+        assert rewind.Tracker(self.folder).import_file(self.exported(run_id, self.other)) == [run_id]
+        new = Tracked(f"{run_id}@{number}", model, parent.config, self.rows_after(parent, step))
+        new.digest, new.own = run.digest, not apart
+        self.all.append(new)
+        self.sent.add(new.digest)
+        self.check(new)
+        assert rewind.Tracker(self.folder).run(run_id).ref == self.current(run_id).ref
 
     @rule(which=share)
     def look(self, which):
