@@ -176,6 +176,7 @@ BY_NAME = {
     "rewind.wandb.util": "what a program asks for by name",
     "rewind.wandb.surface": "the same, for modules that have no file",
     "rewind.wandb.stand_in": "the modules of rewind.wandb, when they are imported by another name",
+    "rewind.wandb.integration.library": "the frameworks that a program has",
     "rewind.steps.jit.intrinsics": "numba",
 }
 
