@@ -247,7 +247,7 @@ def whole_run_of(args: argparse.Namespace, removed: bool | None = None, *, for_g
         if by_digest and for_good:
             by_digest = revision_of(store, run_id, None, removed=True).number == number
         if number is not None and not by_digest:
-            raise UsageError(f"{args.verb} takes a whole run, not one revision of it: {run_id}")
+            raise UsageError(f"{args.verb} takes a whole run, not one revision of it: {args.run}")
         revision_of(store, run_id, None, removed=True)
         row = history.run_row(store, run_id)
     return run_id, row is not None and row.removed

@@ -107,7 +107,7 @@ def _finish_all() -> None:
         for run in open_runs():
             if run.is_here:
                 all_of_them.callback(run.finish, code)
-                if text:
+                if text and not run._in_vain:  # of a revision that is taken back there is nothing to say
                     all_of_them.callback(run.log_line, text)
 
 

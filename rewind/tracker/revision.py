@@ -23,7 +23,7 @@ from .store.artifacts import TrackedArtifact, logged
 from .store.damage import understood
 from .store.database import Store
 from .store.history import END, Record
-from .store.keys import require_known
+from .store.keys import lacking, require_known
 from .store.lock import is_held
 from .store.lookup import find
 from .store.media import media_files
@@ -272,8 +272,7 @@ class Revision:
         try:
             with understood(store.path), store.snapshot():
                 found = sampled.sampled(store, history.spans(store, self._record.uid), n, names, low, high)
-                if names and not found:
-                    require_known(store, self._record.uid, names)
+                require_known(store, self._record.uid, lacking(names or (), found))
                 return found
         finally:
             store.close()
@@ -308,12 +307,11 @@ class Revision:
         store = Store(self._folder)
         try:
             with understood(store.path):
-                seen, nothing = history.spans(store, self._record.uid), True
+                seen, missing = history.spans(store, self._record.uid), list(keys or ())
                 for rows in history.batches(store, seen, keys, low, high, times):
-                    nothing = nothing and not any(len(row) > 1 for row in rows)
+                    missing = lacking(missing, rows)
                     yield rows
-                if nothing and keys:
-                    require_known(store, self._record.uid, keys)
+                require_known(store, self._record.uid, missing)
         finally:
             store.close()
 

@@ -599,7 +599,7 @@ def test_without_a_terminal_rm_takes_yes(family, cli, monkeypatch):
         assert (code, out) == (2, "") and "--yes" in err
     assert cli("rm", "side", "--purge", "--restore")[0] == 2
     assert cli("rm", "k3f9@1", "-y") == (
-        2, "", "rewind: error: rm takes a whole run, not one revision of it: k3f9\n",
+        2, "", "rewind: error: rm takes a whole run, not one revision of it: k3f9@1\n",
     )  # fmt: skip
     assert len(rewind.Tracker()) == 4
 

@@ -268,9 +268,10 @@ def test_a_folder_that_is_gone_is_found_by_the_next_call_that_writes(dir, monkey
     run._let_go()
 
 
-def test_the_thread_that_writes_finds_a_folder_that_is_gone(dir, monkeypatch):
-    run, tried = begun(dir), threading.Event()
-    shutil.rmtree(dir)
+@pytest.mark.parametrize("how", GONE)
+def test_the_thread_that_writes_finds_a_folder_that_is_gone_and_the_next_log_says_so(dir, monkeypatch, how):
+    run, tried = begun(dir), threading.Semaphore(0)
+    GONE[how](dir)
     monkeypatch.setattr(writer, "SOON", 0.001)
     real = writer.Writer._try
 
@@ -278,13 +279,15 @@ def test_the_thread_that_writes_finds_a_folder_that_is_gone(dir, monkeypatch):
         try:
             real(self)
         except rewind.StoreError:
-            tried.set()
+            tried.release()
             raise
 
     monkeypatch.setattr(writer.Writer, "_try", tries)
     monkeypatch.setattr(run._writer, "_flushed", 1e18)  # no call that logs writes
     run.log({"x": 1})
-    assert tried.wait(30)
+    assert tried.acquire(timeout=30) and tried.acquire(timeout=30)  # the second time, what it met before is known
+    with pytest.raises(rewind.StoreError, match="deleted or replaced"):
+        run.log({"x": 2})
     run._finished = True
     run._let_go()
 

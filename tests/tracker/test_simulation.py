@@ -19,6 +19,7 @@ from helpers.programs import without_source
 import rewind
 from rewind.runs import progress
 from rewind.state.digest import digest
+from rewind.tracker import active
 from rewind.tracker.simulation import parts
 
 pytestmark = pytest.mark.once  # of rows and where they come from: which kernel makes the states does not matter
@@ -709,6 +710,19 @@ def test_rewind_whose_step_function_is_missing_leaves_no_empty_revision(folder, 
     run.finish()
     with rewind.init(dir=folder, resume_from="a?_step=30") as run:
         assert run.revision == 2
+
+
+@pytest.mark.parametrize("way", ["resume_from", "fork_from"])
+def test_so_it_does_where_nobody_catches_the_error_and_the_program_ends(folder, monkeypatch, way):
+    begun(folder, log_every=1).finish()
+    forget()
+    run = rewind.init(dir=folder, **{way: f"a?_step={N // 2 + 1}"})
+    with pytest.raises(rewind.MissingStepError) as caught:
+        run.record()
+    monkeypatch.setattr(sys, "last_value", caught.value, raising=False)
+    active._finish_all()
+    as_it_was(folder)
+    assert [one.id for one in rewind.Tracker(folder)] == ["a"] and run.finished
 
 
 def test_rewind_that_could_not_go_on_and_logged_something_stays(folder):

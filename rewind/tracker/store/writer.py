@@ -90,6 +90,7 @@ class Writer:
         self.inside = False  # of a call: a signal handler may come in between, in the same thread
         self._later_calls: list[Callable[[], object]] = []
         self._flushed = self._failed = 0.0
+        self._unsaid: RewindError | None = None  # what the thread that writes met: the next call that logs says so
         self._waits = False
         _WRITERS.add(self)
 
@@ -287,6 +288,9 @@ class Writer:
 
     def _soon(self) -> None:
         """Write now what has waited long enough, or is much; else see to it that it is written soon."""
+        error, self._unsaid = self._unsaid, None
+        if error is not None:
+            raise error
         now = time.monotonic()
         if len(self._rows) >= MANY_ROWS or now - self._flushed >= SOON:
             if now - self._failed >= _AGAIN:
@@ -351,6 +355,7 @@ class Writer:
         self._unmarked = 0 if mark else self._unmarked + len(rows)
         self._torn = False
         self._flushed, self._failed, self._waits = time.monotonic(), 0.0, False
+        self._unsaid = None
 
     def _settle(self) -> None:
         """Finish closing a row, where an interrupt came in between."""
@@ -445,11 +450,11 @@ def _flush_waiting() -> None:
             try:
                 with writer.turn:
                     writer._try()
-            except RevisionClosedError:  # a call that logs says so, and trying again is in vain
-                pass
-            except RewindError:  # a call that logs says so; without one it is tried again
-                with contextlib.suppress(Exception):
-                    _later(writer)
+            except RewindError as error:
+                writer._unsaid = error.with_traceback(None)
+                if not isinstance(error, RevisionClosedError):  # that is in vain
+                    with contextlib.suppress(Exception):
+                        _later(writer)
         del waiting[:]
         writer = None  # type: ignore[assignment]
 
