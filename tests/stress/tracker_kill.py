@@ -93,7 +93,8 @@ class Folder:
                 above = None if record.parent is None else history.record_of(opened, record.parent)
                 require(above is None or above.digest == record.parent_digest, record.ref, "has another parent")
                 given = (own.text(), record.summary, record.simulation_digest)
-                require(history.revision_digest(opened, record, *given) == record.digest, record.ref, "another digest")
+                digest = history.revision_digest(opened, record, *given, own.times)
+                require(digest == record.digest, record.ref, "another digest")
         finally:
             opened.close()
 
