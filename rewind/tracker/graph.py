@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from ..errors import StoreDamagedError
 from .moment import Moment
+from .store.damage import LATEST, odd_fact
 from .store.database import Store
 from .store.lock import is_held
 
@@ -94,6 +96,13 @@ class Node:
         return f"{self.ref}  {self.origin}, {self.steps}, {self.status}{removed}{name}"
 
 
+_TYPES = {
+    **{"run": "str", "number": "int", "kind": "str", "name": "str", "state": "str", "began": "float"},
+    **dict.fromkeys(("parent", "first row", "last row", "current", "removed"), "int | None"),
+    **dict.fromkeys(("project", "entity"), "str | None"),
+}
+
+
 def read(store: Store) -> dict[int, Node]:
     """Return all revisions in a folder by their uids, in the order they began; no row and no simulation is read.
 
@@ -105,11 +114,19 @@ def read(store: Store) -> dict[int, Node]:
                runs.current, runs.removed, runs.project, runs.entity
         FROM revisions r LEFT JOIN runs ON runs.id = r.run LEFT JOIN revisions p ON p.uid = r.parent
         ORDER BY r.began, r.uid"""
-    nodes = {}
+    nodes, sound = {}, set[tuple[type, ...]]()
     for uid, run, number, kind, name, state, began, parent, of, step, at, first, last, current, *labels in store.read(
         query
     ):
         removed, project, entity = labels
+        facts = (run, number, kind, name, state, began, parent, first, last, current, *labels)
+        kinds = tuple(map(type, facts))
+        if kinds not in sound or not abs(began) < LATEST:  # each combination is looked at once: there may be many rows
+            odd = odd_fact(dict(zip(_TYPES, facts, strict=True)), _TYPES)
+            if odd is not None:
+                problem = f"it is damaged: the {odd} of revision {number} of {run} is none; rewind fsck says more"
+                raise StoreDamagedError("read", store.path, problem)
+            sound.add(kinds)
         left = None if parent is None else Moment(of, step, at)
         known = (uid, run, number, kind, name, state, began, parent, left, first, last)
         nodes[uid] = Node(*known, current == uid, removed is None or bool(removed), project, entity)

@@ -342,7 +342,8 @@ class TrackedRun(Revision):
         if isinstance(path, Draft):
             return path.log_to(self, aliases)  # type: ignore[no-any-return]
         where = self._write_for("log_artifact")
-        return keep(self._store, self._record.uid, where, path, name, type, aliases, metadata)
+        with understood(self._store.path):
+            return keep(self._store, self._record.uid, where, path, name, type, aliases, metadata)
 
     def use_artifact(self, name: str, type: str | None = None) -> TrackedArtifact:
         """Return an artifact, and keep that this run used it.
@@ -363,7 +364,8 @@ class TrackedRun(Revision):
             If there is none; names what there is. Or if it is of another type.
         """
         where = self._write_for("use_artifact")
-        return use(self._store, self._record.uid, where, name, type)
+        with understood(self._store.path):
+            return use(self._store, self._record.uid, where, name, type)
 
     def log_code(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import hashlib
 import json
 import os
@@ -66,8 +67,9 @@ def forge(members: dict[str, bytes], target: str, rng: random.Random) -> None:
         elif kind == 2 and len(lines) > 2:
             new[name] = b"\n".join(lines[1:])
         elif lines[0]:
-            at = rng.randrange(len(lines) - 1)
-            lines[at] = json.dumps(altered(json.loads(lines[at]), rng), separators=(",", ":")).encode()
+            at = rng.randrange(max(1, len(lines) - 1))
+            with contextlib.suppress(ValueError):  # it was altered before
+                lines[at] = json.dumps(altered(json.loads(lines[at]), rng), separators=(",", ":")).encode()
             new[name] = b"\n".join(lines)
     if rng.random() < 0.1:
         del new[rng.choice(sorted(new))]

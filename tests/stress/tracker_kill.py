@@ -33,7 +33,7 @@ folder, options, seed = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
 rng = random.Random(seed)
 writer.MANY_ROWS, writer.MARK_ROWS = rng.choice([(3, 5), (40, 100), (1000, 4096)])
 print("ready", flush=True)
-run = rewind.init(dir=folder, config={"seed": seed}, **options)
+run = rewind.init(dir=folder, save_code=False, config={"seed": seed}, **options)
 print("open", run.id, run.revision, run.step, flush=True)
 for i in range(rng.randrange(2000)):
     for part in ("x", "y"):
@@ -195,9 +195,22 @@ def trial(
     folder.check()
 
 
-def trials(many: int, seed: int, longest: float = 0.25, each: int = 12) -> tuple[collections.Counter[str], list[str]]:
+def lifetime() -> float:
+    """Return how many seconds a program works that is not killed: here, and with what else runs here now."""
+    with tempfile.TemporaryDirectory(prefix="rewind-kill-") as path:
+        command = [sys.executable, "-c", PROGRAM, path, repr({"id": "whole"}), "1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            begun = time.perf_counter()
+            process.stdout.read()
+            return time.perf_counter() - begun
+
+
+def trials(many: int, seed: int, each: int = 12) -> tuple[collections.Counter[str], list[str]]:
     """Kill so many programs, `each` of them in one folder; return counts, and what was wrong."""
     rng, count, wrong = random.Random(seed), collections.Counter[str](), []
+    longest = lifetime()
     left = many
     while left:
         path = tempfile.mkdtemp(prefix="rewind-kill-")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -12,10 +14,20 @@ from typing import Any
 from ...errors import RewindError, StoreDamagedError, said
 
 #: What Python says where a value is of another type, form or size than the code that reads it expects.
-_ODD = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError, StopIteration)
+_ODD = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    StopIteration,
+    struct.error,
+    zlib.error,
+)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
-_LATEST = 2.5e11  # seconds since 1970: the year 9892, which calendars here still know
+LATEST = 2.5e11  # seconds since 1970: the year 9892, which calendars here still know
 
 
 @contextlib.contextmanager
@@ -53,7 +65,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_time(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and abs(value) < _LATEST
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) < LATEST
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
