@@ -37,7 +37,7 @@ def main() -> int:
         content = Path(at, "model")
         content.mkdir()
         (content / "weights.bin").write_bytes(bytes(range(256)))
-        original = made(os.path.join(at, "original"), content)
+        original = made(os.path.join(at, "original", ".rewind"), content)
         for i in range(options.seed, options.seed + options.trials):
             for text in trial(original, at, random.Random(i)):
                 kinds.setdefault(text[-160:], []).append(f"{i}: {text}")

@@ -101,7 +101,7 @@ def step(x: float, rng: Any) -> float:
 
 def job(at: str, said: dict[str, int]) -> None:
     """Do one of everything; note in `said` up to which step rows are written."""
-    folder, content = f"{at}/runs", f"{at}/content.bin"
+    folder, content = f"{at}/.rewind", f"{at}/content.bin"
     tracker: rewind.Tracker
     with rewind.init(dir=folder, id="a", resume="allow", config={"k": 1}) as run:
         for _ in range(3):
@@ -155,9 +155,9 @@ def trial(fault: Fault) -> str | None:
             return f"{type(error).__name__}: {error}"[:300]
         finally:
             let_go()
-        if os.path.exists(f"{at}/runs/tracker.sqlite"):
+        if os.path.exists(f"{at}/.rewind/tracker.sqlite"):
             try:
-                tracker = rewind.Tracker(f"{at}/runs")
+                tracker = rewind.Tracker(f"{at}/.rewind")
             except rewind.StoreError as error:
                 return None if "no tracker here yet" in str(error) and not said else f"afterwards: {error}"
             report = tracker.fsck()
@@ -170,7 +170,7 @@ def trial(fault: Fault) -> str | None:
                 with contextlib.suppress(rewind.RunNotFoundError):
                     tracker.purge(run.id)
         job(at, {})
-        if not rewind.Tracker(f"{at}/runs").fsck().ok:
+        if not rewind.Tracker(f"{at}/.rewind").fsck().ok:
             return "fsck after all"
         return None
     except rewind.RewindError as error:

@@ -30,6 +30,7 @@ PROGRAM = """
 import os, sys, random, rewind
 from rewind.tracker.store import writer
 folder, options, seed = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
+rewind.init, rewind.Tracker  # what is imported late is there before it is killed
 rng = random.Random(seed)
 writer.MANY_ROWS, writer.MARK_ROWS = rng.choice([(3, 5), (40, 100), (1000, 4096)])
 print("ready", flush=True)
@@ -213,7 +214,8 @@ def trials(many: int, seed: int, each: int = 12) -> tuple[collections.Counter[st
     longest = lifetime()
     left = many
     while left:
-        path = tempfile.mkdtemp(prefix="rewind-kill-")
+        base = tempfile.mkdtemp(prefix="rewind-kill-")
+        path = f"{base}/.rewind"
         folder, names = Folder(path), list[str]()
         try:
             for _ in range(min(each, left)):
@@ -228,7 +230,7 @@ def trials(many: int, seed: int, each: int = 12) -> tuple[collections.Counter[st
         except (Wrong, rewind.RewindError) as error:
             wrong.append(f"{type(error).__name__}: {str(error)[:500]}")
         finally:
-            shutil.rmtree(path)
+            shutil.rmtree(base)
     return count, wrong
 
 
